@@ -1,0 +1,46 @@
+-- One row is one media object, its life, and the events it still owes (its own outbox).
+CREATE TABLE media_objects (
+  -- UUID version 7: made by the service before any byte is stored, and the beginning of the storage key.
+  id uuid PRIMARY KEY,
+  user_id uuid NOT NULL,
+  original_name varchar(255) NOT NULL,
+  mime_type varchar(127) NOT NULL,
+  -- NULL only while pending, when the size was not declared.
+  size_bytes bigint CHECK (size_bytes >= 0),
+  -- Byte order, so that the unique index can be merged with a listing of the store.
+  storage_key varchar(255) COLLATE "C" NOT NULL UNIQUE,
+  metadata jsonb NOT NULL DEFAULT '{}',
+  created_at timestamptz NOT NULL DEFAULT now(),
+  status varchar(16) NOT NULL DEFAULT 'pending'
+    CHECK (status IN ('pending', 'active', 'deleted', 'purging')),
+
+  visibility varchar(16) NOT NULL DEFAULT 'private' CHECK (visibility IN ('private', 'public')),
+  status_changed_at timestamptz NOT NULL DEFAULT now(),
+  -- The last moment at which any writer can still put bytes under this object's prefix.
+  links_until timestamptz NOT NULL,
+
+  -- Events owed, oldest first: [{"channel": …, "payload": {"eventId": …, "seq": …, …}}]
+  outbox jsonb NOT NULL DEFAULT '[]',
+  event_seq integer NOT NULL DEFAULT 0,
+  -- From when on the relay may send what is owed; NULL when nothing is.
+  outbox_due_at timestamptz,
+
+  idempotency_key varchar(255),
+  -- SHA-256 of the request that the key came with, in hexadecimal.
+  idempotency_hash char(64),
+  -- The store's id of a multipart upload under way.
+  upload_id text,
+
+  CHECK (status = 'pending' OR status = 'purging' OR size_bytes IS NOT NULL),
+  CHECK ((outbox_due_at IS NULL) = (outbox = '[]'))
+);
+
+-- A person's list and bin: keyset pages on id, newest first.
+CREATE INDEX media_objects_owner ON media_objects (user_id, status, id);
+-- Upkeep: what is not active, by the time it became so.
+CREATE INDEX media_objects_upkeep ON media_objects (status, status_changed_at) WHERE status <> 'active';
+-- The relay: what is owed, by the time it may be sent.
+CREATE INDEX media_objects_owed ON media_objects (outbox_due_at) WHERE outbox_due_at IS NOT NULL;
+-- One object for one key of one owner; an attempt that failed does not block the next.
+CREATE UNIQUE INDEX media_objects_idempotency ON media_objects (user_id, idempotency_key)
+  WHERE idempotency_key IS NOT NULL AND status <> 'purging';

@@ -1,0 +1,97 @@
+/** Middleware and routes, nothing else. */
+import { OpenAPIHono } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { cors } from 'hono/cors'
+import { HTTPException } from 'hono/http-exception'
+import { requestId } from 'hono/request-id'
+import type { Log } from './log.ts'
+import { Problem, problemResponse, toProblem } from './problem.ts'
+import { drainUnread } from './routes/body.ts'
+import type { Deps as RouteDeps } from './routes/context.ts'
+import { fileRoutes } from './routes/files.ts'
+import { type Checks, healthRoutes } from './routes/health.ts'
+import { objectRoutes } from './routes/objects.ts'
+import { uploadRoutes } from './routes/uploads.ts'
+import { refuseInvalid } from './routes/validation.ts'
+import type { DiskStorage } from './storage/disk.ts'
+
+export type AppDeps = RouteDeps & {
+  checks: Checks
+  /** Whether the process is on its way out, so that no new requests should come. */
+  stopping: () => boolean
+  /** The disk store, when it serves its own links. */
+  disk: DiskStorage | undefined
+  corsOrigins: string[]
+  log: Log
+}
+
+const EXPOSED_HEADERS = ['Location', 'ETag', 'X-Request-Id', 'Retry-After']
+
+/** The whole HTTP interface. Does no I/O when called. */
+export function createApp(deps: AppDeps): OpenAPIHono {
+  const app = new OpenAPIHono({ defaultHook: refuseInvalid })
+  app.onError((error, c) => respond(error, c, deps.log))
+  app.notFound((c) => problemResponse(c, unmatched(app, c.req.path, c.req.method)))
+
+  app.use(requestId({ limitLength: 128 }))
+  if (deps.corsOrigins.length > 0) app.use(cors({ origin: deps.corsOrigins, exposeHeaders: EXPOSED_HEADERS }))
+  app.use(drainUnread())
+
+  healthRoutes(app, deps)
+  uploadRoutes(app, deps)
+  objectRoutes(app, deps)
+  if (deps.disk !== undefined) fileRoutes(app, deps.disk)
+  app.doc31('/openapi.json', openApiHeader)
+  app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
+  app.openAPIRegistry.registerComponent('securitySchemes', 'gateway', {
+    type: 'apiKey',
+    in: 'header',
+    name: 'X-Gateway-Secret',
+    description: 'With X-User-Id and X-User-Role; for a gateway that has authenticated its user.',
+  })
+  return app
+}
+
+const openApiHeader = {
+  openapi: '3.1.0',
+  info: {
+    title: 'Media Service',
+    version: '1',
+    description: 'Takes files in, hands out short-lived links to them, and says what happened.',
+  },
+  security: [{ bearer: [] }, { gateway: [] }],
+}
+
+function respond(error: unknown, c: Context, log: Log): Response {
+  const problem = toProblem(fromHono(error))
+  if (problem.status >= 500) log.error({ err: problem.cause ?? problem, code: problem.code }, problem.message)
+  return problemResponse(c, problem)
+}
+
+/** Hono itself throws only for a JSON body that does not parse. */
+function fromHono(error: unknown): unknown {
+  if (!(error instanceof HTTPException) || error.status !== 400) return error
+  return new Problem('request_invalid', 'The body is not valid JSON.', { cause: error })
+}
+
+/** 405 where the path exists for other methods (RFC 9110, section 15.5.6), else 404. */
+function unmatched(app: OpenAPIHono, path: string, method: string): Problem {
+  const allowed = new Set<string>()
+  for (const route of app.routes) {
+    if (route.method !== 'ALL' && covers(route.path, path)) allowed.add(route.method)
+  }
+  if (allowed.has('GET')) allowed.add('HEAD')
+  if (allowed.size === 0) return new Problem('not_found', 'There is nothing at this address.')
+  const allow = [...allowed].sort().join(', ')
+  const detail = `${method} is not allowed here; ${allow} is.`
+  return new Problem('method_not_allowed', detail, { headers: { allow } })
+}
+
+/** Whether a route's path, with `:name` segments and perhaps a `*` at its end, is the path of a request. */
+function covers(pattern: string, path: string): boolean {
+  const wanted = pattern.split('/')
+  const given = path.split('/')
+  const open = wanted.at(-1) === '*'
+  if (open ? given.length < wanted.length : given.length !== wanted.length) return false
+  return wanted.every((segment, i) => segment.startsWith(':') || segment === '*' || segment === given[i])
+}

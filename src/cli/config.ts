@@ -1,0 +1,12 @@
+/** `bun run config`: prints every setting, and what is wrong with them. */
+import process from 'node:process'
+import { ConfigError, describeSettings, readConfig } from '../config.ts'
+
+console.log(describeSettings())
+try {
+  readConfig()
+} catch (error) {
+  if (!(error instanceof ConfigError)) throw error
+  console.error(`\n${error.message}`)
+  process.exitCode = 1
+}

@@ -1,0 +1,234 @@
+/**
+ * Every setting of the service, with its documentation, default and check, in one place.
+ * The only module that reads the environment.
+ */
+import process from 'node:process'
+import { supportedMimeTypes } from 'file-type'
+import { z } from 'zod'
+
+const MiB = 1024 * 1024
+
+const text = z.string()
+const bucket = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'expected 3 to 63 lower-case letters, digits, dots and hyphens')
+const secret = z.string().min(32, 'expected at least 32 characters')
+const httpUrl = z
+  .url({ protocol: /^https?$/, error: 'expected an http or https URL' })
+  .transform((v) => v.replace(/\/+$/, ''))
+const list = z.string().transform((v) =>
+  v
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== ''),
+)
+const origins = list.refine((v) => v.every(isOrigin), 'expected origins like https://app.example.com, comma-separated')
+const mediaTypes = list.refine((v) => v.length > 0 && v.every(isDetectable), {
+  error: ({ input }) =>
+    `expected media types that their bytes give away, comma-separated; not so: ${undetectable(input).join(', ') || '(none given)'}`,
+})
+const whole = (min: number, max: number) => {
+  const expected = `expected a whole number from ${min} to ${max}`
+  return z
+    .string()
+    .regex(/^\d{1,16}$/, expected)
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, expected)
+}
+const seconds = whole(1, 10 * 365 * 86_400)
+// SigV4 links live for seven days at most (AWS, "Authenticating Requests: Using Query Parameters").
+const linkSeconds = whole(1, 7 * 86_400)
+
+type Setting<T> = { doc: string; schema: z.ZodType<T, string>; fallback?: string; secret: boolean }
+type Defaulted<T> = Setting<T> & { fallback: string }
+
+const withDefault = <T>(schema: z.ZodType<T, string>, fallback: string | number, doc: string): Defaulted<T> => ({
+  doc,
+  schema,
+  fallback: String(fallback),
+  secret: false,
+})
+const optional = <T>(schema: z.ZodType<T, string>, doc: string): Setting<T> => ({ doc, schema, secret: false })
+const optionalSecret = <T>(schema: z.ZodType<T, string>, doc: string): Setting<T> => ({ doc, schema, secret: true })
+
+const settings = {
+  NODE_ENV: withDefault(
+    z.enum(['development', 'test', 'production'], 'expected development, test or production'),
+    'development',
+    'In production an embedded part, or no way to authenticate, is an error',
+  ),
+  PORT: withDefault(whole(1, 65_535), 8080, 'Port to listen on (under `deno serve`, its --port decides)'),
+  HOST: withDefault(text, '127.0.0.1', 'Address to listen on (under `deno serve`, its --host decides)'),
+  PUBLIC_BASE_URL: optional(httpUrl, "Where clients reach the service, for links to it; absent: the request's origin"),
+  CORS_ORIGINS: optional(origins, 'Origins whose pages may call the service, comma-separated; absent: none'),
+
+  DATABASE_URL: optionalSecret(
+    z.url({ protocol: /^postgres(ql)?$/, error: 'expected a postgres:// URL' }),
+    'Postgres; absent: PGlite under DATA_DIR',
+  ),
+  REDIS_URL: optionalSecret(
+    z.url({ protocol: /^rediss?$/, error: 'expected a redis:// or rediss:// URL' }),
+    'Redis for events; absent: events stay in this process',
+  ),
+
+  S3_ENDPOINT: optional(httpUrl, 'S3 store as the service reaches it; absent: AWS if S3_BUCKET is set, else DATA_DIR'),
+  S3_PUBLIC_ENDPOINT: optional(httpUrl, 'The same store as clients reach it, for signed links; absent: S3_ENDPOINT'),
+  S3_REGION: withDefault(text, 'us-east-1', 'Region of the store'),
+  S3_BUCKET: optional(bucket, 'Bucket, created when missing and permitted; absent: media if S3_ENDPOINT is set'),
+  S3_FORCE_PATH_STYLE: optional(
+    z.enum(['true', 'false'], 'expected true or false').transform((v) => v === 'true'),
+    'Bucket in the path, not in the host name; absent: true if S3_ENDPOINT is set',
+  ),
+  AWS_ACCESS_KEY_ID: optional(text, "Access key of the store; absent: the AWS SDK's own chain of credentials"),
+  AWS_SECRET_ACCESS_KEY: optionalSecret(text, 'Secret of that access key'),
+  DATA_DIR: withDefault(text, '.data', 'Folder of the embedded parts'),
+
+  AUTH_JWT_SECRET: optionalSecret(secret, 'Shared secret of HS256 bearer tokens'),
+  AUTH_ISSUER: optional(text, 'The `iss` a bearer token must have; absent: any'),
+  AUTH_AUDIENCE: optional(text, 'The `aud` a bearer token must have; absent: any'),
+  GATEWAY_SECRET: optionalSecret(secret, 'X-Gateway-Secret of a gateway whose X-User-Id and X-User-Role are trusted'),
+  LINK_SECRET: optionalSecret(secret, 'Key that signs links to the service itself; absent: one kept in DATA_DIR'),
+
+  MAX_UPLOAD_BYTES: withDefault(whole(1, 1024 * MiB), 32 * MiB, 'Largest file of a direct upload'),
+  MAX_OBJECT_BYTES: withDefault(whole(1, 5 * 1024 * 1024 * MiB), 5 * 1024 * MiB, 'Largest file sent to the store'),
+  ALLOWED_TYPES: withDefault(
+    mediaTypes,
+    'image/jpeg,image/png,image/webp,image/gif,image/avif',
+    'Media types to accept, comma-separated',
+  ),
+  MAX_IMAGE_PIXELS: withDefault(whole(1, 2 ** 31), 100_000_000, 'Most pixels of a picture (width × height)'),
+  SIGNED_URL_SECONDS: withDefault(linkSeconds, 900, 'Life of a link to read'),
+  UPLOAD_URL_SECONDS: withDefault(linkSeconds, 900, 'Life of a link to upload'),
+  PENDING_SECONDS: withDefault(seconds, 86_400, 'How long an upload may stay incomplete'),
+  RETENTION_SECONDS: withDefault(seconds, 30 * 86_400, 'How long a deleted object can be restored'),
+} satisfies Record<string, Setting<unknown>>
+
+type Settings = typeof settings
+type Name = keyof Settings
+type Values = {
+  [N in Name]: Settings[N] extends Defaulted<infer T> ? T : Settings[N] extends Setting<infer T> ? T | undefined : never
+}
+
+/** Where the S3 store is and how to sign for it. */
+export type S3Config = {
+  /** Absent: AWS in `region`. */
+  endpoint: string | undefined
+  publicEndpoint: string | undefined
+  region: string
+  bucket: string
+  forcePathStyle: boolean
+  /** Absent: the SDK's own chain of credentials. */
+  credentials: { accessKeyId: string; secretAccessKey: string } | undefined
+}
+
+/** What the settings say, in the shape the service uses. Sizes are in bytes, times in seconds. */
+export type Config = ReturnType<typeof toConfig>
+
+/** Wrong settings, all of them: each line names one and says what was expected. */
+export class ConfigError extends Error {
+  constructor(problems: string[]) {
+    super(`The settings are wrong:\n${problems.map((p) => `  ${p}`).join('\n')}`)
+    this.name = 'ConfigError'
+  }
+}
+
+/**
+ * Reads and checks all settings. An empty value counts as absent, as Compose passes them.
+ * @throws ConfigError that lists every wrong setting, never only the first
+ */
+export function readConfig(env: Record<string, string | undefined> = process.env): Config {
+  const problems: string[] = []
+  const values: Record<string, unknown> = {}
+  for (const [name, { schema, fallback }] of Object.entries<Setting<unknown>>(settings)) {
+    const given = env[name] || fallback
+    if (given === undefined) continue
+    const parsed = schema.safeParse(given)
+    if (parsed.success) values[name] = parsed.data
+    else problems.push(`${name}: ${parsed.error.issues[0]?.message}`)
+  }
+  problems.push(...contradictions((name) => Boolean(env[name]), values.NODE_ENV === 'production'))
+  if (problems.length > 0) throw new ConfigError(problems)
+  return toConfig(values as Values)
+}
+
+/** The settings as text, a block each: name, documentation, default, and what is set now (secrets hidden). */
+export function describeSettings(env: Record<string, string | undefined> = process.env): string {
+  return Object.entries<Setting<unknown>>(settings)
+    .map(([name, { doc, fallback, secret }]) => {
+      const given = env[name]
+      const now = given ? `set: ${secret ? '(hidden)' : given}` : fallback ? `default: ${fallback}` : 'not set'
+      return `${name}\n  ${doc}\n  ${now}`
+    })
+    .join('\n')
+}
+
+/** What is wrong with the settings taken together. */
+function contradictions(isSet: (name: Name) => boolean, production: boolean): string[] {
+  const problems: string[] = []
+  const needInProduction = (...names: Name[]) => {
+    if (production && !names.some(isSet)) problems.push(`${names.join(' or ')}: expected in production`)
+  }
+  needInProduction('DATABASE_URL')
+  needInProduction('REDIS_URL')
+  needInProduction('S3_BUCKET', 'S3_ENDPOINT')
+  needInProduction('AUTH_JWT_SECRET', 'GATEWAY_SECRET')
+  if (isSet('AWS_ACCESS_KEY_ID') !== isSet('AWS_SECRET_ACCESS_KEY'))
+    problems.push('AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: expected both or neither')
+  if (isSet('S3_PUBLIC_ENDPOINT') && !isSet('S3_ENDPOINT') && !isSet('S3_BUCKET'))
+    problems.push('S3_PUBLIC_ENDPOINT: expected S3_ENDPOINT or S3_BUCKET beside it')
+  return problems
+}
+
+function toConfig(values: Values) {
+  const usesS3 = values.S3_ENDPOINT !== undefined || values.S3_BUCKET !== undefined
+  const s3: S3Config | undefined = usesS3
+    ? {
+        endpoint: values.S3_ENDPOINT,
+        publicEndpoint: values.S3_PUBLIC_ENDPOINT ?? values.S3_ENDPOINT,
+        region: values.S3_REGION,
+        bucket: values.S3_BUCKET ?? 'media',
+        forcePathStyle: values.S3_FORCE_PATH_STYLE ?? values.S3_ENDPOINT !== undefined,
+        credentials:
+          values.AWS_ACCESS_KEY_ID && values.AWS_SECRET_ACCESS_KEY
+            ? { accessKeyId: values.AWS_ACCESS_KEY_ID, secretAccessKey: values.AWS_SECRET_ACCESS_KEY }
+            : undefined,
+      }
+    : undefined
+  return {
+    port: values.PORT,
+    host: values.HOST,
+    publicBaseUrl: values.PUBLIC_BASE_URL,
+    corsOrigins: values.CORS_ORIGINS ?? [],
+    databaseUrl: values.DATABASE_URL,
+    redisUrl: values.REDIS_URL,
+    s3,
+    dataDir: values.DATA_DIR,
+    auth: {
+      jwtSecret: values.AUTH_JWT_SECRET,
+      issuer: values.AUTH_ISSUER,
+      audience: values.AUTH_AUDIENCE,
+      gatewaySecret: values.GATEWAY_SECRET,
+    },
+    linkSecret: values.LINK_SECRET,
+    maxUploadBytes: values.MAX_UPLOAD_BYTES,
+    maxObjectBytes: values.MAX_OBJECT_BYTES,
+    allowedTypes: new Set(values.ALLOWED_TYPES),
+    maxImagePixels: values.MAX_IMAGE_PIXELS,
+    signedUrlSeconds: values.SIGNED_URL_SECONDS,
+    uploadUrlSeconds: values.UPLOAD_URL_SECONDS,
+    pendingSeconds: values.PENDING_SECONDS,
+    retentionSeconds: values.RETENTION_SECONDS,
+  }
+}
+
+function isOrigin(value: string): boolean {
+  return URL.canParse(value) && new URL(value).origin === value
+}
+
+function isDetectable(type: string): boolean {
+  return (supportedMimeTypes as ReadonlySet<string>).has(type)
+}
+
+function undetectable(input: unknown): string[] {
+  return Array.isArray(input) ? input.filter((type) => typeof type === 'string' && !isDetectable(type)) : []
+}

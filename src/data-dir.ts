@@ -1,0 +1,48 @@
+/** The folder of the embedded parts: one process at a time, and the secrets that have to outlive it. */
+import { randomBytes } from 'node:crypto'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+
+export type DataDir = {
+  /** Absolute. */
+  path: string
+  /** The secret of this name, made at random when it is first asked for. */
+  secret(name: string): Promise<string>
+  close(): void
+}
+
+/**
+ * Opens the folder, creating it, and locks it until `close` or the end of the process, however it ends.
+ * @throws Error when another process has it: PGlite does not notice and silently loses rows (0.5.14)
+ */
+export async function openDataDir(folder: string): Promise<DataDir> {
+  const path = resolve(folder)
+  await mkdir(path, { recursive: true, mode: 0o700 })
+  const unlock = lock(path)
+  return {
+    path,
+    async secret(name) {
+      const file = join(path, `${name}.secret`)
+      try {
+        await writeFile(file, randomBytes(32).toString('hex'), { flag: 'wx', mode: 0o600 })
+      } catch (error) {
+        if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
+      }
+      return readFile(file, 'utf8')
+    },
+    close: unlock,
+  }
+}
+
+/** SQLite's lock is the kernel's, so no crash leaves it behind; Node's own API has none. */
+function lock(path: string): () => void {
+  const database = new DatabaseSync(join(path, 'lock.sqlite'))
+  try {
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE')
+  } catch (cause) {
+    database.close()
+    throw new Error(`DATA_DIR ${path} is in use by another process: stop that one, or set another DATA_DIR`, { cause })
+  }
+  return () => database.close()
+}

@@ -1,0 +1,30 @@
+/** Ending without dropping anybody. `deno serve` gives no handle on its server, so requests are counted instead. */
+
+export type Drainable = {
+  fetch: (request: Request) => Promise<Response>
+  /** Resolves when no request is being answered, or after `ms` milliseconds. */
+  idle: (ms: number) => Promise<void>
+}
+
+// A handler is done before its last bytes are on the wire.
+const FLUSH_MS = 50
+
+/** Wraps a handler so that it can be waited for. */
+export function drainable(handle: (request: Request) => Response | Promise<Response>): Drainable {
+  let running = 0
+  return {
+    async fetch(request) {
+      running += 1
+      try {
+        return await handle(request)
+      } finally {
+        running -= 1
+      }
+    },
+    async idle(ms) {
+      const end = Date.now() + ms
+      do await new Promise((resolve) => setTimeout(resolve, FLUSH_MS))
+      while (running > 0 && Date.now() < end)
+    },
+  }
+}

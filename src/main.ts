@@ -1,0 +1,96 @@
+/**
+ * The composition root: settings → parts → app. Runs under `bun src/main.ts`, where the default export says where to
+ * listen, and under `deno serve src/main.ts`, where the command line does.
+ */
+import process from 'node:process'
+import { createApp } from './app.ts'
+import { createAuthenticate } from './auth/auth.ts'
+import { developmentToken } from './auth/development.ts'
+import { type Config, ConfigError, readConfig } from './config.ts'
+import { drainable } from './drain.ts'
+import { createLog } from './log.ts'
+import { createImageProbe } from './media/image.ts'
+import { createInspect } from './media/inspect.ts'
+import { createMedia } from './media/lifecycle.ts'
+import { createRelay } from './media/relay.ts'
+import { createRepository } from './media/repository.ts'
+import { openParts, type Parts } from './parts.ts'
+import { welcome } from './welcome.ts'
+
+// Within this, running requests end; with what follows it, the process ends within 10 seconds of SIGTERM.
+const DRAIN_MS = 7000
+
+const log = createLog()
+const config = readOrExit()
+const parts = await openOrExit()
+const { sql, storage, disk, events } = parts
+
+const repository = createRepository({ sql, ...config })
+const relay = createRelay({ repository, events, log })
+const probeImage = createImageProbe({ allowedTypes: config.allowedTypes, maxPixels: config.maxImagePixels })
+const inspect = createInspect({ allowedTypes: config.allowedTypes, probeImage })
+const media = createMedia({ repository, storage, inspect, relay, log, now: Date.now, limits: config })
+let stopping = false
+const app = createApp({
+  media,
+  authenticate: createAuthenticate({ ...config.auth, jwtSecret: parts.jwtSecret }),
+  publicBaseUrl: config.publicBaseUrl,
+  maxUploadBytes: config.maxUploadBytes,
+  signedUrlSeconds: config.signedUrlSeconds,
+  corsOrigins: config.corsOrigins,
+  checks: { database: repository.check, storage: storage.check, events: events.check },
+  stopping: () => stopping,
+  disk,
+  log,
+})
+const requests = drainable((request) => app.fetch(request))
+relay.start()
+process.once('SIGTERM', stop)
+process.once('SIGINT', stop)
+if (parts.development) await greet(parts.jwtSecret)
+
+export default {
+  port: config.port,
+  hostname: config.host,
+  fetch: requests.fetch,
+  // The limits are our own: Bun's would answer with an empty body, and cut slow uploads.
+  maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+  idleTimeout: 255,
+  development: false,
+}
+
+async function stop(): Promise<void> {
+  stopping = true
+  await requests.idle(DRAIN_MS)
+  await relay.stop()
+  await parts.close()
+  process.exit(0)
+}
+
+function readOrExit(): Config {
+  try {
+    return readConfig()
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    console.error(error.message)
+    process.exit(1)
+  }
+}
+
+async function openOrExit(): Promise<Parts> {
+  try {
+    return await openParts(config, log)
+  } catch (error) {
+    console.error(`The service cannot start: ${error instanceof Error ? error.message : error}`)
+    if (error instanceof Error && error.cause instanceof Error) console.error(`  ${error.cause.message}`)
+    process.exit(1)
+  }
+}
+
+/** Printed a moment later: the runtime listens when this module is done, and may find the port taken. */
+async function greet(jwtSecret: string | undefined): Promise<void> {
+  if (jwtSecret === undefined) return
+  const token = await developmentToken(jwtSecret)
+  const address = config.publicBaseUrl ?? `http://${config.host}:${config.port}`
+  setTimeout(() => console.log(welcome({ address, token })), 100)
+}

@@ -1,0 +1,30 @@
+/** What becomes of the name a client gave its file: shown to people again, never used as a path. */
+
+const MOST_BYTES = 255
+const NAMELESS = 'untitled'
+
+// Invisible, and able to make `gnp.exe` read as `exe.png`: controls, line separators, bidirectional overrides.
+const UNSAFE = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu
+
+/** The last path segment, normalised to NFC, without invisible characters, at most 255 bytes of UTF-8. */
+export function safeFileName(sent: string): string {
+  const segment = sent.slice(sent.search(/[^/\\]*$/))
+  const visible = segment.toWellFormed().replace(UNSAFE, '').normalize('NFC').trim()
+  const name = visible.replace(/[. ]+$/, '')
+  return name === '' ? NAMELESS : shorten(name)
+}
+
+/** Cuts the stem rather than the extension, and never through a character. */
+function shorten(name: string): string {
+  const bytes = (text: string) => Buffer.byteLength(text)
+  if (bytes(name) <= MOST_BYTES) return name
+  const extension = /\.[^.]{1,16}$/u.exec(name)?.[0] ?? ''
+  let room = MOST_BYTES - bytes(extension)
+  let stem = ''
+  for (const character of name) {
+    room -= bytes(character)
+    if (room < 0) break
+    stem += character
+  }
+  return stem + extension
+}

@@ -1,0 +1,115 @@
+/** Opens what the settings name, or its embedded stand-in. */
+import { join } from 'node:path'
+import pRetry from 'p-retry'
+import type { Config } from './config.ts'
+import { type DataDir, openDataDir } from './data-dir.ts'
+import { connect, type Sql } from './db/connect.ts'
+import { migrate } from './db/migrate.ts'
+import { startPGlite } from './db/pglite.ts'
+import type { EventBus } from './events/events.ts'
+import { createMemoryEventBus } from './events/memory.ts'
+import { createRedisEventBus } from './events/redis.ts'
+import type { Log } from './log.ts'
+import { createDiskStorage, type DiskStorage } from './storage/disk.ts'
+import { createS3Storage, ensureBucket } from './storage/s3.ts'
+import type { Storage } from './storage/storage.ts'
+
+export type Parts = {
+  sql: Sql
+  storage: Storage
+  /** The same store again, when it is the one that serves its own links. */
+  disk: DiskStorage | undefined
+  events: EventBus
+  /** Absent when bearer tokens are not in use. */
+  jwtSecret: string | undefined
+  /** Whether that secret is a random one, kept in DATA_DIR, because no way to authenticate was set. */
+  development: boolean
+  close: () => Promise<void>
+}
+
+type Closers = (() => void | Promise<void>)[]
+
+/** Everything the service stands on, migrated and ready. What can't be reached is tried again for half a minute. */
+export async function openParts(config: Config, log: Log): Promise<Parts> {
+  const closers: Closers = []
+  const close = async () => {
+    for (const closer of closers.reverse()) await closer()
+  }
+  try {
+    return { ...(await open(config, log, closers)), close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Parts, 'close'>> {
+  const development = config.auth.jwtSecret === undefined && config.auth.gatewaySecret === undefined
+  let dataDir: DataDir | undefined
+  const inDataDir = async () => {
+    if (dataDir === undefined) {
+      dataDir = await openDataDir(config.dataDir)
+      closers.push(dataDir.close)
+    }
+    return dataDir
+  }
+
+  const sql = await openDatabase(config, inDataDir, closers)
+  const applied = await reachable('database', log, () => migrate(sql))
+  if (applied.length > 0) log.info({ applied }, 'database: migrated')
+
+  const disk = config.s3 === undefined ? await openDisk(config, await inDataDir()) : undefined
+  if (config.s3 !== undefined) {
+    const { s3 } = config
+    await reachable('storage', log, () => ensureBucket(s3))
+  }
+  const storage = config.s3 === undefined ? disk : createS3Storage(config.s3)
+  if (storage === undefined) throw new Error('no storage is configured')
+  closers.push(storage.close)
+
+  const events = config.redisUrl ? await createRedisEventBus({ url: config.redisUrl, log }) : createMemoryEventBus()
+  closers.push(events.close)
+
+  const jwtSecret = development ? await (await inDataDir()).secret('auth') : config.auth.jwtSecret
+  return { sql, storage, disk, events, jwtSecret, development }
+}
+
+async function openDatabase(
+  { databaseUrl }: Config,
+  inDataDir: () => Promise<DataDir>,
+  closers: Closers,
+): Promise<Sql> {
+  if (databaseUrl !== undefined) {
+    const sql = connect({ url: databaseUrl })
+    closers.push(() => sql.end({ timeout: 1 }))
+    return sql
+  }
+  const { path } = await inDataDir()
+  const { socket, stop } = await startPGlite(join(path, 'postgres'))
+  const sql = connect({ socket })
+  closers.push(async () => {
+    await sql.end({ timeout: 1 })
+    await stop()
+  })
+  return sql
+}
+
+async function openDisk(config: Config, dataDir: DataDir): Promise<DiskStorage> {
+  return createDiskStorage({
+    root: join(dataDir.path, 'files'),
+    linkSecret: config.linkSecret ?? (await dataDir.secret('links')),
+    maxBytes: config.maxObjectBytes,
+    now: Date.now,
+  })
+}
+
+/** Services that start together come up in any order. */
+function reachable<T>(name: string, log: Log, attempt: () => Promise<T>): Promise<T> {
+  return pRetry(attempt, {
+    retries: 20,
+    minTimeout: 200,
+    maxTimeout: 3000,
+    maxRetryTime: 30_000,
+    onFailedAttempt: ({ error }) => log.warn({ err: error.cause ?? error }, `${name}: not ready, trying again`),
+  })
+}

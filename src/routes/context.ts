@@ -1,0 +1,42 @@
+/** What every route needs of the request: who is calling, and where clients reach the service. */
+import type { Context, MiddlewareHandler } from 'hono'
+import type { Authenticate, Caller } from '../auth/auth.ts'
+import type { Media } from '../media/lifecycle.ts'
+import { Problem } from '../problem.ts'
+
+export type RequiresCaller = { Variables: { caller: Caller } }
+export type AllowsStranger = { Variables: { viewer: Caller | null } }
+
+/** What the routes are given. */
+export type Deps = {
+  media: Media
+  authenticate: Authenticate
+  /** Absent: the origin of each request. */
+  publicBaseUrl: string | undefined
+  maxUploadBytes: number
+  /** Half of it is how long a redirect to a link may be cached, in seconds. */
+  signedUrlSeconds: number
+}
+
+/** Lets only known callers on; throws Problem `token_missing` or `token_invalid`. */
+export function requireCaller(authenticate: Authenticate): MiddlewareHandler<RequiresCaller> {
+  return async function requireCaller(c, next) {
+    const caller = await authenticate(c.req.raw.headers)
+    if (caller === null) throw new Problem('token_missing', 'Send a bearer token in the Authorization header.')
+    c.set('caller', caller)
+    await next()
+  }
+}
+
+/** Lets callers without credentials on, too; wrong ones throw Problem `token_invalid`. */
+export function allowStranger(authenticate: Authenticate): MiddlewareHandler<AllowsStranger> {
+  return async function allowStranger(c, next) {
+    c.set('viewer', await authenticate(c.req.raw.headers))
+    await next()
+  }
+}
+
+/** The origin for links to the service: the configured one, else the one the client used. */
+export function originOf(c: Context, publicBaseUrl: string | undefined): string {
+  return publicBaseUrl ?? new URL(c.req.url).origin
+}

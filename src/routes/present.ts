@@ -1,0 +1,36 @@
+/** Rows as clients see them. */
+import type { z } from '@hono/zod-openapi'
+import type { Media } from '../media/lifecycle.ts'
+import { contentUrl, type StoredObject } from '../media/object.ts'
+import type { MediaObject, SignedMediaObject } from './schemas.ts'
+
+/** A media object without a link. */
+export function present(row: StoredObject, origin: string): z.infer<typeof MediaObject> {
+  return {
+    id: row.id,
+    userId: row.userId,
+    originalName: row.originalName,
+    mimeType: row.mimeType,
+    sizeBytes: row.sizeBytes,
+    key: row.key,
+    url: contentUrl(origin, row.id),
+    metadata: row.metadata,
+    visibility: row.visibility,
+    status: row.status,
+    createdAt: row.createdAt.toISOString(),
+  }
+}
+
+/** A media object with a fresh link to its bytes. */
+export async function presentSigned(
+  row: StoredObject,
+  origin: string,
+  sign: Media['sign'],
+): Promise<z.infer<typeof SignedMediaObject>> {
+  const { url, expiresAt } = await sign(row)
+  return {
+    ...present(row, origin),
+    signedUrl: new URL(url, origin).href,
+    signedUrlExpiresAt: expiresAt.toISOString(),
+  }
+}

@@ -1,0 +1,155 @@
+/** What goes in and out over HTTP, as the OpenAPI document shows it. */
+import { z } from '@hono/zod-openapi'
+import { visibilities } from '../media/object.ts'
+import { type ProblemCode, problemCodes, statusOf } from '../problem.ts'
+
+const Id = z.uuid().openapi({ example: '019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11' })
+const Visibility = z.enum(visibilities)
+const Time = z.iso.datetime().openapi({ example: '2026-11-22T12:00:00.000Z' })
+const FileName = z.string().min(1).max(1024).openapi({ example: 'holiday.jpg' })
+const MediaType = z.string().max(127).openapi({ example: 'image/jpeg' })
+
+export const IdParam = z.object({ id: Id.openapi({ param: { name: 'id', in: 'path' } }) })
+
+export const MediaObject = z
+  .object({
+    id: Id,
+    userId: z.uuid(),
+    originalName: z.string(),
+    mimeType: MediaType,
+    sizeBytes: z.int().min(1),
+    key: z.string().openapi({ description: 'Where the store keeps the bytes.' }),
+    url: z.url().openapi({ description: 'Stable address of the bytes; redirects to a short-lived link.' }),
+    metadata: z.object({ width: z.int().nullable(), height: z.int().nullable() }).openapi({
+      description: 'Pixels as a person sees them: orientation applied, one frame of an animation. Null for no picture.',
+    }),
+    visibility: Visibility,
+    status: z.enum(['active', 'deleted']),
+    createdAt: Time,
+  })
+  .openapi('MediaObject')
+
+export const SignedMediaObject = MediaObject.extend({
+  signedUrl: z.url().openapi({ description: 'Short-lived link to the bytes; needs no credentials.' }),
+  signedUrlExpiresAt: Time,
+}).openapi('SignedMediaObject')
+
+export const MediaPage = z
+  .object({
+    items: z.array(SignedMediaObject),
+    nextCursor: Id.nullable().openapi({ description: '`cursor` of the next page; null at the end.' }),
+  })
+  .openapi('MediaPage')
+
+/** The fields of `POST /media/upload` beside the file. */
+export const UploadFields = z.strictObject({ visibility: Visibility.default('private') })
+
+/** For the document only: the handler reads the body as a stream of parts, so nothing may parse it before. */
+export const uploadBody = {
+  type: 'object' as const,
+  required: ['file'],
+  properties: {
+    file: { type: 'string' as const, format: 'binary', description: 'The file; its bytes decide its type.' },
+    visibility: { type: 'string' as const, enum: [...visibilities], default: 'private' },
+  },
+}
+
+export const PresignBody = z
+  .strictObject({
+    filename: FileName,
+    fileType: MediaType,
+    size: z.int().min(1).optional().openapi({ description: 'Exact size in bytes; the link then takes no other.' }),
+    sha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/i, 'expected 64 hexadecimal digits')
+      .transform((hex) => hex.toLowerCase())
+      .optional()
+      .openapi({ description: 'SHA-256 of the bytes in hexadecimal; the link then takes no others.' }),
+    visibility: Visibility.default('private'),
+  })
+  .openapi('PresignRequest')
+
+export const Presigned = z
+  .object({
+    id: Id,
+    key: z.string(),
+    uploadUrl: z.url().openapi({ description: 'Send the bytes here, once; then call complete.' }),
+    method: z.literal('PUT'),
+    headers: z.record(z.string(), z.string()).openapi({ description: 'To be sent with the bytes, as they are.' }),
+    publicUrl: z.url().openapi({ description: 'The `url` that the media object will have.' }),
+    expiresAt: Time,
+  })
+  .openapi('Presigned')
+
+export const PatchBody = z
+  .strictObject({ originalName: FileName.optional(), visibility: Visibility.optional() })
+  .refine((body) => Object.keys(body).length > 0, 'expected originalName or visibility')
+  .openapi('MediaChange')
+
+export const ListQuery = z
+  .strictObject({
+    limit: z.coerce
+      .number()
+      .int()
+      .min(1)
+      .max(100)
+      .default(20)
+      .openapi({ param: { name: 'limit', in: 'query' } }),
+    cursor: Id.optional().openapi({ param: { name: 'cursor', in: 'query' }, description: '`nextCursor` of a page.' }),
+    type: z
+      .string()
+      .regex(/^[a-z]+\/([a-z0-9.+-]+|\*)$/, 'expected a media type, or a family such as image/*')
+      .max(127)
+      .optional()
+      .openapi({ param: { name: 'type', in: 'query' }, example: 'image/*' }),
+    status: z
+      .enum(['active', 'deleted'])
+      .default('active')
+      .openapi({ param: { name: 'status', in: 'query' } }),
+    ids: z
+      .string()
+      .transform((ids) => ids.split(','))
+      .pipe(z.array(z.uuid()).min(1).max(100))
+      .optional()
+      .openapi({
+        param: { name: 'ids', in: 'query' },
+        type: 'string',
+        description: 'Up to 100 ids, comma-separated, instead of every other parameter.',
+      }),
+  })
+  .openapi('ListQuery')
+
+export const ProblemBody = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: z.enum(problemCodes),
+    errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
+  })
+  .openapi('Problem')
+
+type ProblemAnswer = {
+  description: string
+  content: { 'application/problem+json': { schema: typeof ProblemBody } }
+}
+
+/** What any route may answer that takes ids, queries or fields from a caller it has to know. */
+export const KNOWN = ['request_invalid', 'token_missing', 'token_invalid'] as const
+/** The same for a route with a JSON body. */
+export const JSON_BODY = [...KNOWN, 'body_too_large', 'content_type_unsupported'] as const
+
+/** The `responses` entries of a route for `internal` and all the other problems it can answer with, by status. */
+export function problems(...codes: ProblemCode[]): Record<number, ProblemAnswer> {
+  const answers: Record<number, ProblemAnswer> = {}
+  for (const code of [...codes, 'internal'] as const) {
+    const status = statusOf(code)
+    const before = answers[status]
+    answers[status] = {
+      description: before === undefined ? `\`${code}\`` : `${before.description}, \`${code}\``,
+      content: { 'application/problem+json': { schema: ProblemBody } },
+    }
+  }
+  return answers
+}

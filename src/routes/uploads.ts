@@ -1,0 +1,119 @@
+/** Getting bytes in: directly, or straight to the store. */
+import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
+import { contentUrl } from '../media/object.ts'
+import { jsonOnly } from './body.ts'
+import { type Deps, originOf, requireCaller } from './context.ts'
+import { readForm } from './multipart.ts'
+import { present } from './present.ts'
+import {
+  IdParam,
+  JSON_BODY,
+  KNOWN,
+  MediaObject,
+  PresignBody,
+  Presigned,
+  problems,
+  UploadFields,
+  uploadBody,
+} from './schemas.ts'
+import { parse } from './validation.ts'
+
+const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
+const REFUSALS = [
+  'file_empty',
+  'file_too_large',
+  'media_type_unsupported',
+  'image_unreadable',
+  'image_too_large',
+] as const
+const MULTIPART = [
+  ...KNOWN,
+  'multipart_malformed',
+  'file_missing',
+  'too_many_parts',
+  'content_type_unsupported',
+] as const
+
+export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
+  const { media, authenticate, publicBaseUrl, maxUploadBytes } = deps
+  const known = requireCaller(authenticate)
+
+  const upload = createRoute({
+    method: 'post',
+    path: '/media/upload',
+    summary: 'Upload a file through the service',
+    middleware: known,
+    request: { body: { required: true, content: { 'multipart/form-data': { schema: uploadBody } } } },
+    responses: {
+      201: {
+        description: 'Stored; `Location` is the media object.',
+        headers: { Location: { schema: { type: 'string' } } },
+        content: { 'application/json': { schema: MediaObject } },
+      },
+      ...problems(...MULTIPART, 'body_too_large', ...REFUSALS, ...FAILURES),
+    },
+  })
+  app.openapi(upload, async (c) => {
+    const { file, fields } = await readForm(c.req.raw, maxUploadBytes)
+    const { visibility } = parse(UploadFields, fields)
+    const origin = originOf(c, publicBaseUrl)
+    const row = await media.upload(c.var.caller, { ...file, visibility }, origin)
+    return c.json(present(row, origin), 201, { Location: `${origin}/media/${row.id}` })
+  })
+
+  const presign = createRoute({
+    method: 'post',
+    path: '/media/presign',
+    summary: 'Get a link to upload a file straight to the store',
+    middleware: [known, jsonOnly()] as const,
+    request: { body: { required: true, content: { 'application/json': { schema: PresignBody } } } },
+    responses: {
+      200: {
+        description: 'PUT the bytes to `uploadUrl` with `headers`, then call complete.',
+        content: { 'application/json': { schema: Presigned } },
+      },
+      ...problems(...JSON_BODY, 'file_too_large', 'media_type_unsupported', ...FAILURES),
+    },
+  })
+  app.openapi(presign, async (c) => {
+    const { size, sha256, ...body } = c.req.valid('json')
+    const link = await media.presign(c.var.caller, { ...body, size, sha256 })
+    const origin = originOf(c, publicBaseUrl)
+    return c.json(
+      {
+        id: link.id,
+        key: link.key,
+        uploadUrl: new URL(link.uploadUrl, origin).href,
+        method: 'PUT' as const,
+        headers: link.headers,
+        publicUrl: contentUrl(origin, link.id),
+        expiresAt: link.expiresAt.toISOString(),
+      },
+      200,
+    )
+  })
+
+  const complete = createRoute({
+    method: 'post',
+    path: '/media/{id}/complete',
+    summary: 'Say that the bytes have arrived',
+    middleware: known,
+    request: { params: IdParam },
+    responses: {
+      200: { description: 'The media object.', content: { 'application/json': { schema: MediaObject } } },
+      ...problems(
+        ...KNOWN,
+        'not_found',
+        'upload_incomplete',
+        'type_mismatch',
+        'size_mismatch',
+        ...REFUSALS,
+        ...FAILURES,
+      ),
+    },
+  })
+  app.openapi(complete, async (c) => {
+    const origin = originOf(c, publicBaseUrl)
+    return c.json(present(await media.complete(c.req.valid('param').id, c.var.caller, origin), origin), 200)
+  })
+}

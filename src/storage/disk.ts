@@ -1,0 +1,253 @@
+/**
+ * Files under a folder, for the embedded default: the same promises as S3, on one machine.
+ *
+ *     objects/KEY   the bytes; a file appears under its key complete and synced, or not at all
+ *     types/KEY     the content type, written before the bytes so that no object is without one
+ *     incoming/     bytes on their way; what a crash leaves here is removed at start
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import { link, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { Problem } from '../problem.ts'
+import { type Grant, readLink, signLink } from './links.ts'
+import type { ListedObject, Storage } from './storage.ts'
+
+/** The disk store serves its own links, so it offers more than the port: what `/files/*` needs. */
+export type DiskStorage = Storage & {
+  /** What a link to this store allows; null when it is not valid (any more). */
+  readLink(link: URL): Grant | null
+  /** The bytes and size behind a key; null when nothing is there. The caller reads or cancels the stream. */
+  open(key: string): Promise<{ size: number; body: ReadableStream<Uint8Array> } | null>
+  /**
+   * Stores a body under the grant's key if its size and SHA-256 are the granted ones and nothing is there yet.
+   * Throws Problem `size_mismatch`, `checksum_mismatch`, `file_too_large` or `precondition_failed`, with nothing stored.
+   */
+  receive(grant: Grant, body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void>
+}
+
+type Settings = {
+  root: string
+  /** Key of the links, see `links.ts`. */
+  linkSecret: string
+  /** Largest body that `receive` takes, in bytes. */
+  maxBytes: number
+  /** Unix time in milliseconds. */
+  now: () => number
+}
+
+/** Opens the store, creating its folders. */
+export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Settings): Promise<DiskStorage> {
+  const objectPath = (key: string) => join(root, 'objects', checked(key))
+  const typePath = (key: string) => join(root, 'types', checked(key))
+  const incoming = join(root, 'incoming')
+  await rm(incoming, { recursive: true, force: true })
+  for (const folder of ['objects', 'types', 'incoming']) await mkdir(join(root, folder), { recursive: true })
+
+  /** Writes to a file of its own, syncs, then links it to its key, which fails where something is. */
+  async function store(key: string, contentType: string, write: (path: string) => Promise<void>): Promise<void> {
+    const temporary = join(incoming, randomUUID())
+    try {
+      await write(temporary)
+      await mkdir(dirname(typePath(key)), { recursive: true })
+      await writeFile(typePath(key), contentType)
+      await sync(typePath(key))
+      await mkdir(dirname(objectPath(key)), { recursive: true })
+      await link(temporary, objectPath(key))
+      for (const path of [typePath(key), objectPath(key)]) {
+        await sync(dirname(path))
+        await sync(dirname(dirname(path)))
+      }
+    } finally {
+      await rm(temporary, { force: true })
+    }
+  }
+
+  return {
+    name: 'disk',
+
+    async put(key, bytes, { contentType, signal }) {
+      await reach(async () => {
+        signal?.throwIfAborted()
+        await store(key, contentType, (path) => writeAll(path, [bytes]))
+      })
+    },
+
+    async receive(grant, body) {
+      if ((await stat(objectPath(grant.key)).catch(ifMissing)) !== null) throw alreadyThere()
+      try {
+        await store(grant.key, grant.contentType, (path) => writeAll(path, enforce(grant, maxBytes, body)))
+      } catch (error) {
+        if (error instanceof Problem) throw error
+        throw isCode(error, 'EEXIST') ? alreadyThere() : unavailable(error)
+      }
+    },
+
+    async head(key) {
+      return reach(async () => {
+        const file = await stat(objectPath(key)).catch(ifMissing)
+        if (file === null) return null
+        return { size: file.size, contentType: await readFile(typePath(key), 'utf8') }
+      })
+    },
+
+    async read(key, { start, length }) {
+      return reach(async () => {
+        const file = await open(objectPath(key), 'r')
+        try {
+          const { bytesRead, buffer } = await file.read(new Uint8Array(length), 0, length, start)
+          return buffer.subarray(0, bytesRead)
+        } finally {
+          await file.close()
+        }
+      })
+    },
+
+    async open(key) {
+      const file = await open(objectPath(key), 'r').catch(ifMissing)
+      if (file === null) return null
+      const { size } = await file.stat()
+      return { size, body: chunks(file) }
+    },
+
+    async list({ prefix, startAfter = '', limit }) {
+      return reach(async () => {
+        const found: ListedObject[] = []
+        for await (const key of keysInOrder(join(root, 'objects'), '', prefix, startAfter)) {
+          const file = await stat(objectPath(key)).catch(ifMissing)
+          if (file !== null) found.push({ key, size: file.size, lastModified: file.mtime })
+          if (found.length === limit) break
+        }
+        return found
+      })
+    },
+
+    async removePrefix(prefix) {
+      await reach(async () => {
+        await rm(objectPath(prefix), { recursive: true, force: true })
+        await rm(typePath(prefix), { recursive: true, force: true })
+      })
+    },
+
+    async signGet(key, { expiresIn, contentType, disposition }) {
+      const expires = Math.floor(now() / 1000) + expiresIn
+      const unbound = { size: undefined, sha256: undefined }
+      return signLink({ method: 'GET', key, expires, contentType, disposition, ...unbound }, linkSecret)
+    },
+
+    async signPut(key, { expiresIn, contentType, size, sha256 }) {
+      const expires = Math.floor(now() / 1000) + expiresIn
+      const grant: Grant = { method: 'PUT', key, expires, contentType, disposition: undefined, size, sha256 }
+      return { url: signLink(grant, linkSecret), headers: { 'content-type': contentType, 'if-none-match': '*' } }
+    },
+
+    readLink: (link) => readLink(link, linkSecret, now()),
+
+    async check() {
+      await reach(() => stat(join(root, 'objects')))
+    },
+
+    close() {},
+  }
+}
+
+/** Passes the body on and throws as soon as it can't be what was granted. */
+async function* enforce(
+  { size, sha256 }: Grant,
+  maxBytes: number,
+  body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const hash = createHash('sha256')
+  let length = 0
+  for await (const chunk of body) {
+    length += chunk.length
+    if (size !== undefined && length > size) break
+    if (length > maxBytes) throw new Problem('file_too_large', `The file is larger than ${maxBytes} bytes.`)
+    hash.update(chunk)
+    yield chunk
+  }
+  if (size !== undefined && length !== size)
+    throw new Problem('size_mismatch', `The link is for exactly ${size} bytes.`)
+  if (sha256 !== undefined && hash.digest('hex') !== sha256)
+    throw new Problem('checksum_mismatch', 'The SHA-256 of the bytes is not the one the link is for.')
+}
+
+async function writeAll(path: string, body: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
+  const file = await open(path, 'wx')
+  try {
+    for await (const chunk of body) await file.writeFile(chunk)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+/** A rename or link survives a crash only when its folder is synced too. */
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+const CHUNK_BYTES = 256 * 1024
+
+function chunks(file: Awaited<ReturnType<typeof open>>): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    async pull(controller) {
+      const { bytesRead, buffer } = await file.read(new Uint8Array(CHUNK_BYTES), 0, CHUNK_BYTES)
+      if (bytesRead > 0) return controller.enqueue(buffer.subarray(0, bytesRead))
+      await file.close()
+      controller.close()
+    },
+    cancel: () => file.close(),
+  })
+}
+
+/** Depth first, names in byte order, a folder compared as its name with `/`: the order S3 lists in. */
+async function* keysInOrder(root: string, folder: string, prefix: string, startAfter: string): AsyncGenerator<string> {
+  const entries = await readdir(join(root, folder), { withFileTypes: true }).catch(ifMissing)
+  const names = (entries ?? []).map((e) => folder + e.name + (e.isDirectory() ? '/' : '')).sort()
+  for (const name of names) {
+    const reachesPrefix = name.startsWith(prefix) || prefix.startsWith(name)
+    if (!reachesPrefix) continue
+    if (!name.endsWith('/')) {
+      if (name > startAfter) yield name
+    } else if (name > startAfter || startAfter.startsWith(name)) {
+      yield* keysInOrder(root, name, prefix, startAfter)
+    }
+  }
+}
+
+/** Keys come from the service, or from a link it signed: anything else must not become a path. */
+function checked(key: string): string {
+  if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*\/?$/.test(key))
+    throw new Error(`not a storage key: ${key}`)
+  return key
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code
+}
+
+function ifMissing(error: unknown): null {
+  if (isCode(error, 'ENOENT')) return null
+  throw error
+}
+
+function alreadyThere(): Problem {
+  return new Problem('precondition_failed', 'The link has been used: something is stored under its key.')
+}
+
+async function reach<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    throw unavailable(error)
+  }
+}
+
+function unavailable(cause: unknown): Problem {
+  return new Problem('storage_unavailable', 'The store did not answer as it should. Try again.', { cause })
+}

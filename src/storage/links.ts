@@ -1,0 +1,54 @@
+/** Links to the service itself: what one allows is in its query, and an HMAC keeps it so. */
+import { createHmac, timingSafeEqual } from 'node:crypto'
+
+/** What a link allows. `expires` is in Unix seconds; the rest binds a PUT or sets headers of a GET. */
+export type Grant = {
+  method: 'GET' | 'PUT'
+  key: string
+  expires: number
+  contentType: string
+  disposition: string | undefined
+  size: number | undefined
+  sha256: string | undefined
+}
+
+/** Paths of links begin so. */
+export const FILES_PATH = '/files/'
+
+/** A path with query on the service's own origin. */
+export function signLink(grant: Grant, secret: string): string {
+  const query = new URLSearchParams({ method: grant.method, expires: String(grant.expires), type: grant.contentType })
+  if (grant.disposition !== undefined) query.set('disposition', grant.disposition)
+  if (grant.size !== undefined) query.set('size', String(grant.size))
+  if (grant.sha256 !== undefined) query.set('sha256', grant.sha256)
+  query.set('signature', signature(grant, secret))
+  return `${FILES_PATH}${grant.key}?${query}`
+}
+
+/**
+ * What a link allows; null when its signature is wrong or it has expired.
+ * @param now Unix time in milliseconds
+ */
+export function readLink(link: URL, secret: string, now: number): Grant | null {
+  const query = link.searchParams
+  const number = (name: string) => (query.has(name) ? Number(query.get(name)) : undefined)
+  const grant: Grant = {
+    method: query.get('method') === 'PUT' ? 'PUT' : 'GET',
+    key: link.pathname.slice(FILES_PATH.length),
+    expires: number('expires') ?? 0,
+    contentType: query.get('type') ?? '',
+    disposition: query.get('disposition') ?? undefined,
+    size: number('size'),
+    sha256: query.get('sha256') ?? undefined,
+  }
+  const presented = Buffer.from(query.get('signature') ?? '')
+  const expected = Buffer.from(signature(grant, secret))
+  if (presented.length !== expected.length || !timingSafeEqual(presented, expected)) return null
+  return grant.expires * 1000 > now ? grant : null
+}
+
+/** JSON keeps the fields apart whatever they hold. */
+function signature({ method, key, expires, contentType, disposition, size, sha256 }: Grant, secret: string): string {
+  const signed = JSON.stringify([method, key, expires, contentType, disposition, size, sha256])
+  return createHmac('sha256', secret).update(signed).digest('base64url')
+}

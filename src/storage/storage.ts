@@ -1,0 +1,59 @@
+/**
+ * Where the bytes are: the port, with its contract in prose. Every implementation passes
+ * `test/contract/storage.test.ts`.
+ *
+ * Keys are relative paths of ASCII letters, digits, `-`, `_`, `.` and `/`. Bytes under a key never change: a key is
+ * written once, then read, then removed. Whatever fails for a reason outside the caller's power is thrown as Problem
+ * `storage_unavailable`; the outcome of a write that failed so is unknown.
+ */
+export interface Storage {
+  /** For logs and readiness. */
+  readonly name: 's3' | 'disk'
+
+  /** Stores the bytes durably before it resolves, or not at all; gives up after `putDeadlineMs(bytes.length)`. */
+  put(key: string, bytes: Uint8Array, options: { contentType: string } & Cancel): Promise<void>
+
+  /** What is stored under a key; null when nothing is. */
+  head(key: string, options?: Cancel): Promise<StoredHead | null>
+
+  /** At most `length` bytes from `start`; fewer where the object ends. The key exists, else `storage_unavailable`. */
+  read(key: string, range: { start: number; length: number } & Cancel): Promise<Uint8Array>
+
+  /** Up to `limit` (1–1,000) objects below a prefix, in the byte order of their keys, after `startAfter`. */
+  list(options: { prefix: string; startAfter?: string; limit: number } & Cancel): Promise<ListedObject[]>
+
+  /** Removes everything below a prefix that ends with `/`. Nothing being there is success. */
+  removePrefix(prefix: string, options?: Cancel): Promise<void>
+
+  /**
+   * A link that reads the object until `expiresIn` seconds from now, with the given response headers.
+   * Absolute, or a path on this service's own origin.
+   */
+  signGet(key: string, options: SignGet): Promise<string>
+
+  /**
+   * A link that stores bytes of exactly this type, and size and SHA-256 where given, once, begun before
+   * `expiresIn` seconds from now. `headers` must be sent as they are (beside Content-Length).
+   */
+  signPut(key: string, options: SignPut): Promise<{ url: string; headers: Record<string, string> }>
+
+  /** Resolves when the store can be used. */
+  check(options?: Cancel): Promise<void>
+
+  close(): void
+}
+
+export type Cancel = { signal?: AbortSignal | undefined }
+export type StoredHead = { size: number; contentType: string }
+export type ListedObject = { key: string; size: number; lastModified: Date }
+export type SignGet = { expiresIn: number; contentType: string; disposition: string }
+/** `sha256` is 64 hexadecimal digits. */
+export type SignPut = { expiresIn: number; contentType: string; size: number | undefined; sha256: string | undefined }
+
+/** How long any call but a put may take, in milliseconds. */
+export const STORE_DEADLINE_MS = 10_000
+
+/** How long a put of so many bytes may take: a store that takes less than 1 MiB a second counts as stuck. */
+export function putDeadlineMs(size: number): number {
+  return STORE_DEADLINE_MS + Math.ceil(size / 1024 / 1024) * 1000
+}
