@@ -25,22 +25,35 @@ CREATE TABLE media_objects (
   -- From when on the relay may send what is owed; NULL when nothing is.
   outbox_due_at timestamptz,
 
+  -- From when on upkeep may take a purging row up: at once for its bytes, after links_until for itself.
+  upkeep_due_at timestamptz,
+
   idempotency_key varchar(255),
   -- SHA-256 of the request that the key came with, in hexadecimal.
   idempotency_hash char(64),
   -- The store's id of a multipart upload under way.
   upload_id text,
 
-  CHECK (status = 'pending' OR status = 'purging' OR size_bytes IS NOT NULL),
+  CHECK (status IN ('pending', 'purging') OR size_bytes IS NOT NULL),
+  CHECK ((upkeep_due_at IS NULL) = (status <> 'purging')),
   CHECK ((outbox_due_at IS NULL) = (outbox = '[]'))
 );
 
 -- A person's list and bin: keyset pages on id, newest first.
 CREATE INDEX media_objects_owner ON media_objects (user_id, status, id);
--- Upkeep: what is not active, by the time it became so.
-CREATE INDEX media_objects_upkeep ON media_objects (status, status_changed_at) WHERE status <> 'active';
+-- Upkeep: what may have expired, by the time it came into its state; and what is to be removed.
+CREATE INDEX media_objects_expiry ON media_objects (status, status_changed_at) WHERE status IN ('pending', 'deleted');
+CREATE INDEX media_objects_purging ON media_objects (upkeep_due_at) WHERE status = 'purging';
 -- The relay: what is owed, by the time it may be sent.
 CREATE INDEX media_objects_owed ON media_objects (outbox_due_at) WHERE outbox_due_at IS NOT NULL;
 -- One object for one key of one owner; an attempt that failed does not block the next.
 CREATE UNIQUE INDEX media_objects_idempotency ON media_objects (user_id, idempotency_key)
   WHERE idempotency_key IS NOT NULL AND status <> 'purging';
+
+-- How far upkeep has compared the store's listing with the table, and until when one replica has that to itself.
+CREATE TABLE media_upkeep (
+  job varchar(32) PRIMARY KEY,
+  position varchar(255) COLLATE "C" NOT NULL DEFAULT '',
+  taken_until timestamptz NOT NULL DEFAULT '-infinity'
+);
+INSERT INTO media_upkeep (job) VALUES ('orphans');

@@ -93,5 +93,7 @@ function covers(pattern: string, path: string): boolean {
   const given = path.split('/')
   const open = wanted.at(-1) === '*'
   if (open ? given.length < wanted.length : given.length !== wanted.length) return false
-  return wanted.every((segment, i) => segment.startsWith(':') || segment === '*' || segment === given[i])
+  return wanted.every(
+    (segment, i) => (segment.startsWith(':') && given[i] !== '') || segment === '*' || segment === given[i],
+  )
 }

@@ -12,28 +12,25 @@ import { createLog } from './log.ts'
 import { createImageProbe } from './media/image.ts'
 import { createInspect } from './media/inspect.ts'
 import { createMedia } from './media/lifecycle.ts'
-import { createRelay } from './media/relay.ts'
-import { createRepository } from './media/repository.ts'
-import { openParts, type Parts } from './parts.ts'
+import { openService, type Service } from './service.ts'
 import { welcome } from './welcome.ts'
 
 // Within this, running requests end; with what follows it, the process ends within 10 seconds of SIGTERM.
 const DRAIN_MS = 7000
+const CLOSE_MS = 2000
 
 const log = createLog()
 const config = readOrExit()
-const parts = await openOrExit()
-const { sql, storage, disk, events } = parts
+const service = await openOrExit()
+const { repository, storage, disk, events, relay, upkeep } = service
 
-const repository = createRepository({ sql, ...config })
-const relay = createRelay({ repository, events, log })
 const probeImage = createImageProbe({ allowedTypes: config.allowedTypes, maxPixels: config.maxImagePixels })
 const inspect = createInspect({ allowedTypes: config.allowedTypes, probeImage })
 const media = createMedia({ repository, storage, inspect, relay, log, now: Date.now, limits: config })
 let stopping = false
 const app = createApp({
   media,
-  authenticate: createAuthenticate({ ...config.auth, jwtSecret: parts.jwtSecret }),
+  authenticate: createAuthenticate({ ...config.auth, jwtSecret: service.jwtSecret }),
   publicBaseUrl: config.publicBaseUrl,
   maxUploadBytes: config.maxUploadBytes,
   signedUrlSeconds: config.signedUrlSeconds,
@@ -45,9 +42,10 @@ const app = createApp({
 })
 const requests = drainable((request) => app.fetch(request))
 relay.start()
+upkeep.start()
 process.once('SIGTERM', stop)
 process.once('SIGINT', stop)
-if (parts.development) await greet(parts.jwtSecret)
+if (service.development) await greet(service.jwtSecret)
 
 export default {
   port: config.port,
@@ -62,8 +60,10 @@ export default {
 async function stop(): Promise<void> {
   stopping = true
   await requests.idle(DRAIN_MS)
-  await relay.stop()
-  await parts.close()
+  // What is not done by now is safe to leave: the next process takes it up.
+  setTimeout(() => process.exit(0), CLOSE_MS)
+  await Promise.all([relay.stop(), upkeep.stop()])
+  await service.close()
   process.exit(0)
 }
 
@@ -77,9 +77,9 @@ function readOrExit(): Config {
   }
 }
 
-async function openOrExit(): Promise<Parts> {
+async function openOrExit(): Promise<Service> {
   try {
-    return await openParts(config, log)
+    return await openService(config, log)
   } catch (error) {
     console.error(`The service cannot start: ${error instanceof Error ? error.message : error}`)
     if (error instanceof Error && error.cause instanceof Error) console.error(`  ${error.cause.message}`)

@@ -11,7 +11,7 @@ import { createMemoryEventBus } from './events/memory.ts'
 import { createRedisEventBus } from './events/redis.ts'
 import type { Log } from './log.ts'
 import { createDiskStorage, type DiskStorage } from './storage/disk.ts'
-import { createS3Storage, ensureBucket } from './storage/s3.ts'
+import { createS3Storage, prepareBucket } from './storage/s3.ts'
 import type { Storage } from './storage/storage.ts'
 
 export type Parts = {
@@ -58,13 +58,7 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Pa
   const applied = await reachable('database', log, () => migrate(sql))
   if (applied.length > 0) log.info({ applied }, 'database: migrated')
 
-  const disk = config.s3 === undefined ? await openDisk(config, await inDataDir()) : undefined
-  if (config.s3 !== undefined) {
-    const { s3 } = config
-    await reachable('storage', log, () => ensureBucket(s3))
-  }
-  const storage = config.s3 === undefined ? disk : createS3Storage(config.s3)
-  if (storage === undefined) throw new Error('no storage is configured')
+  const { storage, disk } = await openStorage(config, inDataDir, log)
   closers.push(storage.close)
 
   const events = config.redisUrl ? await createRedisEventBus({ url: config.redisUrl, log }) : createMemoryEventBus()
@@ -94,13 +88,26 @@ async function openDatabase(
   return sql
 }
 
-async function openDisk(config: Config, dataDir: DataDir): Promise<DiskStorage> {
-  return createDiskStorage({
+async function openStorage(
+  config: Config,
+  inDataDir: () => Promise<DataDir>,
+  log: Log,
+): Promise<Pick<Parts, 'storage' | 'disk'>> {
+  const { s3 } = config
+  if (s3 !== undefined) {
+    const { guardCopies } = await reachable('storage', log, () => prepareBucket(s3))
+    if (guardCopies)
+      log.warn('storage: takes unsigned copy requests over upload links; the links are signed against it')
+    return { storage: createS3Storage(s3, { guardCopies }), disk: undefined }
+  }
+  const dataDir = await inDataDir()
+  const disk = await createDiskStorage({
     root: join(dataDir.path, 'files'),
     linkSecret: config.linkSecret ?? (await dataDir.secret('links')),
     maxBytes: config.maxObjectBytes,
     now: Date.now,
   })
+  return { storage: disk, disk }
 }
 
 /** Services that start together come up in any order. */

@@ -6,12 +6,13 @@ export type Sql = postgres.Sql<{ bigint: number }>
 /** A connection, or an open transaction on one. */
 export type Queryable = Sql | postgres.TransactionSql<{ bigint: number }>
 
-const DEADLINE_MS = 5000
+/** How long any query may take, in milliseconds. */
+export const DATABASE_DEADLINE_MS = 5000
 
 /** Connects to Postgres at a URL, or over a Unix socket to the embedded one. Nothing is opened before the first query. */
 export function connect(target: { url: string } | { socket: string }): Sql {
   const options = {
-    connect_timeout: DEADLINE_MS / 1000,
+    connect_timeout: DATABASE_DEADLINE_MS / 1000,
     onnotice: () => {},
     // Sizes are below 2^53, so a number holds them.
     types: { bigint: { to: 20, from: [20], serialize: String, parse: Number } },
@@ -30,8 +31,8 @@ export async function within<T extends readonly (object | undefined)[]>(query: p
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       query.cancel()
-      reject(unavailable(new Error(`no answer within ${DEADLINE_MS} ms`)))
-    }, DEADLINE_MS)
+      reject(unavailable(new Error(`no answer within ${DATABASE_DEADLINE_MS} ms`)))
+    }, DATABASE_DEADLINE_MS)
   })
   try {
     return await Promise.race([query, late])
@@ -40,6 +41,11 @@ export async function within<T extends readonly (object | undefined)[]>(query: p
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** Whether an error says that a statement would have broken this unique index or constraint (SQLSTATE class 23). */
+export function violates(error: unknown, constraint: string): boolean {
+  return error instanceof postgres.PostgresError && error.constraint_name === constraint
 }
 
 // Classes of SQLSTATE: connection, rolled back (deadlock), out of resources, operator intervention, system.

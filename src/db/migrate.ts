@@ -13,10 +13,11 @@ const LOCK = 7_233_501_946
 /**
  * Applies what is new, each file in a transaction of its own, under a lock that makes replicas that start together
  * take turns. Returns the names applied.
- * @throws Error when a file that was applied is missing or has another content now
+ * @throws Error when a file that was applied is missing or has another content now, and when there are no files
  */
 export async function migrate(sql: Sql, folder = MIGRATIONS_FOLDER): Promise<string[]> {
   const files = await readMigrations(folder)
+  if (files.length === 0) throw new Error(`no migration files in ${folder}`)
   const applied: string[] = []
   for (const file of files) {
     const isNew = await sql.begin(async (tx) => {

@@ -6,12 +6,16 @@ const NAMELESS = 'untitled'
 // Invisible, and able to make `gnp.exe` read as `exe.png`: controls, line separators, bidirectional overrides.
 const UNSAFE = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu
 
+// Windows drops them from the end of a name.
+const TRAILING = /[.\s]+$/
+
 /** The last path segment, normalised to NFC, without invisible characters, at most 255 bytes of UTF-8. */
 export function safeFileName(sent: string): string {
   const segment = sent.slice(sent.search(/[^/\\]*$/))
   const visible = segment.toWellFormed().replace(UNSAFE, '').normalize('NFC').trim()
-  const name = visible.replace(/[. ]+$/, '')
-  return name === '' ? NAMELESS : shorten(name)
+  // Again after the cut, which may lay such a character bare.
+  const name = shorten(visible.replace(TRAILING, '')).replace(TRAILING, '')
+  return name === '' ? NAMELESS : name
 }
 
 /** Cuts the stem rather than the extension, and never through a character. */

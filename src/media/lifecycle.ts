@@ -1,10 +1,12 @@
 /** The life of a media object, from the first byte to the last. */
 import { v7 as uuidv7 } from 'uuid'
 import type { Caller } from '../auth/auth.ts'
+import { DATABASE_DEADLINE_MS } from '../db/connect.ts'
 import type { Log } from '../log.ts'
 import { fileTooLarge, Problem } from '../problem.ts'
 import { putDeadlineMs, type Storage } from '../storage/storage.ts'
 import { safeFileName } from './file-name.ts'
+import { earlierPresign, earlierUpload, idempotencyOf } from './idempotency.ts'
 import { acceptType, extensionOf, INSPECTED_BYTES, type Inspect, type Inspection } from './inspect.ts'
 import { contentUrl, type MediaRow, prefixOf, type StoredObject, type Visibility } from './object.ts'
 import type { Relay } from './relay.ts'
@@ -27,7 +29,12 @@ export type Deps = {
   }
 }
 
-export type Upload = { name: string; bytes: Uint8Array; visibility: Visibility }
+export type Upload = {
+  name: string
+  bytes: Uint8Array
+  visibility: Visibility
+  idempotencyKey: string | undefined
+}
 export type Declaration = {
   filename: string
   fileType: string
@@ -35,6 +42,7 @@ export type Declaration = {
   /** 64 hexadecimal digits. */
   sha256: string | undefined
   visibility: Visibility
+  idempotencyKey: string | undefined
 }
 export type UploadLink = {
   id: string
@@ -50,13 +58,15 @@ export type Media = ReturnType<typeof createMedia>
 
 // A PUT may go on after its caller gave up on it, and a link's PUT may begin in its last second and take its time.
 const WRITER_GRACE_SECONDS = 3600
+const REMOVAL_MS = 2000
 
 /**
  * `origin` is where clients reach the service, for the stable address in answers and events.
  * All calls throw Problem `storage_unavailable` or `database_unavailable` where those fail; what they began is then
  * finished by upkeep.
  */
-export function createMedia({ repository, storage, inspect, relay, log, now, limits }: Deps) {
+export function createMedia(deps: Deps) {
+  const { repository, storage, inspect, relay, log, now, limits } = deps
   /** Ids are in order of time, so that a listing of the store is, too. */
   const newId = (mimeType: string) => {
     const madeAt = now()
@@ -68,12 +78,21 @@ export function createMedia({ repository, storage, inspect, relay, log, now, lim
     return row
   }
 
-  /** Takes a pending object out of its life, unless something else has just moved it on. Upkeep ends what fails here. */
+  /** Takes a pending object out of its life, unless something else has just moved it on. Never fails. */
   async function discard(id: string): Promise<void> {
     try {
-      if (await repository.abandon(id)) await storage.removePrefix(prefixOf(id))
+      if (await repository.abandon(id)) await removeBytes(id)
     } catch (error) {
-      log.warn({ err: error, id }, 'object: left for upkeep to remove')
+      log.warn({ err: error, id }, 'object: left for upkeep to give up')
+    }
+  }
+
+  /** Removes what is there now, soon or not at all: upkeep does it again, and nobody should wait for it. */
+  async function removeBytes(id: string): Promise<void> {
+    try {
+      await storage.removePrefix(prefixOf(id), { signal: AbortSignal.timeout(REMOVAL_MS) })
+    } catch (error) {
+      log.warn({ err: error, id }, 'object: bytes left for upkeep to remove')
     }
   }
 
@@ -98,55 +117,98 @@ export function createMedia({ repository, storage, inspect, relay, log, now, lim
      * there does one UPDATE make the object visible and owe its event.
      * Throws what `inspect` throws, and Problem `file_empty`.
      */
-    async upload(caller: Caller, { name, bytes, visibility }: Upload, origin: string): Promise<StoredObject> {
+    async upload(caller: Caller, upload: Upload, origin: string): Promise<StoredObject> {
+      const { name, bytes, visibility } = upload
       if (bytes.length === 0) throw empty()
       const { mimeType, dimensions } = await inspect(bytes, { whole: true })
+      const { userId } = caller
+      const idempotency = idempotencyOf(upload.idempotencyKey, 'upload', name, visibility, bytes)
       const sizeBytes = bytes.length
+      const putSeconds = Math.ceil(putDeadlineMs(sizeBytes) / 1000)
+      const attemptSeconds = putSeconds + DATABASE_DEADLINE_MS / 1000
+      const earlier = () => idempotency && earlierUpload(deps, discard, { userId, idempotency, attemptSeconds })
+      const first = await earlier()
+      if (first) return first
+
       const object = {
         ...newId(mimeType),
-        userId: caller.userId,
+        userId,
         originalName: safeFileName(name),
         mimeType,
         sizeBytes,
         visibility,
         metadata: dimensions,
-        linksSeconds: Math.ceil(putDeadlineMs(sizeBytes) / 1000) + WRITER_GRACE_SECONDS,
+        linksSeconds: putSeconds + WRITER_GRACE_SECONDS,
+        idempotency,
+      }
+      const [put, insert] = await Promise.allSettled([
+        storage.put(object.key, bytes, { contentType: mimeType }),
+        repository.insert(object),
+      ])
+      if (insert.status === 'fulfilled' && insert.value !== 'inserted') {
+        // There is no row, and never will be: these bytes are nobody else's to remove.
+        await removeBytes(object.id)
+        const winner = insert.value === 'taken' ? await earlier() : null
+        if (winner) return winner
+        throw tooSlow()
       }
       try {
-        await both(storage.put(object.key, bytes, { contentType: mimeType }), repository.insert(object))
+        if (put.status === 'rejected') throw put.reason
+        if (insert.status === 'rejected') throw insert.reason
         const event = uploaded(object, { mimeType, dimensions, sizeBytes }, origin)
         const row = await repository.activate(object.id, { sizeBytes, metadata: dimensions, event })
-        if (row === null) throw new Problem('database_unavailable', 'The upload took too long. Start it again.')
+        if (row === null) throw tooSlow()
         return announced(row)
       } catch (error) {
-        await discard(object.id)
+        const discarded = discard(object.id)
+        // A database that has just missed its deadline would only make the client wait for another.
+        if (!(error instanceof Problem && error.code === 'database_unavailable')) await discarded
         throw error
       }
     },
 
     /**
-     * Announces an upload that goes straight to the store, and makes the link for it.
-     * Throws Problem `media_type_unsupported` or `file_too_large`.
+     * Announces an upload that goes straight to the store, and makes the link for it; with an idempotency key, again
+     * for the same object. Throws Problem `media_type_unsupported`, `file_too_large` or `idempotency_conflict`.
      */
     async presign(caller: Caller, declared: Declaration): Promise<UploadLink> {
-      const { size, sha256, visibility } = declared
+      const { idempotencyKey, ...declaration } = declared
+      const { filename, size, sha256, visibility } = declaration
       const mimeType = acceptType(declared.fileType, limits.allowedTypes)
       if (size !== undefined && size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
-      const made = newId(mimeType)
+      const { userId } = caller
+      const idempotency = idempotencyOf(idempotencyKey, 'presign', declaration)
       const expiresIn = limits.uploadUrlSeconds
-      const { url, headers } = await storage.signPut(made.key, { expiresIn, contentType: mimeType, size, sha256 })
-      await repository.insert({
-        ...made,
-        userId: caller.userId,
-        originalName: safeFileName(declared.filename),
+      const linksSeconds = expiresIn + WRITER_GRACE_SECONDS
+      const linkTo = async ({ id, key }: { id: string; key: string }): Promise<UploadLink> => {
+        const expiresAt = new Date(now() + expiresIn * 1000)
+        const { url, headers } = await storage.signPut(key, { expiresIn, contentType: mimeType, size, sha256 })
+        return { id, key, uploadUrl: url, headers, expiresAt }
+      }
+      const again = async () => {
+        const first = idempotency && (await earlierPresign(repository, userId, idempotency))
+        return first && (await repository.extendLinks(first.id, linksSeconds)) ? linkTo(first) : null
+      }
+      const before = await again()
+      if (before) return before
+
+      const object = newId(mimeType)
+      const link = await linkTo(object)
+      const inserted = await repository.insert({
+        ...object,
+        userId,
+        originalName: safeFileName(filename),
         mimeType,
         sizeBytes: size ?? null,
         visibility,
         metadata: {},
-        linksSeconds: expiresIn + WRITER_GRACE_SECONDS,
+        linksSeconds,
+        idempotency,
       })
-      const expiresAt = new Date(made.madeAt + expiresIn * 1000)
-      return { id: made.id, key: made.key, uploadUrl: url, headers, expiresAt }
+      if (inserted === 'inserted') return link
+      const winner = inserted === 'taken' ? await again() : null
+      if (winner) return winner
+      throw tooSlow()
     },
 
     /**
@@ -233,14 +295,13 @@ function uploaded(
   return { channel: 'photo:uploaded' as const, fields }
 }
 
-/** Waits for both to end, so that nothing of them still runs when one has failed. */
-async function both(one: Promise<void>, other: Promise<void>): Promise<void> {
-  for (const result of await Promise.allSettled([one, other])) if (result.status === 'rejected') throw result.reason
-}
-
 function missing(viewer: Caller | null): never {
   if (viewer === null) throw new Problem('token_missing', 'Authenticate to see whether there is something here.')
   throw notFound()
+}
+
+function tooSlow(): Problem {
+  return new Problem('database_unavailable', 'The upload took too long. Start it again.')
 }
 
 function notFound(): Problem {

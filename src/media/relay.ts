@@ -6,6 +6,8 @@ import type { Repository } from './repository.ts'
 export type Relay = {
   /** Sends the events of a row that was just changed, in the background; never fails. */
   announce(row: { outbox: MediaEvent[] }): void
+  /** Sends all that these rows owe, oldest first, and takes it off them. Throws where the bus or database fails. */
+  send(rows: readonly { outbox: MediaEvent[] }[]): Promise<number>
   /** Sends what is due, until nothing is. Returns how many events were sent; throws where the bus or database fails. */
   run(): Promise<number>
   /** Repeats `run` until `stop`. */
@@ -27,7 +29,7 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
   let stopped = false
 
   /** Each row's list goes out whole and oldest first, so that no event overtakes one before it. */
-  async function send(rows: { outbox: MediaEvent[] }[]): Promise<number> {
+  async function send(rows: readonly { outbox: MediaEvent[] }[]): Promise<number> {
     const owed = rows.flatMap(({ outbox }) => outbox)
     if (owed.length === 0) return 0
     await events.publish(owed)
@@ -81,6 +83,7 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
       waiting.push(row)
       announcing ??= sendWaiting()
     },
+    send,
     run,
     start: () => schedule(PAUSE_MS),
     async stop() {

@@ -1,8 +1,7 @@
 /** All SQL on media_objects. Each arrow of an object's life is one conditional statement. */
 import type { Caller } from '../auth/auth.ts'
-import { type Sql, within } from '../db/connect.ts'
+import { type Sql, violates, within } from '../db/connect.ts'
 import type { Channel, MediaEvent } from '../events/events.ts'
-import { Problem } from '../problem.ts'
 import type { Dimensions, MediaRow, StoredObject, Visibility } from './object.ts'
 
 /** Facts to store with a change; `fields` go into the event's payload beside what every event has. */
@@ -21,7 +20,17 @@ export type NewObject = {
   metadata: Dimensions | Record<string, never>
   /** How long from now on anyone can still put bytes under the object's prefix. */
   linksSeconds: number
+  idempotency: Idempotency | undefined
 }
+
+/** What makes a request the same as an earlier one: the client's key, and a SHA-256 of what it asked for. */
+export type Idempotency = { key: string; hash: string }
+
+/** `stale`: no row was made, nor can one be any more. `taken`: the idempotency key is another row's. */
+export type Inserted = 'inserted' | 'stale' | 'taken'
+
+/** A row on its way out. `linksDead`: nobody can put bytes there any more, so the row may go after them. */
+export type PurgingRow = { id: string; key: string; linksDead: boolean }
 
 export type Page = {
   status: 'active' | 'deleted'
@@ -32,11 +41,16 @@ export type Page = {
   limit: number
 }
 
+/** `settled`: the row says that its bytes are stored, and of which size. */
+export type KeyRow = { id: string; key: string; sizeBytes: number | null; settled: boolean }
+
 export type Repository = ReturnType<typeof createRepository>
 
 // Whoever made a change sends its events first; the relay takes over when that took longer than this.
 const SENDER_LEASE_SECONDS = 5
 const RELAY_LEASE_SECONDS = 10
+// Longer than upkeep needs for what it claims at once.
+const UPKEEP_LEASE_SECONDS = 60
 
 type Settings = { sql: Sql; pendingSeconds: number; retentionSeconds: number }
 
@@ -57,19 +71,54 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds }: Sett
         'occurredAt', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
       || ${sql.json(fields)}::jsonb))`
 
+  /** The SET clauses of every arrow to purging. */
+  const toPurging = sql`status = 'purging', status_changed_at = now(), upkeep_due_at = now()`
+
   return {
     /**
-     * Inserts the pending row. Refused when the id is older than half of PENDING_SECONDS by the database's clock:
+     * Inserts the pending row. `stale` when the id is older than half of PENDING_SECONDS by the database's clock:
      * a process that slept must not bring a row back whose bytes upkeep may have removed.
      */
-    async insert(object: NewObject): Promise<void> {
+    async insert(object: NewObject): Promise<Inserted> {
+      const { idempotency } = object
+      try {
+        const { count } = await within(sql`
+          INSERT INTO media_objects
+            (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until,
+              idempotency_key, idempotency_hash)
+          SELECT ${object.id}, ${object.userId}, ${object.originalName}, ${object.mimeType},
+            ${object.sizeBytes}::bigint, ${object.key}, ${object.visibility}, ${sql.json(object.metadata)},
+            now() + ${seconds(object.linksSeconds)}, ${idempotency?.key ?? null}, ${idempotency?.hash ?? null}
+          WHERE ${object.madeAt}::bigint > extract(epoch FROM now() - ${seconds(pendingSeconds / 2)}) * 1000`)
+        return count === 1 ? 'inserted' : 'stale'
+      } catch (error) {
+        if (violates(error, 'media_objects_idempotency')) return 'taken'
+        throw error
+      }
+    },
+
+    /**
+     * The object that an earlier request with this key made; null when none did, or none that counts any more.
+     * `underWay`: that request may still be at work, if it takes `attemptSeconds` at most.
+     */
+    async findAttempt(
+      userId: string,
+      key: string,
+      attemptSeconds: number,
+    ): Promise<(MediaRow & { hash: string; underWay: boolean }) | null> {
+      const [row] = await within(sql<(MediaRow & { hash: string; underWay: boolean })[]>`
+        SELECT ${columns}, idempotency_hash AS hash,
+          status = 'pending' AND created_at > now() - ${seconds(attemptSeconds)} AS "underWay"
+        FROM media_objects WHERE user_id = ${userId} AND idempotency_key = ${key} AND status <> 'purging'`)
+      return row ?? null
+    },
+
+    /** Lets the row outlive a link that is made anew; false when the object is on its way out. */
+    async extendLinks(id: string, linksSeconds: number): Promise<boolean> {
       const { count } = await within(sql`
-        INSERT INTO media_objects
-          (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until)
-        SELECT ${object.id}, ${object.userId}, ${object.originalName}, ${object.mimeType}, ${object.sizeBytes}::bigint,
-          ${object.key}, ${object.visibility}, ${sql.json(object.metadata)}, now() + ${seconds(object.linksSeconds)}
-        WHERE ${object.madeAt}::bigint > extract(epoch FROM now() - ${seconds(pendingSeconds / 2)}) * 1000`)
-      if (count === 0) throw new Problem('database_unavailable', 'The upload took too long. Start it again.')
+        UPDATE media_objects SET links_until = greatest(links_until, now() + ${seconds(linksSeconds)})
+        WHERE id = ${id} AND status <> 'purging'`)
+      return count > 0
     },
 
     /** pending → active, with its size and dimensions; null when the row is not pending (any more). */
@@ -89,8 +138,7 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds }: Sett
     /** pending → purging. Whoever gets true, and nobody else, may remove the bytes. */
     async abandon(id: string): Promise<boolean> {
       const { count } = await within(sql`
-        UPDATE media_objects SET status = 'purging', status_changed_at = now()
-        WHERE id = ${id} AND status = 'pending'`)
+        UPDATE media_objects SET ${toPurging} WHERE id = ${id} AND status = 'pending'`)
       return count > 0
     },
 
@@ -190,6 +238,96 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds }: Sett
         UPDATE media_objects
         SET outbox = ${rest}, outbox_due_at = CASE WHEN ${rest} = '[]' THEN NULL ELSE now() END
         WHERE id = ANY(${ids}::uuid[])`)
+    },
+
+    /** pending → purging, for up to `limit` rows whose upload did not end in time. Returns how many. */
+    async expire(limit: number): Promise<number> {
+      const { count } = await within(sql`
+        UPDATE media_objects SET ${toPurging}
+        WHERE status = 'pending' AND id IN (
+          SELECT id FROM media_objects
+          WHERE status = 'pending' AND status_changed_at < now() - ${seconds(pendingSeconds)}
+          ORDER BY status_changed_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)`)
+      return count
+    },
+
+    /** deleted → purging, for up to `limit` rows whose retention time is over. Returns what they owe. */
+    async retire(limit: number): Promise<{ outbox: MediaEvent[] }[]> {
+      return within(sql<{ outbox: MediaEvent[] }[]>`
+        UPDATE media_objects SET ${toPurging}, ${owe({ channel: 'photo:purged' })}
+        WHERE status = 'deleted' AND id IN (
+          SELECT id FROM media_objects
+          WHERE status = 'deleted' AND status_changed_at <= now() - ${seconds(retentionSeconds)}
+          ORDER BY status_changed_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)
+        RETURNING outbox`)
+    },
+
+    /** Claims up to `limit` purging rows that are due, for a while, oldest first. */
+    async claimPurging(limit: number): Promise<PurgingRow[]> {
+      return within(sql<PurgingRow[]>`
+        UPDATE media_objects SET upkeep_due_at = now() + ${seconds(UPKEEP_LEASE_SECONDS)}
+        WHERE id IN (
+          SELECT id FROM media_objects WHERE status = 'purging' AND upkeep_due_at <= now()
+          ORDER BY upkeep_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)
+        RETURNING id, storage_key AS key, links_until < now() AS "linksDead"`)
+    },
+
+    /** A purging row whose bytes are removed for now: due again when the last link to it is dead. */
+    async postpone(id: string): Promise<void> {
+      await within(sql`
+        UPDATE media_objects SET upkeep_due_at = links_until WHERE id = ${id} AND status = 'purging'`)
+    },
+
+    /** purging → nothing. False while events are owed or a link lives. */
+    async forget(id: string): Promise<boolean> {
+      const { count } = await within(sql`
+        DELETE FROM media_objects
+        WHERE id = ${id} AND status = 'purging' AND outbox = '[]' AND links_until < now()`)
+      return count > 0
+    },
+
+    /** Takes the search for bytes without a row for a while; null when another replica has it. */
+    async takeOrphanSearch(): Promise<{ position: string } | null> {
+      const [row] = await within(sql<{ position: string }[]>`
+        UPDATE media_upkeep SET taken_until = now() + ${seconds(UPKEEP_LEASE_SECONDS)}
+        WHERE job = 'orphans' AND taken_until <= now() RETURNING position`)
+      return row ?? null
+    },
+
+    /** Records how far the search has come; it never goes back. `done` gives it up for the next to take. */
+    async moveOrphanSearch(position: string, { done }: { done: boolean }): Promise<void> {
+      await within(sql`
+        UPDATE media_upkeep
+        SET position = greatest(position, ${position}),
+          taken_until = ${done ? sql`now()` : sql`now() + ${seconds(UPKEEP_LEASE_SECONDS)}`}
+        WHERE job = 'orphans'`)
+    },
+
+    /** Those of the keys that some row knows. */
+    async knownKeys(keys: readonly string[]): Promise<Set<string>> {
+      const rows = await within(sql<{ key: string }[]>`
+        SELECT storage_key AS key FROM media_objects WHERE storage_key = ANY(${[...keys]}::varchar[])`)
+      return new Set(rows.map(({ key }) => key))
+    },
+
+    /** Up to `limit` rows in the byte order of their keys, after one. */
+    async keysAfter(key: string, limit: number): Promise<KeyRow[]> {
+      return within(sql<KeyRow[]>`
+        SELECT id, storage_key AS key, size_bytes AS "sizeBytes", status IN ('active', 'deleted') AS settled
+        FROM media_objects WHERE storage_key > ${key} ORDER BY storage_key LIMIT ${limit}`)
+    },
+
+    async isSettled(id: string): Promise<boolean> {
+      const rows = await within(sql`SELECT 1 FROM media_objects WHERE id = ${id} AND status IN ('active', 'deleted')`)
+      return rows.length > 0
+    },
+
+    /** active, deleted → purging: its bytes are not what the row promises. Null when it has moved on by itself. */
+    async giveUp(id: string): Promise<{ outbox: MediaEvent[] } | null> {
+      const [row] = await within(sql<{ outbox: MediaEvent[] }[]>`
+        UPDATE media_objects SET ${toPurging}, ${owe({ channel: 'photo:purged' })}
+        WHERE id = ${id} AND status IN ('active', 'deleted') RETURNING outbox`)
+      return row ?? null
     },
 
     /** Resolves when the database answers. */

@@ -11,6 +11,17 @@ const MediaType = z.string().max(127).openapi({ example: 'image/jpeg' })
 
 export const IdParam = z.object({ id: Id.openapi({ param: { name: 'id', in: 'path' } }) })
 
+export const IdempotencyHeader = z.object({
+  'idempotency-key': z
+    .string()
+    .regex(/^[\x21-\x7e]{1,255}$/, 'expected 1 to 255 visible ASCII characters')
+    .optional()
+    .openapi({
+      param: { name: 'Idempotency-Key', in: 'header' },
+      description: 'Makes a retry with the same key and content return the first answer.',
+    }),
+})
+
 export const MediaObject = z
   .object({
     id: Id,

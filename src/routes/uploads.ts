@@ -6,6 +6,7 @@ import { type Deps, originOf, requireCaller } from './context.ts'
 import { readForm } from './multipart.ts'
 import { present } from './present.ts'
 import {
+  IdempotencyHeader,
   IdParam,
   JSON_BODY,
   KNOWN,
@@ -34,6 +35,8 @@ const MULTIPART = [
   'content_type_unsupported',
 ] as const
 
+const IDEMPOTENCY = ['idempotency_conflict', 'state_conflict'] as const
+
 export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
   const { media, authenticate, publicBaseUrl, maxUploadBytes } = deps
   const known = requireCaller(authenticate)
@@ -43,21 +46,25 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
     path: '/media/upload',
     summary: 'Upload a file through the service',
     middleware: known,
-    request: { body: { required: true, content: { 'multipart/form-data': { schema: uploadBody } } } },
+    request: {
+      headers: IdempotencyHeader,
+      body: { required: true, content: { 'multipart/form-data': { schema: uploadBody } } },
+    },
     responses: {
       201: {
         description: 'Stored; `Location` is the media object.',
         headers: { Location: { schema: { type: 'string' } } },
         content: { 'application/json': { schema: MediaObject } },
       },
-      ...problems(...MULTIPART, 'body_too_large', ...REFUSALS, ...FAILURES),
+      ...problems(...MULTIPART, 'body_too_large', ...IDEMPOTENCY, ...REFUSALS, ...FAILURES),
     },
   })
   app.openapi(upload, async (c) => {
     const { file, fields } = await readForm(c.req.raw, maxUploadBytes)
     const { visibility } = parse(UploadFields, fields)
     const origin = originOf(c, publicBaseUrl)
-    const row = await media.upload(c.var.caller, { ...file, visibility }, origin)
+    const idempotencyKey = c.req.valid('header')['idempotency-key']
+    const row = await media.upload(c.var.caller, { ...file, visibility, idempotencyKey }, origin)
     return c.json(present(row, origin), 201, { Location: `${origin}/media/${row.id}` })
   })
 
@@ -66,18 +73,22 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
     path: '/media/presign',
     summary: 'Get a link to upload a file straight to the store',
     middleware: [known, jsonOnly()] as const,
-    request: { body: { required: true, content: { 'application/json': { schema: PresignBody } } } },
+    request: {
+      headers: IdempotencyHeader,
+      body: { required: true, content: { 'application/json': { schema: PresignBody } } },
+    },
     responses: {
       200: {
         description: 'PUT the bytes to `uploadUrl` with `headers`, then call complete.',
         content: { 'application/json': { schema: Presigned } },
       },
-      ...problems(...JSON_BODY, 'file_too_large', 'media_type_unsupported', ...FAILURES),
+      ...problems(...JSON_BODY, 'idempotency_conflict', 'file_too_large', 'media_type_unsupported', ...FAILURES),
     },
   })
   app.openapi(presign, async (c) => {
     const { size, sha256, ...body } = c.req.valid('json')
-    const link = await media.presign(c.var.caller, { ...body, size, sha256 })
+    const idempotencyKey = c.req.valid('header')['idempotency-key']
+    const link = await media.presign(c.var.caller, { ...body, size, sha256, idempotencyKey })
     const origin = originOf(c, publicBaseUrl)
     return c.json(
       {

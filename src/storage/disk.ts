@@ -66,10 +66,7 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
     name: 'disk',
 
     async put(key, bytes, { contentType, signal }) {
-      await reach(async () => {
-        signal?.throwIfAborted()
-        await store(key, contentType, (path) => writeAll(path, [bytes]))
-      })
+      await reach(() => store(key, contentType, (path) => writeAll(path, [bytes])), signal)
     },
 
     async receive(grant, body) {
@@ -82,15 +79,15 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
       }
     },
 
-    async head(key) {
+    async head(key, { signal } = {}) {
       return reach(async () => {
         const file = await stat(objectPath(key)).catch(ifMissing)
         if (file === null) return null
         return { size: file.size, contentType: await readFile(typePath(key), 'utf8') }
-      })
+      }, signal)
     },
 
-    async read(key, { start, length }) {
+    async read(key, { start, length, signal }) {
       return reach(async () => {
         const file = await open(objectPath(key), 'r')
         try {
@@ -99,7 +96,7 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
         } finally {
           await file.close()
         }
-      })
+      }, signal)
     },
 
     async open(key) {
@@ -109,7 +106,7 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
       return { size, body: chunks(file) }
     },
 
-    async list({ prefix, startAfter = '', limit }) {
+    async list({ prefix, startAfter = '', limit, signal }) {
       return reach(async () => {
         const found: ListedObject[] = []
         for await (const key of keysInOrder(join(root, 'objects'), '', prefix, startAfter)) {
@@ -118,14 +115,26 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
           if (found.length === limit) break
         }
         return found
-      })
+      }, signal)
     },
 
-    async removePrefix(prefix) {
+    async remove(keys, { signal } = {}) {
+      await reach(async () => {
+        for (const key of keys) {
+          await rm(objectPath(key), { force: true })
+          await rm(typePath(key), { force: true })
+        }
+      }, signal)
+    },
+
+    // There are none on this store.
+    async abortUploads() {},
+
+    async removePrefix(prefix, { signal } = {}) {
       await reach(async () => {
         await rm(objectPath(prefix), { recursive: true, force: true })
         await rm(typePath(prefix), { recursive: true, force: true })
-      })
+      }, signal)
     },
 
     async signGet(key, { expiresIn, contentType, disposition }) {
@@ -142,8 +151,8 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
 
     readLink: (link) => readLink(link, linkSecret, now()),
 
-    async check() {
-      await reach(() => stat(join(root, 'objects')))
+    async check({ signal } = {}) {
+      await reach(() => stat(join(root, 'objects')), signal)
     },
 
     close() {},
@@ -240,8 +249,10 @@ function alreadyThere(): Problem {
   return new Problem('precondition_failed', 'The link has been used: something is stored under its key.')
 }
 
-async function reach<T>(call: () => Promise<T>): Promise<T> {
+/** Calls on the file system are short: an aborted signal keeps one from beginning. */
+async function reach<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   try {
+    signal?.throwIfAborted()
     return await call()
   } catch (error) {
     throw unavailable(error)

@@ -31,9 +31,11 @@ export function signLink(grant: Grant, secret: string): string {
  */
 export function readLink(link: URL, secret: string, now: number): Grant | null {
   const query = link.searchParams
+  const method = query.get('method')
+  if (!link.pathname.startsWith(FILES_PATH) || (method !== 'GET' && method !== 'PUT')) return null
   const number = (name: string) => (query.has(name) ? Number(query.get(name)) : undefined)
   const grant: Grant = {
-    method: query.get('method') === 'PUT' ? 'PUT' : 'GET',
+    method,
     key: link.pathname.slice(FILES_PATH.length),
     expires: number('expires') ?? 0,
     contentType: query.get('type') ?? '',

@@ -1,31 +1,56 @@
 /** Any S3-compatible store. The one module that knows the AWS SDK. */
+import { randomUUID } from 'node:crypto'
 import {
+  AbortMultipartUploadCommand,
   type BucketLocationConstraint,
   CreateBucketCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
   HeadBucketCommand,
   HeadObjectCommand,
+  ListMultipartUploadsCommand,
   ListObjectsV2Command,
   NotFound,
   PutObjectCommand,
   S3Client,
   S3ServiceException,
 } from '@aws-sdk/client-s3'
-import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import type { S3Config } from '../config.ts'
 import { deadline } from '../deadline.ts'
 import { Problem } from '../problem.ts'
+import { presign } from './sigv4.ts'
 import { putDeadlineMs, STORE_DEADLINE_MS, type Storage } from './storage.ts'
 
 /**
- * Two clients, because the service and the browser reach the store under different names in every real
- * deployment, and the name is part of what is signed.
+ * Links are signed for the public endpoint: the service and the browser reach the store under different names in
+ * every real deployment, and the name is part of what is signed.
+ * @param guardCopies see `NO_COPY`; `prepareBucket` finds out
  */
-export function createS3Storage(config: S3Config): Storage {
+export function createS3Storage(config: S3Config, { guardCopies }: { guardCopies: boolean }): Storage {
   const { bucket } = config
-  const client = createClient(config, config.endpoint)
-  const signer = createClient(config, config.publicEndpoint)
+  const client = createClient(config)
+  const base = publicBase(config)
+
+  async function sign(
+    method: 'GET' | 'PUT',
+    key: string,
+    expiresIn: number,
+    headers: Record<string, string>,
+    query: Record<string, string>,
+  ): Promise<string> {
+    const credentials = await reach(() => client.config.credentials())
+    const guarded = method === 'PUT' && guardCopies
+    return presign({
+      method,
+      url: new URL(base + key),
+      headers: guarded ? { ...headers, ...NO_COPY } : headers,
+      query: guarded ? { ...query, ...NO_COPY } : query,
+      region: config.region,
+      credentials,
+      at: new Date(),
+      expiresIn,
+    })
+  }
 
   const list: Storage['list'] = async ({ prefix, startAfter, limit, signal }) => {
     const command = new ListObjectsV2Command({
@@ -40,6 +65,17 @@ export function createS3Storage(config: S3Config): Storage {
     return Contents.flatMap(({ Key, Size, LastModified }) =>
       Key === undefined ? [] : [{ key: Key, size: Size ?? 0, lastModified: LastModified ?? new Date(0) }],
     )
+  }
+
+  const remove: Storage['remove'] = async (keys, { signal } = {}) => {
+    const command = new DeleteObjectsCommand({
+      Bucket: bucket,
+      Delete: { Objects: keys.map((Key) => ({ Key })), Quiet: true },
+    })
+    const { Errors = [] } = await reach(() =>
+      client.send(command, { abortSignal: deadline(STORE_DEADLINE_MS, signal) }),
+    )
+    if (Errors.length > 0) throw unavailable(new Error(`${Errors[0]?.Key}: ${Errors[0]?.Code}`))
   }
 
   return {
@@ -73,59 +109,67 @@ export function createS3Storage(config: S3Config): Storage {
       const range = `bytes=${start}-${start + length - 1}`
       const command = new GetObjectCommand({ Bucket: bucket, Key: key, Range: range })
       const bytes = await reach(async () => {
-        const answer = await client.send(command, { abortSignal: deadline(STORE_DEADLINE_MS, signal) })
-        return answer.Body?.transformToByteArray()
+        try {
+          const answer = await client.send(command, { abortSignal: deadline(STORE_DEADLINE_MS, signal) })
+          return await answer.Body?.transformToByteArray()
+        } catch (error) {
+          // Nothing of the range is within the object (RFC 9110, section 15.5.17).
+          if (error instanceof S3ServiceException && error.name === 'InvalidRange') return undefined
+          throw error
+        }
       })
       return bytes ?? new Uint8Array()
     },
 
     list,
 
+    remove,
+
     async removePrefix(prefix, { signal } = {}) {
       for (;;) {
         const objects = await list({ prefix, limit: 1000, signal })
         if (objects.length === 0) return
-        const command = new DeleteObjectsCommand({
-          Bucket: bucket,
-          Delete: { Objects: objects.map(({ key }) => ({ Key: key })), Quiet: true },
-        })
-        const { Errors = [] } = await reach(() =>
-          client.send(command, { abortSignal: deadline(STORE_DEADLINE_MS, signal) }),
+        await remove(
+          objects.map(({ key }) => key),
+          { signal },
         )
-        if (Errors.length > 0) throw unavailable(new Error(`${Errors[0]?.Key}: ${Errors[0]?.Code}`))
       }
     },
 
-    async signGet(key, { expiresIn, contentType, disposition }) {
-      const command = new GetObjectCommand({
-        Bucket: bucket,
-        Key: key,
-        ResponseContentType: contentType,
-        ResponseContentDisposition: disposition,
+    async abortUploads(key, { signal } = {}) {
+      const abortSignal = deadline(STORE_DEADLINE_MS, signal)
+      const where = { Bucket: bucket, Key: key }
+      await reach(async () => {
+        for (;;) {
+          const page = await client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: key }), {
+            abortSignal,
+          })
+          const uploads = (page.Uploads ?? []).filter(({ Key }) => Key === key)
+          if (uploads.length === 0) return
+          for (const { UploadId } of uploads)
+            await client.send(new AbortMultipartUploadCommand({ ...where, UploadId }), { abortSignal })
+        }
       })
-      return reach(() => getSignedUrl(signer, command, { expiresIn }))
     },
 
+    signGet: (key, { expiresIn, contentType, disposition }) =>
+      sign(
+        'GET',
+        key,
+        expiresIn,
+        {},
+        {
+          'response-content-type': contentType,
+          'response-content-disposition': disposition,
+        },
+      ),
+
     async signPut(key, { expiresIn, contentType, size, sha256 }) {
-      const checksum = sha256 === undefined ? undefined : Buffer.from(sha256, 'hex').toString('base64')
-      const command = new PutObjectCommand({
-        Bucket: bucket,
-        Key: key,
-        ContentType: contentType,
-        ContentLength: size,
-        ChecksumSHA256: checksum,
-        IfNoneMatch: '*',
-      })
-      const url = await reach(() =>
-        getSignedUrl(signer, command, {
-          expiresIn,
-          // The presigner leaves content-type unsigned, and moves x-amz-* headers into the query, unless told so.
-          signableHeaders: new Set(['host', 'content-type', 'content-length', 'if-none-match', CHECKSUM]),
-          unhoistableHeaders: new Set([CHECKSUM]),
-        }),
-      )
-      const headers = { 'content-type': contentType, 'if-none-match': '*' }
-      return { url, headers: checksum === undefined ? headers : { ...headers, [CHECKSUM]: checksum } }
+      const headers: Record<string, string> = { 'content-type': contentType, 'if-none-match': '*' }
+      if (sha256 !== undefined) headers[CHECKSUM] = Buffer.from(sha256, 'hex').toString('base64')
+      const length = size === undefined ? {} : { 'content-length': String(size) }
+      const url = await sign('PUT', key, expiresIn, { ...headers, ...length }, {})
+      return { url, headers }
     },
 
     async check({ signal } = {}) {
@@ -136,29 +180,59 @@ export function createS3Storage(config: S3Config): Storage {
 
     close() {
       client.destroy()
-      signer.destroy()
     },
   }
 }
 
 /**
- * Creates the bucket when it is missing and may be; several replicas may try at once.
- * Throws Problem `storage_unavailable` when it is missing and may not, or the store can't be reached.
+ * Creates the bucket when it is missing and may be (several replicas may try at once), and finds out whether links
+ * have to be guarded against copying. Throws Problem `storage_unavailable` when it cannot be reached or used so.
  */
-export async function ensureBucket(config: S3Config): Promise<void> {
-  const client = createClient(config, config.endpoint)
+export async function prepareBucket(config: S3Config): Promise<{ guardCopies: boolean }> {
+  const client = createClient(config)
   const abortSignal = deadline(STORE_DEADLINE_MS)
   try {
-    await reach(async () => {
+    return await reach(async () => {
       try {
         await client.send(new HeadBucketCommand({ Bucket: config.bucket }), { abortSignal })
       } catch (error) {
         if (!(error instanceof NotFound)) throw error
         await createBucket(client, config, abortSignal)
       }
+      return { guardCopies: await copiesUnsigned(client, config, abortSignal) }
     })
   } finally {
     client.destroy()
+  }
+}
+
+/**
+ * Signed as a header that is empty, and sent in the query, which says the same to a store that accepts the unsigned
+ * header: MinIO (February 2026) takes `x-amz-copy-source` on any signed PUT for a copy with the signer's own rights,
+ * so whoever has an upload link could have any object of which they know the key. AWS refuses what is not signed.
+ */
+const NO_COPY = { 'x-amz-copy-source': '' }
+const CHECKSUM = 'x-amz-checksum-sha256'
+
+/** Whether a link for one object can be made to copy another one into it. */
+async function copiesUnsigned(client: S3Client, config: S3Config, abortSignal: AbortSignal): Promise<boolean> {
+  const { bucket: Bucket } = config
+  const [from, to] = [`probe/${randomUUID()}`, `probe/${randomUUID()}`]
+  const internal = createS3Storage({ ...config, publicEndpoint: config.endpoint }, { guardCopies: false })
+  try {
+    await client.send(new PutObjectCommand({ Bucket, Key: from, Body: 'probe' }), { abortSignal })
+    const unbound = { size: undefined, sha256: undefined }
+    const { url, headers } = await internal.signPut(to, { expiresIn: 60, contentType: 'text/plain', ...unbound })
+    const answer = await fetch(url, {
+      method: 'PUT',
+      headers: { ...headers, 'x-amz-copy-source': `/${Bucket}/${from}` },
+      signal: abortSignal,
+    })
+    await answer.body?.cancel()
+    return answer.ok
+  } finally {
+    await internal.remove([from, to])
+    internal.close()
   }
 }
 
@@ -175,9 +249,15 @@ async function createBucket(client: S3Client, { bucket, region }: S3Config, abor
   }
 }
 
-const CHECKSUM = 'x-amz-checksum-sha256'
+/** Where links to objects begin. */
+function publicBase({ publicEndpoint, forcePathStyle, bucket, region }: S3Config): string {
+  const endpoint = new URL(publicEndpoint ?? `https://s3.${region}.amazonaws.com`)
+  if (forcePathStyle) return `${endpoint.href.replace(/\/$/, '')}/${bucket}/`
+  endpoint.host = `${bucket}.${endpoint.host}`
+  return endpoint.href
+}
 
-function createClient({ region, credentials, forcePathStyle }: S3Config, endpoint: string | undefined): S3Client {
+function createClient({ region, credentials, forcePathStyle, endpoint }: S3Config): S3Client {
   return new S3Client({
     region,
     forcePathStyle,

@@ -22,8 +22,14 @@ export interface Storage {
   /** Up to `limit` (1–1,000) objects below a prefix, in the byte order of their keys, after `startAfter`. */
   list(options: { prefix: string; startAfter?: string; limit: number } & Cancel): Promise<ListedObject[]>
 
+  /** Removes these (1–1,000) objects. One that is not there is removed already. */
+  remove(keys: readonly string[], options?: Cancel): Promise<void>
+
   /** Removes everything below a prefix that ends with `/`. Nothing being there is success. */
   removePrefix(prefix: string, options?: Cancel): Promise<void>
+
+  /** Ends every multipart upload of exactly this key that is still under way, with the parts it has so far. */
+  abortUploads(key: string, options?: Cancel): Promise<void>
 
   /**
    * A link that reads the object until `expiresIn` seconds from now, with the given response headers.

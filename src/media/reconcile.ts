@@ -1,0 +1,92 @@
+/**
+ * Compares the whole store with the whole table: for after a restore from backup, or to be sure. Both come in the
+ * byte order of their keys and are merged, so that neither is ever held in memory.
+ */
+import type { Storage } from '../storage/storage.ts'
+import type { KeyRow, Repository } from './repository.ts'
+
+export type Finding =
+  /** Stored, and no row knows it. */
+  | { kind: 'bytes_without_row'; key: string; size: number }
+  /** A row that says its bytes are stored, and they are not. */
+  | { kind: 'row_without_bytes'; id: string; key: string }
+  /** Row and bytes are there, and do not fit. */
+  | { kind: 'size_differs'; id: string; key: string; size: number; expected: number }
+  /** Under no key that this service makes: reported, never touched. */
+  | { kind: 'foreign'; key: string }
+
+/** How far it has come. */
+export type Progress = { objects: number; rows: number }
+
+type Deps = {
+  repository: Repository
+  storage: Storage
+  /** Unix time in milliseconds. */
+  now: () => number
+  /** Bytes younger than this may have a row on its way. */
+  graceSeconds: number
+}
+
+const PAGE = 1000
+const OWN_KEY = /^media\/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\//
+
+/** Yields each finding, looked at a second time so that nothing that is only under way is one. */
+export async function* reconcile(deps: Deps, progress: Progress = { objects: 0, rows: 0 }): AsyncGenerator<Finding> {
+  const objects = pages((startAfter) => deps.storage.list({ prefix: '', startAfter, limit: PAGE }))
+  const rows = pages((startAfter) => deps.repository.keysAfter(startAfter, PAGE))
+  let object = await objects.next()
+  let row = await rows.next()
+  while (!object.done || !row.done) {
+    const order = object.done
+      ? 1
+      : row.done
+        ? -1
+        : Buffer.compare(Buffer.from(object.value.key), Buffer.from(row.value.key))
+    if (order <= 0) progress.objects += 1
+    if (order >= 0) progress.rows += 1
+    if (order < 0 && !object.done) yield* withoutRow(object.value, deps)
+    if (order > 0 && !row.done) yield* suspicious(row.value, null, deps)
+    if (order === 0 && !object.done && !row.done) yield* suspicious(row.value, object.value.size, deps)
+    if (order <= 0) object = await objects.next()
+    if (order >= 0) row = await rows.next()
+  }
+}
+
+/** Ends what a finding found: removes bytes without a row, gives up rows that promise what is not there. */
+export async function repair(
+  finding: Finding,
+  { repository, storage }: Pick<Deps, 'repository' | 'storage'>,
+): Promise<void> {
+  if (finding.kind === 'bytes_without_row') await storage.remove([finding.key])
+  if (finding.kind === 'row_without_bytes' || finding.kind === 'size_differs') await repository.giveUp(finding.id)
+}
+
+async function* withoutRow(
+  { key, size, lastModified }: { key: string; size: number; lastModified: Date },
+  { repository, now, graceSeconds }: Deps,
+): AsyncGenerator<Finding> {
+  if (!OWN_KEY.test(key)) yield { kind: 'foreign', key }
+  else if (lastModified.getTime() < now() - graceSeconds * 1000 && (await repository.knownKeys([key])).size === 0)
+    yield { kind: 'bytes_without_row', key, size }
+}
+
+/** A row that was settled before its bytes were looked at, and is still afterwards, has had no time to be under way. */
+async function* suspicious(row: KeyRow, listed: number | null, { repository, storage }: Deps): AsyncGenerator<Finding> {
+  const { id, key, sizeBytes: expected } = row
+  if (!row.settled || listed === expected) return
+  const stored = await storage.head(key)
+  if (expected === null || !(await repository.isSettled(id))) return
+  if (stored === null) yield { kind: 'row_without_bytes', id, key }
+  else if (stored.size !== expected) yield { kind: 'size_differs', id, key, size: stored.size, expected }
+}
+
+/** One stream out of pages that begin after the last key of the page before. */
+async function* pages<T extends { key: string }>(page: (startAfter: string) => Promise<T[]>): AsyncGenerator<T, void> {
+  for (let startAfter = ''; ; ) {
+    const items = await page(startAfter)
+    yield* items
+    const last = items.at(-1)
+    if (last === undefined || items.length < PAGE) return
+    startAfter = last.key
+  }
+}

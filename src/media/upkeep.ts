@@ -1,0 +1,172 @@
+/**
+ * Ends what nobody else will: uploads that never came, objects whose time in the bin is over, bytes without a row.
+ * Runs in every replica; what one has claimed the others leave alone for a while.
+ */
+import type { Log } from '../log.ts'
+import type { Storage } from '../storage/storage.ts'
+import { prefixOf } from './object.ts'
+import type { Relay } from './relay.ts'
+import type { PurgingRow, Repository } from './repository.ts'
+
+/** What one pass did. `failed` names the steps that could not be finished; the next pass takes them up again. */
+export type UpkeepReport = {
+  /** Uploads given up. */
+  expired: number
+  /** Deleted objects whose retention time is over. */
+  retired: number
+  /** Objects whose bytes were removed, for now or for good. */
+  emptied: number
+  /** Rows that are gone for good. */
+  forgotten: number
+  /** Stored bytes that no row knew, removed. */
+  orphans: number
+  failed: string[]
+}
+
+export type Upkeep = {
+  /** One pass over everything that is due. Never throws. */
+  run(): Promise<UpkeepReport>
+  /** Repeats `run` until `stop`. */
+  start(): void
+  /** Resolves when no pass is running any more. */
+  stop(): Promise<void>
+}
+
+type Deps = {
+  repository: Repository
+  storage: Storage
+  relay: Relay
+  log: Log
+  /** Unix time in milliseconds. */
+  now: () => number
+  pendingSeconds: number
+}
+
+const BATCH_ROWS = 100
+const PURGE_ROWS = 20
+const LISTED_KEYS = 1000
+const LONGEST_PAUSE_SECONDS = 60
+
+export function createUpkeep({ repository, storage, relay, log, now, pendingSeconds }: Deps): Upkeep {
+  async function expire(report: UpkeepReport): Promise<void> {
+    for (;;) {
+      const count = await repository.expire(BATCH_ROWS)
+      report.expired += count
+      if (count < BATCH_ROWS) return
+    }
+  }
+
+  async function retire(report: UpkeepReport): Promise<void> {
+    for (;;) {
+      const rows = await repository.retire(BATCH_ROWS)
+      report.retired += rows.length
+      // Owed on the rows in any case, which stay until it is sent.
+      await relay.send(rows).catch((error) => log.warn({ err: error }, 'upkeep: events not sent, they stay owed'))
+      if (rows.length < BATCH_ROWS) return
+    }
+  }
+
+  async function purge(report: UpkeepReport): Promise<void> {
+    for (;;) {
+      const rows = await repository.claimPurging(PURGE_ROWS)
+      const outcomes = await Promise.allSettled(rows.map((row) => purgeOne(row, report)))
+      const failed = outcomes.find((outcome) => outcome.status === 'rejected')
+      if (failed) throw failed.reason
+      if (rows.length < PURGE_ROWS) return
+    }
+  }
+
+  /** The bytes go before the row does: a row may lack its bytes here, but no bytes their row. */
+  async function purgeOne({ id, key, linksDead }: PurgingRow, report: UpkeepReport): Promise<void> {
+    await storage.abortUploads(key)
+    await storage.removePrefix(prefixOf(id))
+    report.emptied += 1
+    if (!linksDead) await repository.postpone(id)
+    else if (await repository.forget(id)) report.forgotten += 1
+  }
+
+  /**
+   * Compares a listing of the store, which is in order of time, with the table: from where the last pass came to, up
+   * to PENDING_SECONDS ago, for a younger object's row may still be on its way. An older id is refused as a row, so
+   * bytes found without one stay without one.
+   */
+  async function removeOrphans(report: UpkeepReport): Promise<void> {
+    const search = await repository.takeOrphanSearch()
+    if (search === null) return
+    const old = now() - pendingSeconds * 1000
+    const end = firstKeyAt(old)
+    let { position } = search
+    for (let startAfter = position; ; ) {
+      const listed = await storage.list({ prefix: ALL_OBJECTS, startAfter, limit: LISTED_KEYS })
+      const due = listed.filter(({ key }) => key < end)
+      const known = await repository.knownKeys(due.map(({ key }) => key))
+      const orphans = due.filter(({ key }) => !known.has(key))
+      const removable = orphans.filter(({ lastModified }) => lastModified.getTime() < old).map(({ key }) => key)
+      if (removable.length > 0) await storage.remove(removable)
+      report.orphans += removable.length
+      // Bytes that came late are left until they are old, too: the search must not pass them.
+      const young = orphans.find(({ lastModified }) => lastModified.getTime() >= old)
+      position = keyBefore(due, young?.key) ?? position
+      const done = young !== undefined || due.length < LISTED_KEYS
+      await repository.moveOrphanSearch(position, { done })
+      if (done) return
+      startAfter = position
+    }
+  }
+
+  const steps = { expire, retire, purge, removeOrphans }
+
+  async function run(): Promise<UpkeepReport> {
+    const report: UpkeepReport = { expired: 0, retired: 0, emptied: 0, forgotten: 0, orphans: 0, failed: [] }
+    for (const [name, step] of Object.entries(steps)) {
+      try {
+        await step(report)
+      } catch (error) {
+        report.failed.push(name)
+        log.warn({ err: error, step: name }, 'upkeep: not finished, trying again with the next pass')
+      }
+    }
+    return report
+  }
+
+  let running: Promise<void> | undefined
+  let timer: ReturnType<typeof setTimeout> | undefined
+  let stopped = false
+
+  /** Spread over time, so that replicas which started together do not keep meeting. */
+  function schedule(): void {
+    if (stopped) return
+    const seconds = Math.min(LONGEST_PAUSE_SECONDS, pendingSeconds) * (0.75 + Math.random() / 2)
+    timer = setTimeout(() => {
+      running = run().then((report) => {
+        const { failed, ...counts } = report
+        if (Object.values(counts).some((count) => count > 0)) log.info({ ...counts, failed }, 'upkeep: done')
+        schedule()
+      })
+    }, seconds * 1000)
+  }
+
+  return {
+    run,
+    start: schedule,
+    async stop() {
+      stopped = true
+      clearTimeout(timer)
+      await running
+    },
+  }
+}
+
+const ALL_OBJECTS = 'media/'
+
+/** The smallest key of an object made at a time or later: UUID version 7 begins with it in milliseconds (RFC 9562). */
+function firstKeyAt(time: number): string {
+  const hex = Math.max(0, time).toString(16).padStart(12, '0')
+  return `${ALL_OBJECTS}${hex.slice(0, 8)}-${hex.slice(8)}`
+}
+
+/** The last listed key, or the one before `stop`; undefined where there is none. */
+function keyBefore(listed: readonly { key: string }[], stop: string | undefined): string | undefined {
+  const end = stop === undefined ? listed.length : listed.findIndex(({ key }) => key === stop)
+  return listed[end - 1]?.key
+}

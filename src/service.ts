@@ -1,0 +1,19 @@
+/** The parts put together as far as the server and the commands share it. */
+import type { Config } from './config.ts'
+import type { Log } from './log.ts'
+import { createRelay, type Relay } from './media/relay.ts'
+import { createRepository, type Repository } from './media/repository.ts'
+import { createUpkeep, type Upkeep } from './media/upkeep.ts'
+import { openParts, type Parts } from './parts.ts'
+
+export type Service = Parts & { repository: Repository; relay: Relay; upkeep: Upkeep }
+
+/** Opens the parts; nothing runs in the background until `relay` and `upkeep` are started. */
+export async function openService(config: Config, log: Log): Promise<Service> {
+  const parts = await openParts(config, log)
+  const { sql, storage, events } = parts
+  const repository = createRepository({ sql, ...config })
+  const relay = createRelay({ repository, events, log })
+  const upkeep = createUpkeep({ repository, storage, relay, log, now: Date.now, ...config })
+  return { ...parts, repository, relay, upkeep }
+}

@@ -1,0 +1,78 @@
+import { inCi } from './ci.ts'
+import { findMinio } from './services/minio.ts'
+import { findPostgres } from './services/postgres.ts'
+import { findRedis } from './services/redis.ts'
+import { servedElsewhere } from './services/services.ts'
+
+type Program = {
+  name: string
+  find: () => string | null | undefined
+  /** Only there to run services here, so not needed where they come from elsewhere. */
+  forServices: boolean
+  /** Resolves with what it did; rejects with why it can't. */
+  install: () => Promise<string>
+}
+
+/** The programs the tests need beyond what `bun install` brings. */
+const programs: Program[] = [
+  { name: 'Postgres', find: findPostgres, forServices: true, install: () => installPackage('postgresql') },
+  { name: 'Redis', find: findRedis, forServices: true, install: () => installPackage('redis-server') },
+  { name: 'ps', find: () => Bun.which('ps'), forServices: true, install: () => installPackage('procps') },
+  { name: 'MinIO', find: findMinio, forServices: true, install: installMinio },
+]
+
+// The project's archive is read-only now, so this is a commit of its last state and not a release.
+const minioModule = 'github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c'
+
+await setUp()
+
+/** Installs what is missing and may be installed here, and says one line for each. What then still lacks fails CI. */
+async function setUp(): Promise<void> {
+  const elsewhere = servedElsewhere()
+  if (elsewhere) console.log('setup: services come from TEST_* settings or Docker, nothing to install for them')
+  const needed = programs.filter((program) => !(program.forServices && elsewhere))
+  for (const { name, find, install } of needed) {
+    const found = find()
+    if (found) {
+      console.log(`setup: ${name} is there (${found})`)
+      continue
+    }
+    try {
+      console.log(`setup: ${name}: ${await install()}`)
+    } catch (error) {
+      console.error(`setup: ${name} is MISSING: ${error instanceof Error ? error.message : error}`)
+      if (inCi()) process.exitCode = 1
+    }
+  }
+}
+
+let listsAreFresh = false
+
+/** Debian starts the servers it installs where an init system runs; the tests do not use those but their own. */
+async function installPackage(name: string): Promise<string> {
+  if (!Bun.which('apt-get')) throw new Error(`no apt-get here, so install by hand what Debian calls ${name}`)
+  const aptGet = [...asRoot(), 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-qq']
+  if (!listsAreFresh) await run([...aptGet, 'update'])
+  listsAreFresh = true
+  await run([...aptGet, 'install', '-y', '--no-install-recommends', name])
+  return `installed the package ${name}`
+}
+
+async function installMinio(): Promise<string> {
+  if (!Bun.which('go')) await installPackage('golang-go')
+  console.log('setup: building MinIO from source, about 3 minutes')
+  await run(['go', 'install', minioModule])
+  return `built ${findMinio()}`
+}
+
+/** What to put before a command that only root may run. */
+function asRoot(): string[] {
+  if (process.getuid?.() === 0) return []
+  if (Bun.which('sudo') && Bun.spawnSync(['sudo', '-n', 'true']).exitCode === 0) return ['sudo', '-n']
+  throw new Error('installing it needs root, or sudo without a password')
+}
+
+async function run(command: string[]): Promise<void> {
+  const code = await Bun.spawn(command, { stdin: 'ignore', stdout: 'inherit', stderr: 'inherit' }).exited
+  if (code !== 0) throw new Error(`\`${command.join(' ')}\` ended with ${code}`)
+}
