@@ -90,6 +90,7 @@ const settings = {
   LINK_SECRET: optionalSecret(secret, 'Key that signs links to the service itself; absent: one kept in DATA_DIR'),
 
   MAX_UPLOAD_BYTES: withDefault(whole(1, 1024 * MiB), 32 * MiB, 'Largest file of a direct upload'),
+  UPLOAD_MEMORY_BYTES: withDefault(whole(MiB, 1024 * 1024 * MiB), 128 * MiB, 'Memory that direct uploads may take'),
   MAX_OBJECT_BYTES: withDefault(whole(1, 5 * 1024 * 1024 * MiB), 5 * 1024 * MiB, 'Largest file sent to the store'),
   ALLOWED_TYPES: withDefault(
     mediaTypes,
@@ -211,6 +212,7 @@ function toConfig(values: Values) {
     },
     linkSecret: values.LINK_SECRET,
     maxUploadBytes: values.MAX_UPLOAD_BYTES,
+    uploadMemoryBytes: values.UPLOAD_MEMORY_BYTES,
     maxObjectBytes: values.MAX_OBJECT_BYTES,
     allowedTypes: new Set(values.ALLOWED_TYPES),
     maxImagePixels: values.MAX_IMAGE_PIXELS,

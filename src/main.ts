@@ -12,6 +12,7 @@ import { createLog } from './log.ts'
 import { createImageProbe } from './media/image.ts'
 import { createInspect } from './media/inspect.ts'
 import { createMedia } from './media/lifecycle.ts'
+import { createUploadMemory } from './routes/upload-memory.ts'
 import { openService, type Service } from './service.ts'
 import { welcome } from './welcome.ts'
 
@@ -33,7 +34,7 @@ const app = createApp({
   authenticate: createAuthenticate({ ...config.auth, jwtSecret: service.jwtSecret }),
   publicBaseUrl: config.publicBaseUrl,
   maxUploadBytes: config.maxUploadBytes,
-  signedUrlSeconds: config.signedUrlSeconds,
+  uploadMemory: createUploadMemory(config.uploadMemoryBytes),
   corsOrigins: config.corsOrigins,
   checks: { database: repository.check, storage: storage.check, events: events.check },
   stopping: () => stopping,

@@ -9,7 +9,13 @@ export type Queryable = Sql | postgres.TransactionSql<{ bigint: number }>
 /** How long any query may take, in milliseconds. */
 export const DATABASE_DEADLINE_MS = 5000
 
-/** Connects to Postgres at a URL, or over a Unix socket to the embedded one. Nothing is opened before the first query. */
+// A pool is replaced no more often than this: a server that is only slow must not drown in new connections.
+const RENEWAL_MS = 30_000
+
+/**
+ * Connects to Postgres at a URL, or over a Unix socket to the embedded one. Nothing is opened before the first query.
+ * A pool that let a query wait too long is replaced behind the handle that is returned.
+ */
 export function connect(target: { url: string } | { socket: string }): Sql {
   const options = {
     connect_timeout: DATABASE_DEADLINE_MS / 1000,
@@ -17,9 +23,41 @@ export function connect(target: { url: string } | { socket: string }): Sql {
     // Sizes are below 2^53, so a number holds them.
     types: { bigint: { to: 20, from: [20], serialize: String, parse: Number } },
   }
-  if ('url' in target) return postgres(target.url, { ...options, max: 20, idle_timeout: 60 })
+  if ('url' in target) return renewable(() => postgres(target.url, { ...options, max: 20, idle_timeout: 60 }))
   // PGlite serves one connection only: a second one gets `portal "" does not exist` (0.5.14).
   return postgres({ ...options, path: target.socket, username: 'postgres', database: 'postgres', max: 1 })
+}
+
+/** What replaces the pool that a query was made for. */
+const renewals = new WeakMap<object, () => void>()
+
+/**
+ * A handle on a pool that can be replaced. postgres.js waits for ever on a connection that stays open and dead, as
+ * after a failover or behind a packet filter, and hands it more queries (3.4.9): twenty such connections would be the
+ * end of the pool. Which ones are dead, nobody can tell from outside; so all of them go, after what still runs on them.
+ */
+function renewable(open: () => Sql): Sql {
+  let pool = open()
+  let renewedAt = Number.NEGATIVE_INFINITY
+  let ended = false
+  const renew = () => {
+    if (ended || performance.now() - renewedAt < RENEWAL_MS) return
+    renewedAt = performance.now()
+    void pool.end({ timeout: DATABASE_DEADLINE_MS / 1000 })
+    pool = open()
+  }
+  const end: Sql['end'] = (options) => {
+    ended = true
+    return pool.end(options)
+  }
+  return new Proxy(pool, {
+    apply(_, self, args) {
+      const query = Reflect.apply(pool, self, args)
+      renewals.set(query, renew)
+      return query
+    },
+    get: (_, name) => (name === 'end' ? end : Reflect.get(pool, name)),
+  })
 }
 
 /**
@@ -30,17 +68,29 @@ export async function within<T extends readonly (object | undefined)[]>(query: p
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      query.cancel()
-      reject(unavailable(new Error(`no answer within ${DATABASE_DEADLINE_MS} ms`)))
+      cancel(query)
+      reject(new Late(`no answer within ${DATABASE_DEADLINE_MS} ms`))
     }, DATABASE_DEADLINE_MS)
   })
   try {
     return await Promise.race([query, late])
   } catch (error) {
+    if (error instanceof Late || codeOf(error) === 'CONNECT_TIMEOUT') renewals.get(query)?.()
     throw isOutage(error) ? unavailable(error) : error
   } finally {
     clearTimeout(timer)
   }
+}
+
+class Late extends Error {}
+
+/**
+ * Asks the server to cancel a query. `query.cancel()` would do the same, and drop a promise whose rejection, when the
+ * server refuses connections, ends the process (postgres.js 3.4.9).
+ */
+function cancel(query: object): void {
+  if ('canceller' in query && typeof query.canceller === 'function')
+    Promise.resolve(query.canceller(query)).catch(() => {})
 }
 
 /** Whether an error says that a statement would have broken this unique index or constraint (SQLSTATE class 23). */
@@ -53,8 +103,13 @@ const OUTAGE_CLASSES = new Set(['08', '40', '53', '57', '58'])
 
 /** An error of the client library itself has a code of letters, such as CONNECTION_CLOSED or ECONNREFUSED. */
 function isOutage(error: unknown): boolean {
+  if (error instanceof Late) return true
   if (error instanceof postgres.PostgresError) return OUTAGE_CLASSES.has(error.code.slice(0, 2))
-  return error instanceof Error && 'code' in error && /^(CONNECT|ECONN|ENO|EPIPE|ETIMEDOUT)/.test(String(error.code))
+  return /^(CONNECT|ECONN|ENO|EPIPE|ETIMEDOUT)/.test(codeOf(error))
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
 }
 
 function unavailable(cause: unknown): Problem {

@@ -18,6 +18,8 @@ export async function createRedisEventBus({ url, log }: { url: string; log: Log 
     lazyConnect: true,
     connectTimeout: DEADLINE_MS,
     commandTimeout: DEADLINE_MS,
+    // Without it, a connection that stays open and dead would be used for ever.
+    socketTimeout: DEADLINE_MS,
     maxRetriesPerRequest: 1,
     // A command given while the connection is down fails at once; what is owed stays on its row.
     enableOfflineQueue: false,

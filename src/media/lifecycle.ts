@@ -1,4 +1,5 @@
 /** The life of a media object, from the first byte to the last. */
+import { create as createDisposition } from 'content-disposition'
 import { v7 as uuidv7 } from 'uuid'
 import type { Caller } from '../auth/auth.ts'
 import { DATABASE_DEADLINE_MS } from '../db/connect.ts'
@@ -52,7 +53,8 @@ export type UploadLink = {
   expiresAt: Date
 }
 export type Change = { originalName?: string | undefined; visibility?: Visibility | undefined }
-export type ReadLink = { url: string; expiresAt: Date }
+/** `cacheSeconds`: how long a redirect to it may be cached. */
+export type ReadLink = { url: string; expiresAt: Date; cacheSeconds: number }
 
 export type Media = ReturnType<typeof createMedia>
 
@@ -268,12 +270,24 @@ export function createMedia(deps: Deps) {
       return announced(await repository.restore(id, caller, event)) ?? missing(caller)
     },
 
-    /** A short-lived link to the bytes; see `Storage.signGet`. */
-    async sign({ key, mimeType }: StoredObject): Promise<ReadLink> {
+    /**
+     * A short-lived link to the bytes; see `Storage.signGet`. The same within a window of half its life, so that
+     * caches get hits, and with at least that half left.
+     */
+    async sign(object: StoredObject, { download = false } = {}): Promise<ReadLink> {
+      const { key, mimeType, originalName, visibility } = object
       const expiresIn = limits.signedUrlSeconds
-      const disposition = INLINE.test(mimeType) ? 'inline' : 'attachment'
-      const url = await storage.signGet(key, { expiresIn, contentType: mimeType, disposition })
-      return { url, expiresAt: new Date(now() + expiresIn * 1000) }
+      const window = Math.max(1, Math.floor(expiresIn / 2)) * 1000
+      const from = new Date(Math.floor(now() / window) * window)
+      const url = await storage.signGet(key, {
+        from,
+        expiresIn,
+        contentType: mimeType,
+        disposition: download ? createDisposition(originalName) : INLINE.test(mimeType) ? 'inline' : 'attachment',
+        cacheControl: visibility === 'public' ? 'public, max-age=31536000, immutable' : 'private',
+      })
+      const expiresAt = new Date(from.getTime() + expiresIn * 1000)
+      return { url, expiresAt, cacheSeconds: Math.floor((expiresAt.getTime() - now()) / 2000) }
     },
   }
 }

@@ -10,6 +10,11 @@ const JSON_BYTES = 64 * 1024
 const DRAIN_BYTES = 64 * 1024 * 1024
 const DRAIN_MS = 5000
 
+// 64 KiB a second is a poor mobile connection; a body slower than that may be as slow as it likes while nobody waits.
+const PACE_WINDOW_MS = 5000
+const FAIR_BYTES = (64 * 1024 * PACE_WINDOW_MS) / 1000
+const STALLED_MS = 30_000
+
 /** Takes in what no handler has read of the body, so that the client gets to read the answer. */
 export function drainUnread(): MiddlewareHandler {
   return async function drainUnread(c, next) {
@@ -35,26 +40,46 @@ export function jsonOnly(): MiddlewareHandler<{ Variables: object }> {
   }
 }
 
-/**
- * The whole body, in one buffer. `tooLarge` makes the error for more than `limit` bytes: thrown before anything is
- * read when Content-Length says so, else as soon as it is known. A body that breaks off throws Problem
- * `request_invalid`.
- */
-export async function readBody(request: Request, limit: number, tooLarge: () => Problem): Promise<Uint8Array> {
+export type BodyLimits = {
+  /** Bytes. */
+  limit: number
+  /** The error for more of them. */
+  tooLarge: () => Problem
+  /** Whether others wait for the memory that this body has: then it has to come at a fair pace. */
+  contended: () => boolean
+}
+
+/** The length that a request announces; undefined when it is chunked. Throws `tooLarge` when it is over the limit. */
+export function announcedLength(request: Request, { limit, tooLarge }: BodyLimits): number | undefined {
   const announced = request.headers.get('content-length')
-  const length = announced === null ? undefined : Number(announced)
-  if (length !== undefined && length > limit) throw tooLarge()
+  if (announced === null) return undefined
+  if (Number(announced) > limit) throw tooLarge()
+  return Number(announced)
+}
+
+/**
+ * The whole body, in one buffer. Throws `tooLarge`: before anything is read when Content-Length says so, else as soon
+ * as it is known. Throws Problem `request_invalid` when the body breaks off, `request_timeout` when it stalls.
+ */
+export async function readBody(request: Request, limits: BodyLimits): Promise<Uint8Array<ArrayBuffer>> {
+  const length = announcedLength(request, limits)
   if (request.body === null) return new Uint8Array()
   const reader = request.body.getReader()
   const buffer = growing(length ?? 0)
-  for (;;) {
-    const { done, value } = await next(reader)
-    if (done) break
-    if (buffer.length() + value.length > limit) {
-      await drain(reader)
-      throw tooLarge()
+  const pace = watchPace(reader, buffer.length, limits.contended)
+  try {
+    for (;;) {
+      const { done, value } = await next(reader)
+      pace.check()
+      if (done) break
+      if (buffer.length() + value.length > limits.limit) {
+        await drain(reader)
+        throw limits.tooLarge()
+      }
+      buffer.append(value)
     }
-    buffer.append(value)
+  } finally {
+    pace.end()
   }
   if (length !== undefined && buffer.length() < length) throw brokenOff()
   return buffer.bytes()
@@ -74,6 +99,26 @@ async function next(reader: ReadableStreamDefaultReader<Uint8Array>) {
 
 function brokenOff(cause?: unknown): Problem {
   return new Problem('request_invalid', 'The request body broke off.', { cause })
+}
+
+/** Ends the reading of a body that stands still, or that is slow while others wait; `check` throws then. */
+function watchPace(reader: ReadableStreamDefaultReader<Uint8Array>, received: () => number, contended: () => boolean) {
+  let before = 0
+  let idle = 0
+  let slow = false
+  const timer = setInterval(() => {
+    const progress = received() - before
+    before = received()
+    idle = progress === 0 ? idle + PACE_WINDOW_MS : 0
+    slow ||= idle >= STALLED_MS || (contended() && progress < FAIR_BYTES)
+    if (slow) void reader.cancel()
+  }, PACE_WINDOW_MS)
+  return {
+    check() {
+      if (slow) throw new Problem('request_timeout', 'The request body came too slowly. Try again.')
+    },
+    end: () => clearInterval(timer),
+  }
 }
 
 /** One buffer that doubles when it is full; of exactly the announced size where there was one. */

@@ -3,6 +3,7 @@ import type { Context, MiddlewareHandler } from 'hono'
 import type { Authenticate, Caller } from '../auth/auth.ts'
 import type { Media } from '../media/lifecycle.ts'
 import { Problem } from '../problem.ts'
+import type { UploadMemory } from './upload-memory.ts'
 
 export type RequiresCaller = { Variables: { caller: Caller } }
 export type AllowsStranger = { Variables: { viewer: Caller | null } }
@@ -14,8 +15,7 @@ export type Deps = {
   /** Absent: the origin of each request. */
   publicBaseUrl: string | undefined
   maxUploadBytes: number
-  /** Half of it is how long a redirect to a link may be cached, in seconds. */
-  signedUrlSeconds: number
+  uploadMemory: UploadMemory
 }
 
 /** Lets only known callers on; throws Problem `token_missing` or `token_invalid`. */

@@ -1,25 +1,43 @@
 /** The disk store's own links: what S3 answers to signed links, this answers to `/files/*`. */
+import { createHash } from 'node:crypto'
 import type { OpenAPIHono } from '@hono/zod-openapi'
+import { IfNoneMatch } from '@remix-run/headers/if-none-match'
+import { IfRange } from '@remix-run/headers/if-range'
+import { Range } from '@remix-run/headers/range'
 import { Problem } from '../problem.ts'
 import type { DiskStorage } from '../storage/disk.ts'
 import type { Grant } from '../storage/links.ts'
 import { FILES_PATH } from '../storage/links.ts'
 
 export function fileRoutes(app: OpenAPIHono, disk: DiskStorage): void {
-  app.get(`${FILES_PATH}*`, async (c) => {
+  app.on(['GET', 'HEAD'], `${FILES_PATH}*`, async (c) => {
     const grant = readGrant(disk, c.req.url, 'GET')
-    const file = await disk.open(grant.key)
+    const file = await disk.head(grant.key)
     if (file === null) throw new Problem('not_found', 'There is nothing under this link any more.')
+    const { size } = file
+    // Bytes under a key never change, so the key is as good as a hash of them.
+    const etag = `"${createHash('sha256').update(grant.key).digest('base64url').slice(0, 22)}"`
     const headers = {
+      etag,
+      'accept-ranges': 'bytes',
       'content-type': grant.contentType,
-      'content-length': String(file.size),
       'content-disposition': grant.disposition ?? 'attachment',
+      'cache-control': grant.cacheControl ?? 'private',
       'x-content-type-options': 'nosniff',
       'content-security-policy': "default-src 'none'; sandbox",
       'cross-origin-resource-policy': 'cross-origin',
-      'cache-control': 'private',
     }
-    return c.body(file.body, 200, headers)
+    if (IfNoneMatch.from(c.req.header('if-none-match') ?? null).matches(etag)) return c.body(null, 304, headers)
+    const range = rangeOf(c.req.raw.headers, { size, etag })
+    if (range === 'unsatisfiable')
+      throw new Problem('range_not_satisfiable', `There are ${size} bytes.`, {
+        headers: { 'content-range': `bytes */${size}` },
+      })
+    const { start, end } = range ?? { start: 0, end: size - 1 }
+    const body = c.req.method === 'HEAD' ? null : disk.stream(grant.key, { start, end })
+    const length = { 'content-length': String(end - start + 1) }
+    if (range === null) return c.newResponse(body, 200, { ...headers, ...length })
+    return c.newResponse(body, 206, { ...headers, ...length, 'content-range': `bytes ${start}-${end}/${size}` })
   })
 
   app.put(`${FILES_PATH}*`, async (c) => {
@@ -40,4 +58,15 @@ function readGrant(disk: DiskStorage, url: string, method: Grant['method']): Gra
   if (grant === null || grant.method !== method)
     throw new Problem('forbidden', 'The link is not valid, or not any more.')
   return grant
+}
+
+/** The one range that is asked for (RFC 9110, section 14); null for all of it, as for several ranges at once. */
+function rangeOf(
+  headers: Headers,
+  { size, etag }: { size: number; etag: string },
+): { start: number; end: number } | 'unsatisfiable' | null {
+  if (!IfRange.from(headers.get('if-range')).matches({ etag })) return null
+  const asked = Range.from(headers.get('range'))
+  if (asked.unit !== 'bytes' || asked.ranges.length !== 1) return null
+  return asked.normalize(size)[0] ?? 'unsatisfiable'
 }

@@ -1,8 +1,11 @@
 /** For whoever keeps the service running; the gateway routes none of it. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 
-/** Each resolves when its part can be used, and rejects when not. */
-export type Checks = { database: () => Promise<void>; storage: () => Promise<void>; events: () => Promise<void> }
+/** Each resolves when its part can be used, and rejects when not; what listens to the signal ends with it. */
+export type Checks = Record<'database' | 'storage' | 'events', (options: { signal: AbortSignal }) => Promise<void>>
+
+// Whoever asks gives up after a few seconds, and would never hear which part it is.
+const CHECK_MS = 2000
 
 const Ready = z
   .object({
@@ -57,9 +60,12 @@ export function healthRoutes(
   })
 }
 
-async function works(check: () => Promise<void>): Promise<boolean> {
-  return check().then(
+async function works(check: Checks[keyof Checks]): Promise<boolean> {
+  const signal = AbortSignal.timeout(CHECK_MS)
+  const late = new Promise<boolean>((resolve) => signal.addEventListener('abort', () => resolve(false)))
+  const checked = check({ signal }).then(
     () => true,
     () => false,
   )
+  return Promise.race([checked, late])
 }

@@ -5,8 +5,10 @@ import {
   MultipartParser,
   type MultipartPart,
 } from '@remix-run/multipart-parser'
+import { parse as parseDisposition } from 'content-disposition'
 import { fileTooLarge, Problem } from '../problem.ts'
-import { bodyTooLarge, readBody } from './body.ts'
+import { announcedLength, bodyTooLarge, readBody } from './body.ts'
+import type { UploadMemory } from './upload-memory.ts'
 
 export type Form = { file: { name: string; bytes: Uint8Array }; fields: Record<string, string> }
 
@@ -17,17 +19,32 @@ const PARTS = 8
 const FRAME_BYTES = PARTS * (PART_HEADER_BYTES + FIELD_BYTES)
 
 /**
- * Reads the body into one buffer and finds the parts in it without copying them.
+ * Reads the body into one buffer, for which memory is reserved first, and finds the parts in it without copying them.
+ * What `use` makes of the form is the result; the memory is given back when it is done.
  * @param fileLimit bytes that the file may have
  * @throws Problem `content_type_unsupported`, `multipart_malformed`, `file_missing`, `too_many_parts`,
- *   `file_too_large` or `body_too_large`
+ *   `file_too_large`, `body_too_large`, `request_timeout` or `overloaded`
  */
-export async function readForm(request: Request, fileLimit: number): Promise<Form> {
+export async function withForm<T>(
+  request: Request,
+  { fileLimit, memory, caller }: { fileLimit: number; memory: UploadMemory; caller: string },
+  use: (form: Form) => Promise<T>,
+): Promise<T> {
   const boundary = boundaryOf(request.headers.get('content-type') ?? '')
-  const body = await readBody(request, fileLimit + FRAME_BYTES, () => fileTooLarge(fileLimit))
-  const form = collect(parse(body, boundary))
-  if (form.file.bytes.length > fileLimit) throw fileTooLarge(fileLimit)
-  return form
+  const tooLarge = () => fileTooLarge(fileLimit)
+  const limits = { limit: fileLimit + FRAME_BYTES, tooLarge, contended: memory.contended }
+  const release = await memory.reserve(caller, announcedLength(request, limits) ?? limits.limit)
+  let body: Uint8Array<ArrayBuffer> | undefined
+  try {
+    body = await readBody(request, limits)
+    const form = collect(parse(body, boundary))
+    if (form.file.bytes.length > fileLimit) throw tooLarge()
+    return await use(form)
+  } finally {
+    // Frees it now: the collector does not see what a small object holds outside its heap, and comes too late.
+    body?.buffer.transfer(0)
+    release()
+  }
 }
 
 function boundaryOf(contentType: string): string {
@@ -77,22 +94,13 @@ function collect(parts: MultipartPart[]): Form {
   return { file, fields }
 }
 
+/** As browsers write it (WHATWG HTML, multipart/form-data encoding): a backslash is itself, a quote is %22. */
 function readHeaders(part: MultipartPart): { name: string; fileName: string | undefined } {
   const disposition = decodeOrRefuse(() => part.headers['content-disposition'] ?? '')
-  if (part.name === undefined || !/^form-data\s*;/i.test(disposition))
+  const { type, parameters } = parseDisposition(disposition, { multipart: true })
+  if (type !== 'form-data' || parameters.name === undefined)
     throw malformed('Each part needs a Content-Disposition of form-data with a name.')
-  return { name: part.name, fileName: fileNameOf(disposition, part) }
-}
-
-/**
- * Browsers send a backslash as it is, and `"`, CR and LF as %22, %0D and %0A (WHATWG HTML, multipart/form-data
- * encoding); to a parser of quoted strings (RFC 9110) the backslashes of a Windows path would be escapes.
- */
-function fileNameOf(disposition: string, part: MultipartPart): string | undefined {
-  if (/;\s*filename\*\s*=/i.test(disposition)) return part.filename
-  const quoted = /;\s*filename="((?:\\"|[^"])*)"/i.exec(disposition)?.[1]
-  if (quoted === undefined) return part.filename
-  return quoted.replaceAll('\\"', '"').replace(/%22|%0D|%0A/gi, (encoded) => decodeURIComponent(encoded))
+  return { name: parameters.name, fileName: parameters.filename }
 }
 
 function readText(part: MultipartPart): string {

@@ -5,6 +5,7 @@ import { jsonOnly } from './body.ts'
 import { allowStranger, type Deps, originOf, requireCaller } from './context.ts'
 import { present, presentSigned } from './present.ts'
 import {
+  ContentQuery,
   IdParam,
   JSON_BODY,
   KNOWN,
@@ -19,7 +20,7 @@ import {
 const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 
 export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
-  const { media, authenticate, publicBaseUrl, signedUrlSeconds } = deps
+  const { media, authenticate, publicBaseUrl } = deps
   const known = requireCaller(authenticate)
   const anyone = allowStranger(authenticate)
 
@@ -72,7 +73,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     path: '/media/{id}/content',
     summary: 'Go to the bytes, as an <img src> does',
     middleware: anyone,
-    request: { params: IdParam },
+    request: { params: IdParam, query: ContentQuery },
     responses: {
       302: { description: 'To a short-lived link.', headers: { Location: { schema: { type: 'string' } } } },
       ...problems(...KNOWN, 'not_found', ...FAILURES),
@@ -80,8 +81,8 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
   })
   app.openapi(content, async (c) => {
     const row = await media.get(c.req.valid('param').id, c.var.viewer)
-    const { url } = await media.sign(row)
-    c.header('cache-control', `private, max-age=${Math.floor(signedUrlSeconds / 2)}`)
+    const { url, cacheSeconds } = await media.sign(row, { download: c.req.valid('query').download !== undefined })
+    c.header('cache-control', `${row.visibility}, max-age=${cacheSeconds}`)
     return c.redirect(new URL(url, originOf(c, publicBaseUrl)).href, 302)
   })
 

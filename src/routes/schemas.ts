@@ -130,6 +130,13 @@ export const ListQuery = z
   })
   .openapi('ListQuery')
 
+export const ContentQuery = z.strictObject({
+  download: z
+    .enum(['', '1', 'true'])
+    .optional()
+    .openapi({ param: { name: 'download', in: 'query' }, description: 'Save it under its original name.' }),
+})
+
 export const ProblemBody = z
   .object({
     type: z.string(),

@@ -3,7 +3,7 @@ import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
 import { contentUrl } from '../media/object.ts'
 import { jsonOnly } from './body.ts'
 import { type Deps, originOf, requireCaller } from './context.ts'
-import { readForm } from './multipart.ts'
+import { withForm } from './multipart.ts'
 import { present } from './present.ts'
 import {
   IdempotencyHeader,
@@ -33,12 +33,14 @@ const MULTIPART = [
   'file_missing',
   'too_many_parts',
   'content_type_unsupported',
+  'request_timeout',
+  'overloaded',
 ] as const
 
 const IDEMPOTENCY = ['idempotency_conflict', 'state_conflict'] as const
 
 export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
-  const { media, authenticate, publicBaseUrl, maxUploadBytes } = deps
+  const { media, authenticate, publicBaseUrl, maxUploadBytes, uploadMemory } = deps
   const known = requireCaller(authenticate)
 
   const upload = createRoute({
@@ -60,11 +62,14 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
     },
   })
   app.openapi(upload, async (c) => {
-    const { file, fields } = await readForm(c.req.raw, maxUploadBytes)
-    const { visibility } = parse(UploadFields, fields)
+    const { caller } = c.var
     const origin = originOf(c, publicBaseUrl)
     const idempotencyKey = c.req.valid('header')['idempotency-key']
-    const row = await media.upload(c.var.caller, { ...file, visibility, idempotencyKey }, origin)
+    const limits = { fileLimit: maxUploadBytes, memory: uploadMemory, caller: caller.userId }
+    const row = await withForm(c.req.raw, limits, ({ file, fields }) => {
+      const { visibility } = parse(UploadFields, fields)
+      return media.upload(caller, { ...file, visibility, idempotencyKey }, origin)
+    })
     return c.json(present(row, origin), 201, { Location: `${origin}/media/${row.id}` })
   })
 

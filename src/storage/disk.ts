@@ -6,7 +6,7 @@
  *     incoming/     bytes on their way; what a crash leaves here is removed at start
  */
 import { createHash, randomUUID } from 'node:crypto'
-import { link, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { type FileHandle, link, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Problem } from '../problem.ts'
 import { type Grant, readLink, signLink } from './links.ts'
@@ -16,8 +16,8 @@ import type { ListedObject, Storage } from './storage.ts'
 export type DiskStorage = Storage & {
   /** What a link to this store allows; null when it is not valid (any more). */
   readLink(link: URL): Grant | null
-  /** The bytes and size behind a key; null when nothing is there. The caller reads or cancels the stream. */
-  open(key: string): Promise<{ size: number; body: ReadableStream<Uint8Array> } | null>
+  /** The bytes from `start` to `end`, both included. The caller reads or cancels the stream. */
+  stream(key: string, range: { start: number; end: number }): ReadableStream<Uint8Array>
   /**
    * Stores a body under the grant's key if its size and SHA-256 are the granted ones and nothing is there yet.
    * Throws Problem `size_mismatch`, `checksum_mismatch`, `file_too_large` or `precondition_failed`, with nothing stored.
@@ -99,12 +99,7 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
       }, signal)
     },
 
-    async open(key) {
-      const file = await open(objectPath(key), 'r').catch(ifMissing)
-      if (file === null) return null
-      const { size } = await file.stat()
-      return { size, body: chunks(file) }
-    },
+    stream: (key, { start, end }) => streamFile(objectPath(key), start, end + 1),
 
     async list({ prefix, startAfter = '', limit, signal }) {
       return reach(async () => {
@@ -137,15 +132,15 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
       }, signal)
     },
 
-    async signGet(key, { expiresIn, contentType, disposition }) {
-      const expires = Math.floor(now() / 1000) + expiresIn
-      const unbound = { size: undefined, sha256: undefined }
-      return signLink({ method: 'GET', key, expires, contentType, disposition, ...unbound }, linkSecret)
+    async signGet(key, { from, expiresIn, ...headers }) {
+      const expires = Math.floor(from.getTime() / 1000) + expiresIn
+      return signLink({ method: 'GET', key, expires, ...headers, size: undefined, sha256: undefined }, linkSecret)
     },
 
     async signPut(key, { expiresIn, contentType, size, sha256 }) {
       const expires = Math.floor(now() / 1000) + expiresIn
-      const grant: Grant = { method: 'PUT', key, expires, contentType, disposition: undefined, size, sha256 }
+      const unused = { disposition: undefined, cacheControl: undefined }
+      const grant: Grant = { method: 'PUT', key, expires, contentType, size, sha256, ...unused }
       return { url: signLink(grant, linkSecret), headers: { 'content-type': contentType, 'if-none-match': '*' } }
     },
 
@@ -202,15 +197,24 @@ async function sync(path: string): Promise<void> {
 
 const CHUNK_BYTES = 256 * 1024
 
-function chunks(file: Awaited<ReturnType<typeof open>>): ReadableStream<Uint8Array> {
+/** Opens the file when the first bytes are asked for, and closes it with the last. */
+function streamFile(path: string, start: number, end: number): ReadableStream<Uint8Array> {
+  let file: FileHandle | undefined
+  let position = start
   return new ReadableStream({
     async pull(controller) {
-      const { bytesRead, buffer } = await file.read(new Uint8Array(CHUNK_BYTES), 0, CHUNK_BYTES)
-      if (bytesRead > 0) return controller.enqueue(buffer.subarray(0, bytesRead))
+      file ??= await open(path, 'r')
+      const length = Math.min(CHUNK_BYTES, end - position)
+      const { bytesRead, buffer } = await file.read(new Uint8Array(length), 0, length, position)
+      position += bytesRead
+      if (bytesRead > 0) controller.enqueue(buffer.subarray(0, bytesRead))
+      if (position < end && bytesRead > 0) return
       await file.close()
       controller.close()
     },
-    cancel: () => file.close(),
+    async cancel() {
+      await file?.close()
+    },
   })
 }
 

@@ -8,6 +8,7 @@ export type Grant = {
   expires: number
   contentType: string
   disposition: string | undefined
+  cacheControl: string | undefined
   size: number | undefined
   sha256: string | undefined
 }
@@ -19,6 +20,7 @@ export const FILES_PATH = '/files/'
 export function signLink(grant: Grant, secret: string): string {
   const query = new URLSearchParams({ method: grant.method, expires: String(grant.expires), type: grant.contentType })
   if (grant.disposition !== undefined) query.set('disposition', grant.disposition)
+  if (grant.cacheControl !== undefined) query.set('cache', grant.cacheControl)
   if (grant.size !== undefined) query.set('size', String(grant.size))
   if (grant.sha256 !== undefined) query.set('sha256', grant.sha256)
   query.set('signature', signature(grant, secret))
@@ -40,6 +42,7 @@ export function readLink(link: URL, secret: string, now: number): Grant | null {
     expires: number('expires') ?? 0,
     contentType: query.get('type') ?? '',
     disposition: query.get('disposition') ?? undefined,
+    cacheControl: query.get('cache') ?? undefined,
     size: number('size'),
     sha256: query.get('sha256') ?? undefined,
   }
@@ -50,7 +53,10 @@ export function readLink(link: URL, secret: string, now: number): Grant | null {
 }
 
 /** JSON keeps the fields apart whatever they hold. */
-function signature({ method, key, expires, contentType, disposition, size, sha256 }: Grant, secret: string): string {
-  const signed = JSON.stringify([method, key, expires, contentType, disposition, size, sha256])
+function signature(
+  { method, key, expires, contentType, disposition, cacheControl, size, sha256 }: Grant,
+  secret: string,
+): string {
+  const signed = JSON.stringify([method, key, expires, contentType, disposition, cacheControl, size, sha256])
   return createHmac('sha256', secret).update(signed).digest('base64url')
 }

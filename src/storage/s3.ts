@@ -29,25 +29,22 @@ import { putDeadlineMs, STORE_DEADLINE_MS, type Storage } from './storage.ts'
 export function createS3Storage(config: S3Config, { guardCopies }: { guardCopies: boolean }): Storage {
   const { bucket } = config
   const client = createClient(config)
-  const base = publicBase(config)
+  const internalBase = baseOf(config, config.endpoint)
+  const publicBase = baseOf(config, config.publicEndpoint)
 
-  async function sign(
-    method: 'GET' | 'PUT',
-    key: string,
-    expiresIn: number,
-    headers: Record<string, string>,
-    query: Record<string, string>,
-  ): Promise<string> {
+  /** Under the public name, unless `internal` says that the service itself will use the link. */
+  async function sign(signed: Signed): Promise<string> {
+    const { method, key, at = new Date(), expiresIn, headers = {}, query = {}, internal = false } = signed
     const credentials = await reach(() => client.config.credentials())
-    const guarded = method === 'PUT' && guardCopies
+    const guard = method === 'PUT' && guardCopies ? NO_COPY : {}
     return presign({
       method,
-      url: new URL(base + key),
-      headers: guarded ? { ...headers, ...NO_COPY } : headers,
-      query: guarded ? { ...query, ...NO_COPY } : query,
+      url: new URL(key, internal ? internalBase : publicBase),
+      headers: { ...headers, ...guard },
+      query: { ...query, ...guard },
       region: config.region,
       credentials,
-      at: new Date(),
+      at,
       expiresIn,
     })
   }
@@ -82,14 +79,19 @@ export function createS3Storage(config: S3Config, { guardCopies }: { guardCopies
     name: 's3',
 
     async put(key, bytes, { contentType, signal }) {
-      const command = new PutObjectCommand({
-        Bucket: bucket,
-        Key: key,
-        Body: bytes,
-        ContentLength: bytes.length,
-        ContentType: contentType,
-      })
-      await reach(() => client.send(command, { abortSignal: deadline(putDeadlineMs(bytes.length), signal) }))
+      const headers = { 'content-type': contentType }
+      const url = await sign({ method: 'PUT', key, expiresIn: PUT_LINK_SECONDS, headers, internal: true })
+      const answer = await reach(() =>
+        fetch(url, {
+          method: 'PUT',
+          headers,
+          // A view on a plain ArrayBuffer: bodies are never in shared memory.
+          body: bytes as Uint8Array<ArrayBuffer>,
+          signal: deadline(putDeadlineMs(bytes.length), signal),
+        }),
+      )
+      const text = await answer.text()
+      if (!answer.ok) throw unavailable(new Error(`PUT ${key}: ${answer.status} ${text}`))
     },
 
     async head(key, { signal } = {}) {
@@ -152,23 +154,20 @@ export function createS3Storage(config: S3Config, { guardCopies }: { guardCopies
       })
     },
 
-    signGet: (key, { expiresIn, contentType, disposition }) =>
-      sign(
-        'GET',
-        key,
-        expiresIn,
-        {},
-        {
-          'response-content-type': contentType,
-          'response-content-disposition': disposition,
-        },
-      ),
+    signGet: (key, { from, expiresIn, contentType, disposition, cacheControl }) => {
+      const query = {
+        'response-cache-control': cacheControl,
+        'response-content-disposition': disposition,
+        'response-content-type': contentType,
+      }
+      return sign({ method: 'GET', key, at: from, expiresIn, query })
+    },
 
     async signPut(key, { expiresIn, contentType, size, sha256 }) {
       const headers: Record<string, string> = { 'content-type': contentType, 'if-none-match': '*' }
       if (sha256 !== undefined) headers[CHECKSUM] = Buffer.from(sha256, 'hex').toString('base64')
       const length = size === undefined ? {} : { 'content-length': String(size) }
-      const url = await sign('PUT', key, expiresIn, { ...headers, ...length }, {})
+      const url = await sign({ method: 'PUT', key, expiresIn, headers: { ...headers, ...length } })
       return { url, headers }
     },
 
@@ -212,6 +211,19 @@ export async function prepareBucket(config: S3Config): Promise<{ guardCopies: bo
  * so whoever has an upload link could have any object of which they know the key. AWS refuses what is not signed.
  */
 const NO_COPY = { 'x-amz-copy-source': '' }
+// Checked by the store when the PUT begins.
+const PUT_LINK_SECONDS = 60
+
+type Signed = {
+  method: 'GET' | 'PUT'
+  key: string
+  at?: Date
+  expiresIn: number
+  headers?: Record<string, string>
+  query?: Record<string, string>
+  internal?: boolean
+}
+
 const CHECKSUM = 'x-amz-checksum-sha256'
 
 /** Whether a link for one object can be made to copy another one into it. */
@@ -249,12 +261,12 @@ async function createBucket(client: S3Client, { bucket, region }: S3Config, abor
   }
 }
 
-/** Where links to objects begin. */
-function publicBase({ publicEndpoint, forcePathStyle, bucket, region }: S3Config): string {
-  const endpoint = new URL(publicEndpoint ?? `https://s3.${region}.amazonaws.com`)
-  if (forcePathStyle) return `${endpoint.href.replace(/\/$/, '')}/${bucket}/`
-  endpoint.host = `${bucket}.${endpoint.host}`
-  return endpoint.href
+/** Where the URLs of objects begin. */
+function baseOf({ forcePathStyle, bucket, region }: S3Config, endpoint = `https://s3.${region}.amazonaws.com`): string {
+  const base = new URL(endpoint)
+  if (forcePathStyle) return `${base.href.replace(/\/$/, '')}/${bucket}/`
+  base.host = `${bucket}.${base.host}`
+  return base.href
 }
 
 function createClient({ region, credentials, forcePathStyle, endpoint }: S3Config): S3Client {

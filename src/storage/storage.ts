@@ -32,8 +32,8 @@ export interface Storage {
   abortUploads(key: string, options?: Cancel): Promise<void>
 
   /**
-   * A link that reads the object until `expiresIn` seconds from now, with the given response headers.
-   * Absolute, or a path on this service's own origin.
+   * A link that reads the object until `expiresIn` seconds after `from`, with the given response headers. The same
+   * arguments give the same link. Absolute, or a path on this service's own origin.
    */
   signGet(key: string, options: SignGet): Promise<string>
 
@@ -52,7 +52,13 @@ export interface Storage {
 export type Cancel = { signal?: AbortSignal | undefined }
 export type StoredHead = { size: number; contentType: string }
 export type ListedObject = { key: string; size: number; lastModified: Date }
-export type SignGet = { expiresIn: number; contentType: string; disposition: string }
+export type SignGet = {
+  from: Date
+  expiresIn: number
+  contentType: string
+  disposition: string
+  cacheControl: string
+}
 /** `sha256` is 64 hexadecimal digits. */
 export type SignPut = { expiresIn: number; contentType: string; size: number | undefined; sha256: string | undefined }
 

@@ -1,0 +1,151 @@
+import { describe, expect, test } from 'bun:test'
+import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
+import { type AuthSettings, createAuthenticate } from '../../src/auth/auth.ts'
+import { developmentToken } from '../../src/auth/development.ts'
+import { refusal } from '../refusal.ts'
+
+const SECRET = 'a secret of thirty-two characters'
+const GATEWAY = 'another secret of a trusted gateway'
+const ID = '0190f6a2-7c5e-4d52-b54b-3f7c1f0e6a11'
+const now = () => Math.floor(Date.now() / 1000)
+
+const settings = { jwtSecret: SECRET, issuer: undefined, audience: undefined, gatewaySecret: GATEWAY }
+
+type Signed = { payload?: JWTPayload; secret?: string; alg?: string }
+
+function sign({ payload = {}, secret = SECRET, alg = 'HS256' }: Signed): Promise<string> {
+  const claims = { sub: ID, exp: now() + 60, ...payload }
+  return new SignJWT(claims).setProtectedHeader({ alg }).sign(new TextEncoder().encode(secret))
+}
+
+const ask = (headers: Record<string, string>, some: Partial<AuthSettings> = {}) =>
+  createAuthenticate({ ...settings, ...some })(new Headers(headers))
+const bearer = async (signed: Signed, some: Partial<AuthSettings> = {}) =>
+  ask({ authorization: `Bearer ${await sign(signed)}` }, some)
+const INVALID = { code: 'token_invalid', status: 401 }
+
+test('nobody is known without credentials', async () => {
+  expect(await ask({})).toBeNull()
+  expect(await ask({ 'x-user-id': ID, 'x-user-role': 'service' })).toBeNull()
+})
+
+describe('a bearer token', () => {
+  test('says who is calling', async () => {
+    expect(await bearer({})).toEqual({ userId: ID, role: 'user' })
+    expect(await bearer({ payload: { role: 'service' } })).toEqual({ userId: ID, role: 'service' })
+    expect(await bearer({ payload: { sub: ID.toUpperCase() } })).toEqual({ userId: ID, role: 'user' })
+  })
+
+  test.each([{ role: 'admin' }, { role: ['service'] }, { role: true }, { role: 'Service' }])(
+    'with %j is a user, since other services have roles of their own',
+    async (payload) => {
+      expect((await bearer({ payload }))?.role).toBe('user')
+    },
+  )
+
+  test('may be as much out of date as clocks differ, and not more', async () => {
+    expect(await bearer({ payload: { exp: now() - 2 } })).toMatchObject({ userId: ID })
+    expect(await refusal(bearer({ payload: { exp: now() - 10 } }))).toMatchObject({
+      ...INVALID,
+      message: 'The token has expired.',
+    })
+    expect(await refusal(bearer({ payload: { nbf: now() + 60 } }))).toMatchObject(INVALID)
+  })
+
+  test.each([
+    ['no exp', { payload: { exp: undefined } }],
+    ['no sub', { payload: { sub: undefined } }],
+    ['a sub that is no UUID', { payload: { sub: 'admin' } }],
+    ['another secret', { secret: `${SECRET}!` }],
+    ['another algorithm of the same family', { alg: 'HS512', secret: SECRET.repeat(2) }],
+  ] as [string, Signed][])('with %s is refused', async (_, signed) => {
+    expect(await refusal(bearer(signed))).toMatchObject(INVALID)
+  })
+
+  test('without a signature is refused', async () => {
+    const token = new UnsecuredJWT({ sub: ID, exp: now() + 60 }).encode()
+    expect(await refusal(ask({ authorization: `Bearer ${token}` }))).toMatchObject(INVALID)
+  })
+
+  test('with a changed claim is refused', async () => {
+    const [header, , signature] = (await sign({})).split('.')
+    const forged = Buffer.from(JSON.stringify({ sub: ID, exp: now() + 60, role: 'service' })).toString('base64url')
+    const authorization = `Bearer ${[header, forged, signature].join('.')}`
+    expect(await refusal(ask({ authorization }))).toMatchObject(INVALID)
+  })
+
+  test('needs the issuer and audience that are set, and any will do where none is', async () => {
+    const payload = { iss: 'https://auth.example', aud: ['media', 'shop'] }
+    const both = { issuer: payload.iss, audience: 'media' }
+    expect(await bearer({ payload }, both)).toMatchObject({ userId: ID })
+    expect(await bearer({ payload })).toMatchObject({ userId: ID })
+    expect(await refusal(bearer({ payload: { ...payload, iss: 'https://other.example' } }, both))).toMatchObject(
+      INVALID,
+    )
+    expect(await refusal(bearer({ payload: { ...payload, aud: 'shop' } }, both))).toMatchObject(INVALID)
+    expect(await refusal(bearer({}, both))).toMatchObject(INVALID)
+  })
+
+  test.each([
+    '',
+    'Bearer',
+    'Bearer ',
+    'Basic dXNlcjpwdw==',
+    'Bearer a b',
+    'Bearer abc',
+    `Bearer ${'x'.repeat(9000)}`,
+    'token',
+  ])('that is none (%j) is refused', async (authorization) => {
+    expect(await refusal(ask({ authorization }))).toMatchObject(INVALID)
+  })
+
+  test('is understood whatever the case of its scheme', async () => {
+    expect(await ask({ authorization: `bEARER  ${await sign({})} ` })).toMatchObject({ userId: ID })
+  })
+
+  test('is refused where no secret for tokens is set', async () => {
+    expect(await refusal(bearer({}, { jwtSecret: undefined }))).toMatchObject(INVALID)
+  })
+})
+
+describe('the headers of a gateway', () => {
+  const headers = { 'x-gateway-secret': GATEWAY, 'x-user-id': ID }
+
+  test('say who is calling', async () => {
+    expect(await ask(headers)).toEqual({ userId: ID, role: 'user' })
+    expect(await ask({ ...headers, 'x-user-role': 'service' })).toEqual({ userId: ID, role: 'service' })
+    expect(await ask({ ...headers, 'x-user-role': 'admin' })).toEqual({ userId: ID, role: 'user' })
+  })
+
+  test.each(['', `${GATEWAY}!`, GATEWAY.slice(1), GATEWAY.toUpperCase()])(
+    'with the secret %j are refused',
+    async (wrong) => {
+      expect(await refusal(ask({ ...headers, 'x-gateway-secret': wrong }))).toMatchObject(INVALID)
+    },
+  )
+
+  test('are refused where no gateway is trusted, also with an empty secret', async () => {
+    for (const secret of [GATEWAY, ''])
+      expect(
+        await refusal(ask({ ...headers, 'x-gateway-secret': secret }, { gatewaySecret: undefined })),
+      ).toMatchObject(INVALID)
+  })
+
+  test('are refused without a user, or with one that is no UUID', async () => {
+    expect(await refusal(ask({ 'x-gateway-secret': GATEWAY }))).toMatchObject(INVALID)
+    expect(await refusal(ask({ ...headers, 'x-user-id': 'root' }))).toMatchObject(INVALID)
+  })
+
+  test('count for nothing beside a bearer token, be it good or bad', async () => {
+    const other = crypto.randomUUID()
+    const authorization = `Bearer ${await sign({ payload: { sub: other } })}`
+    expect(await ask({ ...headers, 'x-user-role': 'service', authorization })).toEqual({ userId: other, role: 'user' })
+    expect(await refusal(ask({ ...headers, authorization: 'Bearer bad' }))).toMatchObject(INVALID)
+  })
+})
+
+test('the development token is one of a user, and of this secret only', async () => {
+  const authorization = `Bearer ${await developmentToken(SECRET)}`
+  expect(await ask({ authorization })).toMatchObject({ role: 'user' })
+  expect(await refusal(ask({ authorization }, { jwtSecret: `${SECRET}!` }))).toMatchObject(INVALID)
+})

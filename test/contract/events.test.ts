@@ -1,0 +1,191 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { Redis } from 'ioredis'
+import { type Channel, channels, type EventBus, type MediaEvent } from '../../src/events/events.ts'
+import { createMemoryEventBus } from '../../src/events/memory.ts'
+import { createRedisEventBus, EVENT_STREAM } from '../../src/events/redis.ts'
+import { createRecordingLog } from '../recording-log.ts'
+import { type Services, startServices } from '../services/services.ts'
+import { haveServices } from '../services/shared.ts'
+import { until } from '../until.ts'
+
+type OpenBus = {
+  bus: EventBus
+  /** What has arrived so far at someone who listens to every channel. */
+  received: MediaEvent[]
+  close(): Promise<void>
+}
+
+const have = await haveServices()
+// Not the shared ones: Redis is stopped here, and its stream has one name for all.
+let own: Services
+beforeAll(async () => {
+  if (have) own = await startServices({})
+}, 60_000)
+afterAll(() => own?.stop(), 60_000)
+
+for (const { name, present, open } of [
+  { name: 'redis', present: have, open: openRedis },
+  { name: 'memory', present: true, open: openMemory },
+]) {
+  describe.skipIf(!present)(`the ${name} event bus`, () => {
+    let opened: OpenBus
+    beforeAll(async () => {
+      opened = await open()
+    })
+    afterAll(() => opened.close())
+    beforeEach(() => void opened.received.splice(0))
+
+    test('brings every channel and payload as it was given, to who listens now', async () => {
+      const events = channels.map((channel, i) => ({ ...newEvent(i), channel }))
+      await opened.bus.publish(events)
+      await until(() => opened.received.length === events.length)
+      expect(opened.received).toEqual(events)
+    })
+
+    test('keeps the order, within a call and from one call to the next', async () => {
+      for (let i = 0; i < 300; i += 100)
+        await opened.bus.publish(Array.from({ length: 100 }, (_, k) => newEvent(i + k)))
+      await until(() => opened.received.length === 300)
+      expect(opened.received.map(({ payload }) => payload.seq)).toEqual(Array.from({ length: 300 }, (_, i) => i))
+    })
+
+    test('sends nothing when there is nothing to send', async () => {
+      await opened.bus.publish([])
+      await opened.bus.publish([newEvent(1)])
+      await until(() => opened.received.length > 0)
+      expect(opened.received).toHaveLength(1)
+    })
+
+    test('says that it can be used', async () => {
+      await opened.bus.check()
+    })
+  })
+}
+
+describe.skipIf(!have)('the redis event bus beside Pub/Sub', () => {
+  test('writes the same to the stream, in the same order, for who was away', async () => {
+    const { bus, received, close } = await openRedis()
+    const reader = new Redis(own.redisUrl)
+    await reader.del(EVENT_STREAM)
+    const events = Array.from({ length: 20 }, (_, i) => newEvent(i))
+    await bus.publish(events.slice(0, 5))
+    await bus.publish(events.slice(5))
+    const entries = await reader.xrange(EVENT_STREAM, '-', '+')
+    expect(entries.map(([, fields]) => fields)).toEqual(
+      events.map(({ channel, payload }) => ['channel', channel, 'payload', JSON.stringify(payload)]),
+    )
+    await until(() => received.length === 20)
+    expect(received).toEqual(events)
+    reader.disconnect()
+    await close()
+  })
+
+  test('rejects when Redis refuses one of the writes', async () => {
+    const { bus, close } = await openRedis()
+    const writer = new Redis(own.redisUrl)
+    await writer.set(EVENT_STREAM, 'not a stream')
+    await expect(bus.publish([newEvent(1)])).rejects.toThrow('WRONGTYPE')
+    await writer.del(EVENT_STREAM)
+    await bus.publish([newEvent(1)])
+    writer.disconnect()
+    await close()
+  })
+})
+
+describe.skipIf(!have)('the redis event bus without Redis', () => {
+  const { log, lines } = createRecordingLog()
+  let bus: EventBus
+  beforeAll(async () => {
+    bus = await createRedisEventBus({ url: own.redisUrl, log })
+  })
+  afterAll(() => bus.close())
+
+  test('rejects within 1.2 seconds while Redis hangs, and recovers by itself', async () => {
+    const { redis } = own.control!
+    await bus.publish([newEvent(1)])
+    await redis.pause()
+    expect(await refusedAfter(() => bus.publish([newEvent(2)]))).toBeLessThan(1200)
+    expect(await refusedAfter(() => bus.check())).toBeLessThan(1200)
+    await redis.resume()
+    await until(() => resolves(bus.publish([newEvent(3)])))
+    await bus.check()
+  }, 20_000)
+
+  test('rejects at once after Redis has died, says so once, and recovers by itself', async () => {
+    const { redis } = own.control!
+    lines.length = 0
+    await redis.kill()
+    for (let i = 0; i < 3; i++) expect(await refusedAfter(() => bus.publish([newEvent(i)]))).toBeLessThan(1200)
+    await Bun.sleep(500)
+    expect(lines.filter(({ level }) => level >= 40).length).toBeLessThanOrEqual(1)
+    await redis.start()
+    await until(() => resolves(bus.publish([newEvent(3)])))
+    await bus.check()
+  }, 20_000)
+
+  test.each(['kill', 'pause'] as const)(
+    'starts while Redis is down (%s), and is there when Redis is',
+    async (how) => {
+      const { redis } = own.control!
+      await redis[how]()
+      const { log: quiet, lines: said } = createRecordingLog()
+      const start = performance.now()
+      const late = await createRedisEventBus({ url: own.redisUrl, log: quiet })
+      expect(performance.now() - start).toBeLessThan(4000)
+      expect(said.map(({ level }) => level)).toContain(40)
+      expect(await refusedAfter(() => late.publish([newEvent(1)]))).toBeLessThan(1200)
+      await redis.resume()
+      await redis.start()
+      await until(() => resolves(late.publish([newEvent(2)])))
+      await late.close()
+    },
+    20_000,
+  )
+})
+
+async function openMemory(): Promise<OpenBus> {
+  const bus = createMemoryEventBus()
+  const received: MediaEvent[] = []
+  bus.subscribe((event) => received.push(event))
+  return { bus, received, close: bus.close }
+}
+
+async function openRedis(): Promise<OpenBus> {
+  const { log } = createRecordingLog()
+  const bus = await createRedisEventBus({ url: own.redisUrl, log })
+  const received: MediaEvent[] = []
+  const subscriber = new Redis(own.redisUrl)
+  subscriber.on('message', (channel: Channel, payload) => received.push({ channel, payload: JSON.parse(payload) }))
+  await subscriber.subscribe(...channels)
+  return {
+    bus,
+    received,
+    async close() {
+      subscriber.disconnect()
+      await bus.close()
+    },
+  }
+}
+
+function newEvent(seq: number): MediaEvent {
+  const ids = { id: crypto.randomUUID(), userId: crypto.randomUUID(), eventId: crypto.randomUUID() }
+  const occurredAt = '2026-11-22T12:00:00.000Z'
+  return {
+    channel: 'photo:uploaded',
+    payload: { ...ids, seq, occurredAt, originalName: '日本語 "🚀".jpg', width: null },
+  }
+}
+
+/** Milliseconds until the call rejects; fails when it does not. */
+async function refusedAfter(call: () => Promise<void>): Promise<number> {
+  const start = performance.now()
+  if (await resolves(call())) expect.unreachable('resolved')
+  return performance.now() - start
+}
+
+function resolves(call: Promise<void>): Promise<boolean> {
+  return call.then(
+    () => true,
+    () => false,
+  )
+}

@@ -1,0 +1,15 @@
+import { join } from 'node:path'
+import manifest from './corpus/manifest.json'
+
+/** Files that are accepted, with what they are; `video/mp4` only where the operator allows it. */
+export const accepted = manifest.accept
+/** Files that are refused, with the answer to them when they are declared as `declared`. */
+export const refused = manifest.refuse
+/** File names as clients send them, with what is stored. */
+export const names = manifest.names
+
+export const DEFAULT_TYPES = new Set(['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif'])
+
+export function readCorpus(file: string): Promise<Uint8Array<ArrayBuffer>> {
+  return Bun.file(join(import.meta.dir, 'corpus', file)).bytes()
+}

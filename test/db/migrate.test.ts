@@ -1,0 +1,95 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { MIGRATIONS_FOLDER, migrate } from '../../src/db/migrate.ts'
+import { databases, type OpenDatabase } from '../databases.ts'
+import { refusal } from '../refusal.ts'
+import { createFolder, type Folder } from '../services/folder.ts'
+
+for (const { name, present, open } of databases) {
+  describe.skipIf(!present)(`migrations on ${name}`, () => {
+    let database: OpenDatabase
+    let folder: Folder
+    beforeAll(async () => {
+      database = await open()
+    }, 60_000)
+    afterAll(() => database.close(), 30_000)
+    beforeEach(async () => {
+      folder = await createFolder()
+    })
+    afterEach(async () => {
+      await folder.remove()
+      await database.sql.unsafe('DROP SCHEMA public CASCADE; CREATE SCHEMA public')
+    })
+
+    const write = (file: string, text: string) => writeFile(join(folder.path, file), text)
+    const run = () => migrate(database.sql, folder.path)
+    const steps = async () => (await database.sql<{ step: string }[]>`SELECT step FROM steps`).map(({ step }) => step)
+    const tables = async () => {
+      const rows = await database.sql<{ name: string }[]>`
+        SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1`
+      return rows.map((row) => row.name)
+    }
+
+    test('are applied in the order of their names, each once, new ones after old ones', async () => {
+      await write('0002_b.sql', "INSERT INTO steps (step) VALUES ('b1'); INSERT INTO steps (step) VALUES ('b2');")
+      await write('0001_a.sql', 'CREATE TABLE steps (at serial, step text)')
+      await write('notes.txt', 'not SQL')
+      expect(await run()).toEqual(['0001_a.sql', '0002_b.sql'])
+      expect(await run()).toEqual([])
+      await write('0003_c.sql', "INSERT INTO steps (step) VALUES ('c')")
+      expect(await run()).toEqual(['0003_c.sql'])
+      expect(await run()).toEqual([])
+      expect(await steps()).toEqual(['b1', 'b2', 'c'])
+    })
+
+    test('of the service itself are applied once', async () => {
+      const applied = await migrate(database.sql)
+      expect(applied[0]).toBe('0001_media_objects.sql')
+      expect(applied).toEqual(applied.toSorted())
+      expect(await migrate(database.sql, MIGRATIONS_FOLDER)).toEqual([])
+      expect(await tables()).toContain('media_objects')
+    })
+
+    test('are applied once by five replicas that start together', async () => {
+      await write('0001_a.sql', 'CREATE TABLE steps (step text)')
+      await write('0002_b.sql', "SELECT pg_sleep(0.1); INSERT INTO steps VALUES ('b')")
+      const applied = await Promise.all(Array.from({ length: 5 }, () => migrate(database.connectAgain(), folder.path)))
+      expect(applied.flat().sort()).toEqual(['0001_a.sql', '0002_b.sql'])
+      expect(await steps()).toEqual(['b'])
+    })
+
+    test('leave nothing of a file that fails, and go on from there when it is mended', async () => {
+      await write('0001_a.sql', 'CREATE TABLE steps (step text)')
+      await write('0002_b.sql', "CREATE TABLE half (x int); INSERT INTO steps VALUES ('b'); SELECT 1 / 0;")
+      await write('0003_c.sql', "INSERT INTO steps VALUES ('c')")
+      expect((await refusal(run())).message).toContain('division by zero')
+      expect(await tables()).toEqual(['media_migrations', 'steps'])
+      expect(await steps()).toEqual([])
+      await write('0002_b.sql', "INSERT INTO steps VALUES ('b')")
+      expect(await run()).toEqual(['0002_b.sql', '0003_c.sql'])
+      expect(await steps()).toEqual(['b', 'c'])
+    })
+
+    test('stop when a file that was applied has changed, before anything new is applied', async () => {
+      await write('0001_a.sql', 'CREATE TABLE steps (step text)')
+      await run()
+      await write('0001_a.sql', 'CREATE TABLE steps (step text) -- changed')
+      await write('0002_b.sql', "INSERT INTO steps VALUES ('b')")
+      expect((await refusal(run())).message).toContain('migration 0001_a.sql was changed after it was applied')
+      expect(await steps()).toEqual([])
+    })
+
+    test('stop when a file that was applied is missing, also when all of them are', async () => {
+      await write('0001_a.sql', 'CREATE TABLE steps (step text)')
+      await run()
+      await rm(join(folder.path, '0001_a.sql'))
+      expect((await refusal(run())).message).toContain('no migration files')
+      await write('0002_b.sql', "INSERT INTO steps VALUES ('b')")
+      expect((await refusal(run())).message).toContain(
+        'migration 0001_a.sql was applied to this database, but its file is missing',
+      )
+      expect(await steps()).toEqual([])
+    })
+  })
+}

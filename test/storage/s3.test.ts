@@ -1,0 +1,92 @@
+import { afterAll, afterEach, describe, expect, test } from 'bun:test'
+import { randomBytes } from 'node:crypto'
+import type { S3Config } from '../../src/config.ts'
+import { createS3Storage, prepareBucket } from '../../src/storage/s3.ts'
+import { removeBucket } from '../buckets.ts'
+import { s3Config } from '../contract/stores.ts'
+import { haveServices } from '../services/shared.ts'
+
+const KEY = 'media/019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11/original.jpg'
+const UNAVAILABLE = { code: 'storage_unavailable', status: 503 }
+const put = { expiresIn: 60, contentType: 'image/jpeg', size: undefined, sha256: undefined }
+
+describe.skipIf(!(await haveServices()))('the bucket', () => {
+  const buckets: string[] = []
+  afterEach(async () => {
+    for (const bucket of buckets.splice(0)) await removeBucket(bucket)
+  })
+  const newConfig = async (): Promise<S3Config> => {
+    const config = await s3Config()
+    buckets.push(config.bucket)
+    return config
+  }
+
+  test('is made when it is missing, by several replicas at the same time, and left as it is afterwards', async () => {
+    const config = await newConfig()
+    await Promise.all(Array.from({ length: 5 }, () => prepareBucket(config)))
+    const storage = createS3Storage(config, { guardCopies: true })
+    await storage.put(KEY, randomBytes(5), { contentType: 'image/jpeg' })
+    await prepareBucket(config)
+    expect((await storage.head(KEY))?.size).toBe(5)
+    storage.close()
+  })
+
+  test('that may not be used is an outage, not a start without a bucket', async () => {
+    const config = await newConfig()
+    const stranger = { ...config, credentials: { accessKeyId: 'nobody', secretAccessKey: 'nothing-to-know' } }
+    await expect(prepareBucket(stranger)).rejects.toMatchObject(UNAVAILABLE)
+  })
+
+  test('is reached by links under the name that browsers know, and by the service under its own', async () => {
+    const config = await newConfig()
+    await prepareBucket(config)
+    const port = new URL(config.endpoint ?? '').port
+    const storage = createS3Storage({ ...config, publicEndpoint: `http://localhost:${port}` }, { guardCopies: true })
+    const { url, headers } = await storage.signPut(KEY, put)
+    expect(new URL(url).host).toBe(`localhost:${port}`)
+    expect((await fetch(url, { method: 'PUT', headers, body: randomBytes(7) })).status).toBe(200)
+    expect((await storage.head(KEY))?.size).toBe(7)
+    const answered = { contentType: 'image/jpeg', disposition: 'inline', cacheControl: 'private' }
+    const link = await storage.signGet(KEY, { from: new Date(), expiresIn: 60, ...answered })
+    expect(new URL(link).host).toBe(`localhost:${port}`)
+    expect((await fetch(link)).status).toBe(200)
+    storage.close()
+  })
+})
+
+describe('an S3 store that does not answer', () => {
+  const silent = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })
+  afterAll(() => silent.stop(true))
+  const config: S3Config = {
+    endpoint: `http://127.0.0.1:${silent.port}`,
+    publicEndpoint: 'http://store.test',
+    region: 'us-east-1',
+    bucket: 'media',
+    forcePathStyle: true,
+    credentials: { accessKeyId: 'somebody', secretAccessKey: 'something' },
+  }
+  const storage = createS3Storage(config, { guardCopies: true })
+  afterAll(() => storage.close())
+
+  test('is waited for no longer than the caller wants', async () => {
+    const start = performance.now()
+    for (const call of [
+      (signal: AbortSignal) => storage.put(KEY, randomBytes(5), { contentType: 'image/jpeg', signal }),
+      (signal: AbortSignal) => storage.head(KEY, { signal }),
+      (signal: AbortSignal) => storage.read(KEY, { start: 0, length: 5, signal }),
+      (signal: AbortSignal) => storage.list({ prefix: 'media/', limit: 5, signal }),
+      (signal: AbortSignal) => storage.remove([KEY], { signal }),
+      (signal: AbortSignal) => storage.removePrefix('media/', { signal }),
+      (signal: AbortSignal) => storage.abortUploads(KEY, { signal }),
+      (signal: AbortSignal) => storage.check({ signal }),
+    ]) {
+      await expect(call(AbortSignal.timeout(50))).rejects.toMatchObject(UNAVAILABLE)
+    }
+    expect(performance.now() - start).toBeLessThan(4000)
+  })
+
+  test('is not needed to sign links', async () => {
+    const { url } = await storage.signPut(KEY, put)
+    expect(url).toStartWith('http://store.test/media/')
+  })
+})
