@@ -3,7 +3,8 @@
  * byte order of their keys and are merged, so that neither is ever held in memory.
  */
 import type { Storage } from '../storage/storage.ts'
-import type { KeyRow, Repository } from './repository.ts'
+import type { Repository } from './repository.ts'
+import type { KeyRow } from './upkeep-statements.ts'
 
 export type Finding =
   /** Stored, and no row knows it. */

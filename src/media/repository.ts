@@ -1,11 +1,9 @@
 /** All SQL on media_objects. Each arrow of an object's life is one conditional statement. */
 import type { Caller } from '../auth/auth.ts'
 import { type Sql, violates, within } from '../db/connect.ts'
-import type { Channel, MediaEvent } from '../events/events.ts'
+import { type Announcement, createFragments } from './fragments.ts'
 import type { Dimensions, MediaRow, StoredObject, Visibility } from './object.ts'
-
-/** Facts to store with a change; `fields` go into the event's payload beside what every event has. */
-type Announcement = { channel: Channel; fields?: Record<string, string | number | null> }
+import { createUpkeepStatements } from './upkeep-statements.ts'
 
 export type NewObject = {
   id: string
@@ -29,9 +27,6 @@ export type Idempotency = { key: string; hash: string }
 /** `stale`: no row was made, nor can one be any more. `taken`: the idempotency key is another row's. */
 export type Inserted = 'inserted' | 'stale' | 'taken'
 
-/** A row on its way out. `linksDead`: nobody can put bytes there any more, so the row may go after them. */
-export type PurgingRow = { id: string; key: string; linksDead: boolean }
-
 export type Page = {
   status: 'active' | 'deleted'
   /** A media type, or a whole family as `image/*`. */
@@ -41,40 +36,20 @@ export type Page = {
   limit: number
 }
 
-/** `settled`: the row says that its bytes are stored, and of which size. */
-export type KeyRow = { id: string; key: string; sizeBytes: number | null; settled: boolean }
-
 export type Repository = ReturnType<typeof createRepository>
-
-// Whoever made a change sends its events first; the relay takes over when that took longer than this.
-const SENDER_LEASE_SECONDS = 5
-const RELAY_LEASE_SECONDS = 10
-// Longer than upkeep needs for what it claims at once.
-const UPKEEP_LEASE_SECONDS = 60
 
 type Settings = { sql: Sql; pendingSeconds: number; retentionSeconds: number }
 
 export function createRepository({ sql, pendingSeconds, retentionSeconds }: Settings) {
-  const columns = sql`id, user_id AS "userId", original_name AS "originalName", mime_type AS "mimeType",
-    size_bytes AS "sizeBytes", storage_key AS key, metadata, visibility, status, created_at AS "createdAt", outbox`
+  const fragments = createFragments(sql)
+  const { columns, seconds, owe, toPurging } = fragments
 
   /** Ownership is part of the WHERE, so that what is foreign looks like what is not there. */
   const ownedBy = ({ userId, role }: Caller) => (role === 'service' ? sql`true` : sql`user_id = ${userId}`)
-  const seconds = (n: number) => sql`${n} * interval '1 second'`
-
-  /** The SET clauses that put one event at the end of the row's own outbox. */
-  const owe = ({ channel, fields = {} }: Announcement) => sql`
-    event_seq = event_seq + 1,
-    outbox_due_at = now() + ${seconds(SENDER_LEASE_SECONDS)},
-    outbox = outbox || jsonb_build_array(jsonb_build_object('channel', ${channel}::text, 'payload',
-      jsonb_build_object('id', id, 'userId', user_id, 'eventId', gen_random_uuid(), 'seq', event_seq + 1,
-        'occurredAt', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
-      || ${sql.json(fields)}::jsonb))`
-
-  /** The SET clauses of every arrow to purging. */
-  const toPurging = sql`status = 'purging', status_changed_at = now(), upkeep_due_at = now()`
 
   return {
+    ...createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }),
+
     /**
      * Inserts the pending row. `stale` when the id is older than half of PENDING_SECONDS by the database's clock:
      * a process that slept must not bring a row back whose bytes upkeep may have removed.
@@ -216,117 +191,6 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds }: Sett
         WHERE id = ${id} AND status = 'deleted' AND ${ownedBy(caller)}
           AND status_changed_at > now() - ${seconds(retentionSeconds)}
         RETURNING ${columns}`)
-      return row ?? null
-    },
-
-    /** Claims up to `limit` rows whose events are due, for the relay; others leave them alone for a while. */
-    async claimOwed(limit: number): Promise<{ outbox: MediaEvent[] }[]> {
-      return within(sql<{ outbox: MediaEvent[] }[]>`
-        UPDATE media_objects SET outbox_due_at = now() + ${seconds(RELAY_LEASE_SECONDS)}
-        WHERE id IN (
-          SELECT id FROM media_objects WHERE outbox_due_at <= now()
-          ORDER BY outbox_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)
-        RETURNING outbox`)
-    },
-
-    /** Takes exactly these events out of their rows' outboxes; what was added meanwhile stays, and is due at once. */
-    async settle(events: readonly MediaEvent[]): Promise<void> {
-      const ids = [...new Set(events.map(({ payload }) => payload.id))]
-      const sent = sql.json({ sent: events.map(({ payload }) => payload.eventId) })
-      const rest = sql`jsonb_path_query_array(outbox, '$[*] ? (!(@.payload.eventId == $sent[*]))', ${sent}::jsonb)`
-      await within(sql`
-        UPDATE media_objects
-        SET outbox = ${rest}, outbox_due_at = CASE WHEN ${rest} = '[]' THEN NULL ELSE now() END
-        WHERE id = ANY(${ids}::uuid[])`)
-    },
-
-    /** pending → purging, for up to `limit` rows whose upload did not end in time. Returns how many. */
-    async expire(limit: number): Promise<number> {
-      const { count } = await within(sql`
-        UPDATE media_objects SET ${toPurging}
-        WHERE status = 'pending' AND id IN (
-          SELECT id FROM media_objects
-          WHERE status = 'pending' AND status_changed_at < now() - ${seconds(pendingSeconds)}
-          ORDER BY status_changed_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)`)
-      return count
-    },
-
-    /** deleted → purging, for up to `limit` rows whose retention time is over. Returns what they owe. */
-    async retire(limit: number): Promise<{ outbox: MediaEvent[] }[]> {
-      return within(sql<{ outbox: MediaEvent[] }[]>`
-        UPDATE media_objects SET ${toPurging}, ${owe({ channel: 'photo:purged' })}
-        WHERE status = 'deleted' AND id IN (
-          SELECT id FROM media_objects
-          WHERE status = 'deleted' AND status_changed_at <= now() - ${seconds(retentionSeconds)}
-          ORDER BY status_changed_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)
-        RETURNING outbox`)
-    },
-
-    /** Claims up to `limit` purging rows that are due, for a while, oldest first. */
-    async claimPurging(limit: number): Promise<PurgingRow[]> {
-      return within(sql<PurgingRow[]>`
-        UPDATE media_objects SET upkeep_due_at = now() + ${seconds(UPKEEP_LEASE_SECONDS)}
-        WHERE id IN (
-          SELECT id FROM media_objects WHERE status = 'purging' AND upkeep_due_at <= now()
-          ORDER BY upkeep_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)
-        RETURNING id, storage_key AS key, links_until < now() AS "linksDead"`)
-    },
-
-    /** A purging row whose bytes are removed for now: due again when the last link to it is dead. */
-    async postpone(id: string): Promise<void> {
-      await within(sql`
-        UPDATE media_objects SET upkeep_due_at = links_until WHERE id = ${id} AND status = 'purging'`)
-    },
-
-    /** purging → nothing. False while events are owed or a link lives. */
-    async forget(id: string): Promise<boolean> {
-      const { count } = await within(sql`
-        DELETE FROM media_objects
-        WHERE id = ${id} AND status = 'purging' AND outbox = '[]' AND links_until < now()`)
-      return count > 0
-    },
-
-    /** Takes the search for bytes without a row for a while; null when another replica has it. */
-    async takeOrphanSearch(): Promise<{ position: string } | null> {
-      const [row] = await within(sql<{ position: string }[]>`
-        UPDATE media_upkeep SET taken_until = now() + ${seconds(UPKEEP_LEASE_SECONDS)}
-        WHERE job = 'orphans' AND taken_until <= now() RETURNING position`)
-      return row ?? null
-    },
-
-    /** Records how far the search has come; it never goes back. `done` gives it up for the next to take. */
-    async moveOrphanSearch(position: string, { done }: { done: boolean }): Promise<void> {
-      await within(sql`
-        UPDATE media_upkeep
-        SET position = greatest(position, ${position}),
-          taken_until = ${done ? sql`now()` : sql`now() + ${seconds(UPKEEP_LEASE_SECONDS)}`}
-        WHERE job = 'orphans'`)
-    },
-
-    /** Those of the keys that some row knows. */
-    async knownKeys(keys: readonly string[]): Promise<Set<string>> {
-      const rows = await within(sql<{ key: string }[]>`
-        SELECT storage_key AS key FROM media_objects WHERE storage_key = ANY(${[...keys]}::varchar[])`)
-      return new Set(rows.map(({ key }) => key))
-    },
-
-    /** Up to `limit` rows in the byte order of their keys, after one. */
-    async keysAfter(key: string, limit: number): Promise<KeyRow[]> {
-      return within(sql<KeyRow[]>`
-        SELECT id, storage_key AS key, size_bytes AS "sizeBytes", status IN ('active', 'deleted') AS settled
-        FROM media_objects WHERE storage_key > ${key} ORDER BY storage_key LIMIT ${limit}`)
-    },
-
-    async isSettled(id: string): Promise<boolean> {
-      const rows = await within(sql`SELECT 1 FROM media_objects WHERE id = ${id} AND status IN ('active', 'deleted')`)
-      return rows.length > 0
-    },
-
-    /** active, deleted → purging: its bytes are not what the row promises. Null when it has moved on by itself. */
-    async giveUp(id: string): Promise<{ outbox: MediaEvent[] } | null> {
-      const [row] = await within(sql<{ outbox: MediaEvent[] }[]>`
-        UPDATE media_objects SET ${toPurging}, ${owe({ channel: 'photo:purged' })}
-        WHERE id = ${id} AND status IN ('active', 'deleted') RETURNING outbox`)
       return row ?? null
     },
 

@@ -6,7 +6,8 @@ import type { Log } from '../log.ts'
 import type { Storage } from '../storage/storage.ts'
 import { prefixOf } from './object.ts'
 import type { Relay } from './relay.ts'
-import type { PurgingRow, Repository } from './repository.ts'
+import type { Repository } from './repository.ts'
+import type { PurgingRow } from './upkeep-statements.ts'
 
 /** What one pass did. `failed` names the steps that could not be finished; the next pass takes them up again. */
 export type UpkeepReport = {

@@ -1,0 +1,32 @@
+/** Pieces of SQL that several statements on media_objects share. */
+import type { Sql } from '../db/connect.ts'
+import type { Channel } from '../events/events.ts'
+
+/** Facts to store with a change; `fields` go into the event's payload beside what every event has. */
+export type Announcement = { channel: Channel; fields?: Record<string, string | number | null> }
+
+// Whoever made a change sends its events first; the relay takes over when that took longer than this.
+const SENDER_LEASE_SECONDS = 5
+
+export type Fragments = ReturnType<typeof createFragments>
+
+export function createFragments(sql: Sql) {
+  const columns = sql`id, user_id AS "userId", original_name AS "originalName", mime_type AS "mimeType",
+    size_bytes AS "sizeBytes", storage_key AS key, metadata, visibility, status, created_at AS "createdAt", outbox`
+
+  const seconds = (n: number) => sql`${n} * interval '1 second'`
+
+  /** The SET clauses that put one event at the end of the row's own outbox. */
+  const owe = ({ channel, fields = {} }: Announcement) => sql`
+    event_seq = event_seq + 1,
+    outbox_due_at = now() + ${seconds(SENDER_LEASE_SECONDS)},
+    outbox = outbox || jsonb_build_array(jsonb_build_object('channel', ${channel}::text, 'payload',
+      jsonb_build_object('id', id, 'userId', user_id, 'eventId', gen_random_uuid(), 'seq', event_seq + 1,
+        'occurredAt', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+      || ${sql.json(fields)}::jsonb))`
+
+  /** The SET clauses of every arrow to purging. */
+  const toPurging = sql`status = 'purging', status_changed_at = now(), upkeep_due_at = now()`
+
+  return { columns, seconds, owe, toPurging }
+}
