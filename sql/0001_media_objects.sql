@@ -28,11 +28,23 @@ CREATE TABLE media_objects (
   -- From when on upkeep may take a purging row up: at once for its bytes, after links_until for itself.
   upkeep_due_at timestamptz,
 
+  -- From when on upkeep looks for bytes under the object's prefixes that are not, or not any more, the object's:
+  -- set before bytes go under a second key, and when a link may bring some late.
+  sweep_due_at timestamptz,
+
   idempotency_key varchar(255),
   -- SHA-256 of the request that the key came with, in hexadecimal.
   idempotency_hash char(64),
   -- The store's id of a multipart upload under way.
   upload_id text,
+
+  -- A tus upload: its Upload-Metadata as it was sent, and the store's id of it. NULL for every other.
+  tus_metadata text,
+  tus_upload_id text,
+  -- Who writes to the tus upload, until when that holds unless renewed, and whether someone waits for it to end.
+  upload_lease uuid,
+  upload_lease_until timestamptz,
+  upload_lease_wanted boolean NOT NULL DEFAULT false,
 
   CHECK (status IN ('pending', 'purging') OR size_bytes IS NOT NULL),
   CHECK ((upkeep_due_at IS NULL) = (status <> 'purging')),
@@ -43,6 +55,7 @@ CREATE TABLE media_objects (
 CREATE INDEX media_objects_owner ON media_objects (user_id, status, id);
 -- Upkeep: what may have expired, by the time it came into its state; and what is to be removed.
 CREATE INDEX media_objects_expiry ON media_objects (status, status_changed_at) WHERE status IN ('pending', 'deleted');
+CREATE INDEX media_objects_sweep ON media_objects (sweep_due_at) WHERE sweep_due_at IS NOT NULL;
 CREATE INDEX media_objects_purging ON media_objects (upkeep_due_at) WHERE status = 'purging';
 -- The relay: what is owed, by the time it may be sent.
 CREATE INDEX media_objects_owed ON media_objects (outbox_due_at) WHERE outbox_due_at IS NOT NULL;
@@ -56,4 +69,4 @@ CREATE TABLE media_upkeep (
   position varchar(255) COLLATE "C" NOT NULL DEFAULT '',
   taken_until timestamptz NOT NULL DEFAULT '-infinity'
 );
-INSERT INTO media_upkeep (job) VALUES ('orphans');
+INSERT INTO media_upkeep (job) VALUES ('orphans in media/'), ('orphans in public/');

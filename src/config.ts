@@ -60,6 +60,7 @@ const settings = {
   PORT: withDefault(whole(1, 65_535), 8080, 'Port to listen on (under `deno serve`, its --port decides)'),
   HOST: withDefault(text, '127.0.0.1', 'Address to listen on (under `deno serve`, its --host decides)'),
   PUBLIC_BASE_URL: optional(httpUrl, "Where clients reach the service, for links to it; absent: the request's origin"),
+  CDN_BASE_URL: optional(httpUrl, 'CDN in front of public/ in the bucket; absent: public objects are served by links'),
   CORS_ORIGINS: optional(origins, 'Origins whose pages may call the service, comma-separated; absent: none'),
 
   DATABASE_URL: optionalSecret(
@@ -199,6 +200,7 @@ function toConfig(values: Values) {
     port: values.PORT,
     host: values.HOST,
     publicBaseUrl: values.PUBLIC_BASE_URL,
+    cdnBaseUrl: values.CDN_BASE_URL,
     corsOrigins: values.CORS_ORIGINS ?? [],
     databaseUrl: values.DATABASE_URL,
     redisUrl: values.REDIS_URL,

@@ -28,3 +28,13 @@ export function drainable(handle: (request: Request) => Response | Promise<Respo
     },
   }
 }
+
+/**
+ * Keeps `deno serve` from shutting its server down by itself on SIGTERM and SIGINT: readiness could not be asked any
+ * more, and bodies on their way become unreadable (2.9.6, denoland/deno#36809). It adds its listeners when the main
+ * module is done, so this is to be called before, and after the service's own. Elsewhere it does nothing.
+ */
+export function keepServing(): void {
+  const { Deno } = globalThis as { Deno?: object }
+  if (Deno !== undefined) Object.assign(Deno, { addSignalListener() {} })
+}

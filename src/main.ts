@@ -7,11 +7,12 @@ import { createApp } from './app.ts'
 import { createAuthenticate } from './auth/auth.ts'
 import { developmentToken } from './auth/development.ts'
 import { type Config, ConfigError, readConfig } from './config.ts'
-import { drainable } from './drain.ts'
+import { drainable, keepServing } from './drain.ts'
 import { createLog } from './log.ts'
 import { createImageProbe } from './media/image.ts'
 import { createInspect } from './media/inspect.ts'
 import { createMedia } from './media/lifecycle.ts'
+import { createUrlOf } from './media/object.ts'
 import { createUploadMemory } from './routes/upload-memory.ts'
 import { openService, type Service } from './service.ts'
 import { welcome } from './welcome.ts'
@@ -27,13 +28,17 @@ const { repository, storage, disk, events, relay, upkeep } = service
 
 const probeImage = createImageProbe({ allowedTypes: config.allowedTypes, maxPixels: config.maxImagePixels })
 const inspect = createInspect({ allowedTypes: config.allowedTypes, probeImage })
-const media = createMedia({ repository, storage, inspect, relay, log, now: Date.now, limits: config })
+const urlOf = createUrlOf(config.cdnBaseUrl)
+const hasCdn = config.cdnBaseUrl !== undefined
+const media = createMedia({ repository, storage, inspect, relay, log, now: Date.now, limits: config, urlOf, hasCdn })
 let stopping = false
 const app = createApp({
   media,
   authenticate: createAuthenticate({ ...config.auth, jwtSecret: service.jwtSecret }),
   publicBaseUrl: config.publicBaseUrl,
   maxUploadBytes: config.maxUploadBytes,
+  urlOf,
+  hasCdn,
   uploadMemory: createUploadMemory(config.uploadMemoryBytes),
   corsOrigins: config.corsOrigins,
   checks: { database: repository.check, storage: storage.check, events: events.check },
@@ -46,6 +51,7 @@ relay.start()
 upkeep.start()
 process.once('SIGTERM', stop)
 process.once('SIGINT', stop)
+keepServing()
 if (service.development) await greet(service.jwtSecret)
 
 export default {

@@ -11,7 +11,8 @@ import { createMemoryEventBus } from './events/memory.ts'
 import { createRedisEventBus } from './events/redis.ts'
 import type { Log } from './log.ts'
 import { createDiskStorage, type DiskStorage } from './storage/disk.ts'
-import { createS3Storage, prepareBucket } from './storage/s3.ts'
+import { createS3Storage } from './storage/s3.ts'
+import { prepareBucket } from './storage/s3-bucket.ts'
 import type { Storage } from './storage/storage.ts'
 
 export type Parts = {
@@ -95,10 +96,11 @@ async function openStorage(
 ): Promise<Pick<Parts, 'storage' | 'disk'>> {
   const { s3 } = config
   if (s3 !== undefined) {
-    const { guardCopies } = await reachable('storage', log, () => prepareBucket(s3))
-    if (guardCopies)
-      log.warn('storage: takes unsigned copy requests over upload links; the links are signed against it')
-    return { storage: createS3Storage(s3, { guardCopies }), disk: undefined }
+    const traits = await reachable('storage', log, () => prepareBucket(s3))
+    if (traits.guardCopies) log.warn('storage: takes unsigned copies over upload links; links are signed against it')
+    if (!traits.enforces.once) log.warn('storage: upload links work more than once; uploads are copied on completion')
+    if (!traits.enforces.checksum) log.warn('storage: does not check SHA-256; uploads that ask for it are refused')
+    return { storage: createS3Storage(s3, traits), disk: undefined }
   }
   const dataDir = await inDataDir()
   const disk = await createDiskStorage({

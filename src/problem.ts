@@ -32,6 +32,7 @@ const catalogue = {
   size_mismatch: [422, 'The bytes are of another size than was declared'],
   checksum_mismatch: [422, 'The bytes have another checksum than was declared'],
   checksum_unenforceable: [422, 'The store cannot enforce a checksum'],
+  upload_locked: [423, 'Another request is writing to this upload'],
   rate_limited: [429, 'Too many requests'],
   quota_exceeded: [429, 'The quota is used up'],
   internal: [500, 'Something went wrong here'],
@@ -73,6 +74,11 @@ export class Problem extends Error {
 /** @param limit in bytes */
 export function fileTooLarge(limit: number): Problem {
   return new Problem('file_too_large', `The file is larger than ${limit} bytes.`)
+}
+
+/** For what is foreign, deleted or unknown alike. */
+export function notFound(): Problem {
+  return new Problem('not_found', 'There is no such media object, or it is not yours.')
 }
 
 /** The status of a code, for the OpenAPI document. */

@@ -3,7 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { freePort } from './port.ts'
 
 /** A TCP proxy that breaks as networks and servers do. A new one lets everything through. */
-export type Proxy = {
+export type TcpProxy = {
   /** The address of what is behind it, with the proxy's own port in its place. */
   readonly url: string
   /** New connections work. Those that a blackhole has swallowed stay dead. */
@@ -26,7 +26,7 @@ export type Proxy = {
 type Connection = { client: Socket; behind: Socket; state: 'open' | 'deaf' | 'dead' }
 
 /** @param target the URL of a service on this machine; its host and port are what is connected to */
-export async function startProxy(target: string): Promise<Proxy> {
+export async function startProxy(target: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(target)
   const own = await freePort()
   const connections = new Set<Connection>()

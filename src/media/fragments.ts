@@ -1,4 +1,5 @@
 /** Pieces of SQL that several statements on media_objects share. */
+import type { Caller } from '../auth/auth.ts'
 import type { Sql } from '../db/connect.ts'
 import type { Channel } from '../events/events.ts'
 
@@ -12,7 +13,11 @@ export type Fragments = ReturnType<typeof createFragments>
 
 export function createFragments(sql: Sql) {
   const columns = sql`id, user_id AS "userId", original_name AS "originalName", mime_type AS "mimeType",
-    size_bytes AS "sizeBytes", storage_key AS key, metadata, visibility, status, created_at AS "createdAt", outbox`
+    size_bytes AS "sizeBytes", storage_key AS key, metadata, visibility, status, created_at AS "createdAt",
+    upload_id AS "uploadId", outbox`
+
+  /** Ownership is part of the WHERE, so that what is foreign looks like what is not there. */
+  const ownedBy = ({ userId, role }: Caller) => (role === 'service' ? sql`true` : sql`user_id = ${userId}`)
 
   const seconds = (n: number) => sql`${n} * interval '1 second'`
 
@@ -28,5 +33,5 @@ export function createFragments(sql: Sql) {
   /** The SET clauses of every arrow to purging. */
   const toPurging = sql`status = 'purging', status_changed_at = now(), upkeep_due_at = now()`
 
-  return { columns, seconds, owe, toPurging }
+  return { columns, ownedBy, seconds, owe, toPurging }
 }

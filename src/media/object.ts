@@ -16,6 +16,8 @@ type Common = {
   key: string
   visibility: Visibility
   createdAt: Date
+  /** The store's id of its upload in parts; null when it came otherwise. */
+  uploadId: string | null
   /** Events owed, oldest first, as the statement that returned this row left them. */
   outbox: MediaEvent[]
 }
@@ -26,12 +28,31 @@ export type StoredObject = Common & { status: 'active' | 'deleted'; sizeBytes: n
 export type UnsettledObject = Common & { status: 'pending' | 'purging'; sizeBytes: number | null }
 export type MediaRow = StoredObject | UnsettledObject
 
-/** Everything of one object, and nothing else, is stored below this. */
-export function prefixOf(id: string): string {
-  return `media/${id}/`
+/**
+ * Where objects are stored: `public/` is for what a CDN serves to everyone, and only used where there is one. Both
+ * are in order of time, because ids are.
+ */
+export const homes = ['media/', 'public/'] as const
+export type Home = (typeof homes)[number]
+
+/** Where an object's first bytes lie. Everything of one object, and nothing else, is stored below its prefixes. */
+export function prefixOf(id: string, home: Home = 'media/'): string {
+  return `${home}${id}/`
 }
 
-/** The stable address of an object's bytes. */
-export function contentUrl(origin: string, id: string): string {
-  return `${origin}/media/${id}/content`
+/** In both homes. */
+export function prefixesOf(id: string): string[] {
+  return homes.map((home) => prefixOf(id, home))
+}
+
+export function homeOf({ key }: { key: string }): Home {
+  return key.startsWith('public/') ? 'public/' : 'media/'
+}
+
+/** The stable address of an object's bytes: the CDN's for what lies there for everyone, else the service's own. */
+export type UrlOf = (object: { id: string; key: string }, origin: string) => string
+
+export function createUrlOf(cdnBaseUrl: string | undefined): UrlOf {
+  return ({ id, key }, origin) =>
+    cdnBaseUrl !== undefined && homeOf({ key }) === 'public/' ? `${cdnBaseUrl}/${key}` : `${origin}/media/${id}/content`
 }

@@ -29,7 +29,7 @@ type Deps = {
 }
 
 const PAGE = 1000
-const OWN_KEY = /^media\/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\//
+const OWN_KEY = /^(?:media|public)\/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\//
 
 /** Yields each finding, looked at a second time so that nothing that is only under way is one. */
 export async function* reconcile(deps: Deps, progress: Progress = { objects: 0, rows: 0 }): AsyncGenerator<Finding> {

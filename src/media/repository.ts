@@ -2,7 +2,9 @@
 import type { Caller } from '../auth/auth.ts'
 import { type Sql, violates, within } from '../db/connect.ts'
 import { type Announcement, createFragments } from './fragments.ts'
+import { createMultipartStatements } from './multipart-statements.ts'
 import type { Dimensions, MediaRow, StoredObject, Visibility } from './object.ts'
+import { createTusStatements } from './tus-statements.ts'
 import { createUpkeepStatements } from './upkeep-statements.ts'
 
 export type NewObject = {
@@ -19,6 +21,8 @@ export type NewObject = {
   /** How long from now on anyone can still put bytes under the object's prefix. */
   linksSeconds: number
   idempotency: Idempotency | undefined
+  /** The Upload-Metadata of a tus upload, as it was sent; absent for every other. */
+  tusMetadata?: string
 }
 
 /** What makes a request the same as an earlier one: the client's key, and a SHA-256 of what it asked for. */
@@ -26,6 +30,9 @@ export type Idempotency = { key: string; hash: string }
 
 /** `stale`: no row was made, nor can one be any more. `taken`: the idempotency key is another row's. */
 export type Inserted = 'inserted' | 'stale' | 'taken'
+
+/** `movedTo`: the key that the bytes were copied to, if they were. */
+export type Activation = { sizeBytes: number; metadata: Dimensions; movedTo?: string | undefined; event: Announcement }
 
 export type Page = {
   status: 'active' | 'deleted'
@@ -42,13 +49,15 @@ type Settings = { sql: Sql; pendingSeconds: number; retentionSeconds: number }
 
 export function createRepository({ sql, pendingSeconds, retentionSeconds }: Settings) {
   const fragments = createFragments(sql)
-  const { columns, seconds, owe, toPurging } = fragments
+  const { columns, ownedBy, seconds, owe, toPurging } = fragments
 
-  /** Ownership is part of the WHERE, so that what is foreign looks like what is not there. */
-  const ownedBy = ({ userId, role }: Caller) => (role === 'service' ? sql`true` : sql`user_id = ${userId}`)
+  /** The SET clauses for bytes that were copied to another key: their old one may get late bytes while a link lives. */
+  const moved = (to: string | undefined) =>
+    to === undefined ? sql`` : sql`storage_key = ${to}, sweep_due_at = greatest(links_until, now()),`
 
   return {
     ...createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }),
+    ...createMultipartStatements({ sql, fragments, pendingSeconds }),
 
     /**
      * Inserts the pending row. `stale` when the id is older than half of PENDING_SECONDS by the database's clock:
@@ -60,10 +69,10 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds }: Sett
         const { count } = await within(sql`
           INSERT INTO media_objects
             (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until,
-              idempotency_key, idempotency_hash)
+              idempotency_key, idempotency_hash, tus_metadata)
           SELECT ${object.id}, ${object.userId}, ${object.originalName}, ${object.mimeType},
             ${object.sizeBytes}::bigint, ${object.key}, ${object.visibility}, ${sql.json(object.metadata)},
-            now() + ${seconds(object.linksSeconds)}, ${idempotency?.key ?? null}, ${idempotency?.hash ?? null}
+            now() + ${seconds(object.linksSeconds)}, ${idempotency?.key ?? null}, ${idempotency?.hash ?? null}, ${object.tusMetadata ?? null}
           WHERE ${object.madeAt}::bigint > extract(epoch FROM now() - ${seconds(pendingSeconds / 2)}) * 1000`)
         return count === 1 ? 'inserted' : 'stale'
       } catch (error) {
@@ -96,14 +105,15 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds }: Sett
       return count > 0
     },
 
-    /** pending → active, with its size and dimensions; null when the row is not pending (any more). */
-    async activate(
-      id: string,
-      { sizeBytes, metadata, event }: { sizeBytes: number; metadata: Dimensions; event: Announcement },
-    ): Promise<StoredObject | null> {
+    /**
+     * pending → active, with its size and dimensions, and its key where the bytes were moved; null when the row is
+     * not pending (any more).
+     */
+    async activate(id: string, { sizeBytes, metadata, movedTo, event }: Activation): Promise<StoredObject | null> {
       const [row] = await within(sql<StoredObject[]>`
         UPDATE media_objects
         SET status = 'active', status_changed_at = now(), size_bytes = ${sizeBytes}, metadata = ${sql.json(metadata)},
+          ${moved(movedTo)}
           ${owe(event)}
         WHERE id = ${id} AND status = 'pending'
         RETURNING ${columns}`)
@@ -156,19 +166,24 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds }: Sett
         ORDER BY id DESC`)
     },
 
-    /** Changes name or visibility of an active object. */
+    /**
+     * Changes name or visibility of an active object, and its key where the bytes were moved. Null when it is not
+     * active any more, or no longer at `key`, which decided whether it had to move.
+     */
     async update(
       id: string,
       caller: Caller,
-      change: { originalName?: string; visibility?: Visibility },
+      change: { originalName?: string; visibility?: Visibility; key?: string; movedTo?: string },
       event: Announcement,
     ): Promise<StoredObject | null> {
-      const { originalName = null, visibility = null } = change
+      const { originalName = null, visibility = null, key, movedTo } = change
       const [row] = await within(sql<StoredObject[]>`
         UPDATE media_objects
         SET original_name = coalesce(${originalName}, original_name), visibility = coalesce(${visibility}, visibility),
+          ${moved(movedTo)}
           ${owe(event)}
         WHERE id = ${id} AND status = 'active' AND ${ownedBy(caller)}
+          AND ${key === undefined ? sql`true` : sql`storage_key = ${key}`}
         RETURNING ${columns}`)
       return row ?? null
     },

@@ -2,6 +2,7 @@
 import { type Sql, within } from '../db/connect.ts'
 import type { MediaEvent } from '../events/events.ts'
 import type { Fragments } from './fragments.ts'
+import type { Home } from './object.ts'
 
 /** A row on its way out. `linksDead`: nobody can put bytes there any more, so the row may go after them. */
 export type PurgingRow = { id: string; key: string; linksDead: boolean }
@@ -9,11 +10,20 @@ export type PurgingRow = { id: string; key: string; linksDead: boolean }
 /** `settled`: the row says that its bytes are stored, and of which size. */
 export type KeyRow = { id: string; key: string; sizeBytes: number | null; settled: boolean }
 
+/** `claim`: which sweep this is. */
+export type SweepRow = { id: string; key: string; claim: string }
+
+/** Longer than copying an object and telling its row takes. */
+export const MOVE_GRACE_SECONDS = 3600
 const RELAY_LEASE_SECONDS = 10
 // Longer than upkeep needs for what it claims at once.
 const UPKEEP_LEASE_SECONDS = 60
 
 type Settings = { sql: Sql; fragments: Fragments; pendingSeconds: number; retentionSeconds: number }
+
+const orphansIn = (home: Home) => `orphans in ${home}`
+/** The key of the object that a piece of a tus upload belongs to; see storage/s3-tus.ts. */
+const wholeOf = (key: string) => key.replace(/\.part\d+$/, '')
 
 export function createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }: Settings) {
   const { seconds, owe, toPurging } = fragments
@@ -87,27 +97,59 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
     },
 
     /** Takes the search for bytes without a row for a while; null when another replica has it. */
-    async takeOrphanSearch(): Promise<{ position: string } | null> {
+    async takeOrphanSearch(home: Home): Promise<{ position: string } | null> {
       const [row] = await within(sql<{ position: string }[]>`
         UPDATE media_upkeep SET taken_until = now() + ${seconds(UPKEEP_LEASE_SECONDS)}
-        WHERE job = 'orphans' AND taken_until <= now() RETURNING position`)
+        WHERE job = ${orphansIn(home)} AND taken_until <= now() RETURNING position`)
       return row ?? null
     },
 
     /** Records how far the search has come; it never goes back. `done` gives it up for the next to take. */
-    async moveOrphanSearch(position: string, { done }: { done: boolean }): Promise<void> {
+    async moveOrphanSearch(home: Home, position: string, { done }: { done: boolean }): Promise<void> {
       await within(sql`
         UPDATE media_upkeep
         SET position = greatest(position, ${position}),
           taken_until = ${done ? sql`now()` : sql`now() + ${seconds(UPKEEP_LEASE_SECONDS)}`}
-        WHERE job = 'orphans'`)
+        WHERE job = ${orphansIn(home)}`)
     },
 
-    /** Those of the keys that some row knows. */
+    /**
+     * Before bytes go under a second key of an object: what becomes of them is then looked after, however the move
+     * ends. False when the object is on its way out.
+     */
+    async announceMove(id: string): Promise<boolean> {
+      const { count } = await within(sql`
+        UPDATE media_objects SET sweep_due_at = now() + ${seconds(MOVE_GRACE_SECONDS)}
+        WHERE id = ${id} AND status <> 'purging'`)
+      return count > 0
+    },
+
+    /** Claims up to `limit` objects, for a while, whose prefixes are to be looked through. */
+    async claimSweeps(limit: number): Promise<SweepRow[]> {
+      return within(sql<SweepRow[]>`
+        UPDATE media_objects SET sweep_due_at = now() + ${seconds(UPKEEP_LEASE_SECONDS)}
+        WHERE id IN (
+          SELECT id FROM media_objects WHERE sweep_due_at <= now() AND status IN ('active', 'deleted')
+          ORDER BY sweep_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)
+        RETURNING id, storage_key AS key, sweep_due_at::text AS claim`)
+    },
+
+    /** Ends a sweep, or has it done again later; a move announced meanwhile keeps its own. */
+    async endSweep(id: string, claim: string, againSeconds: number | null): Promise<void> {
+      const again = againSeconds === null ? sql`NULL` : sql`now() + ${seconds(againSeconds)}`
+      await within(sql`
+        UPDATE media_objects SET sweep_due_at = ${again}
+        WHERE id = ${id} AND sweep_due_at = ${claim}::text::timestamptz`)
+    },
+
+    /** Those of the keys that some row knows: as its object's, or as a piece of the tus upload that it waits for. */
     async knownKeys(keys: readonly string[]): Promise<Set<string>> {
-      const rows = await within(sql<{ key: string }[]>`
-        SELECT storage_key AS key FROM media_objects WHERE storage_key = ANY(${[...keys]}::varchar[])`)
-      return new Set(rows.map(({ key }) => key))
+      const asked = [...new Set(keys.flatMap((key) => [key, wholeOf(key)]))]
+      const rows = await within(sql<{ key: string; waits: boolean }[]>`
+        SELECT storage_key AS key, status = 'pending' AND tus_metadata IS NOT NULL AS waits
+        FROM media_objects WHERE storage_key = ANY(${asked}::varchar[])`)
+      const known = new Map(rows.map(({ key, waits }) => [key, waits]))
+      return new Set(keys.filter((key) => known.has(key) || known.get(wholeOf(key)) === true))
     },
 
     /** Up to `limit` rows in the byte order of their keys, after one. */

@@ -4,10 +4,10 @@
  */
 import type { Log } from '../log.ts'
 import type { Storage } from '../storage/storage.ts'
-import { prefixOf } from './object.ts'
+import { type Home, homes, prefixesOf } from './object.ts'
 import type { Relay } from './relay.ts'
 import type { Repository } from './repository.ts'
-import type { PurgingRow } from './upkeep-statements.ts'
+import { MOVE_GRACE_SECONDS, type PurgingRow, type SweepRow } from './upkeep-statements.ts'
 
 /** What one pass did. `failed` names the steps that could not be finished; the next pass takes them up again. */
 export type UpkeepReport = {
@@ -80,7 +80,7 @@ export function createUpkeep({ repository, storage, relay, log, now, pendingSeco
   /** The bytes go before the row does: a row may lack its bytes here, but no bytes their row. */
   async function purgeOne({ id, key, linksDead }: PurgingRow, report: UpkeepReport): Promise<void> {
     await storage.abortUploads(key)
-    await storage.removePrefix(prefixOf(id))
+    for (const prefix of prefixesOf(id)) await storage.removePrefix(prefix)
     report.emptied += 1
     if (!linksDead) await repository.postpone(id)
     else if (await repository.forget(id)) report.forgotten += 1
@@ -92,13 +92,17 @@ export function createUpkeep({ repository, storage, relay, log, now, pendingSeco
    * bytes found without one stay without one.
    */
   async function removeOrphans(report: UpkeepReport): Promise<void> {
-    const search = await repository.takeOrphanSearch()
+    for (const home of homes) await removeOrphansIn(home, report)
+  }
+
+  async function removeOrphansIn(home: Home, report: UpkeepReport): Promise<void> {
+    const search = await repository.takeOrphanSearch(home)
     if (search === null) return
     const old = now() - pendingSeconds * 1000
-    const end = firstKeyAt(old)
+    const end = firstKeyAt(home, old)
     let { position } = search
     for (let startAfter = position; ; ) {
-      const listed = await storage.list({ prefix: ALL_OBJECTS, startAfter, limit: LISTED_KEYS })
+      const listed = await storage.list({ prefix: home, startAfter, limit: LISTED_KEYS })
       const due = listed.filter(({ key }) => key < end)
       const known = await repository.knownKeys(due.map(({ key }) => key))
       const orphans = due.filter(({ key }) => !known.has(key))
@@ -109,13 +113,36 @@ export function createUpkeep({ repository, storage, relay, log, now, pendingSeco
       const young = orphans.find(({ lastModified }) => lastModified.getTime() >= old)
       position = keyBefore(due, young?.key) ?? position
       const done = young !== undefined || due.length < LISTED_KEYS
-      await repository.moveOrphanSearch(position, { done })
+      await repository.moveOrphanSearch(home, position, { done })
       if (done) return
       startAfter = position
     }
   }
 
-  const steps = { expire, retire, purge, removeOrphans }
+  /** Bytes below an object's prefixes that are not the object's: what a move or a late writer left there. */
+  async function sweep(report: UpkeepReport): Promise<void> {
+    for (;;) {
+      const rows = await repository.claimSweeps(PURGE_ROWS)
+      for (const row of rows) await sweepOne(row, report)
+      if (rows.length < PURGE_ROWS) return
+    }
+  }
+
+  async function sweepOne({ id, key, claim }: SweepRow, report: UpkeepReport): Promise<void> {
+    const old = now() - MOVE_GRACE_SECONDS * 1000
+    let young = false
+    for (const prefix of prefixesOf(id)) {
+      const others = (await storage.list({ prefix, limit: LISTED_KEYS })).filter((object) => object.key !== key)
+      const removable = others.filter(({ lastModified }) => lastModified.getTime() < old)
+      if (removable.length > 0) await storage.remove(removable.map((object) => object.key))
+      report.orphans += removable.length
+      // Perhaps the object's own in a moment: a move copies first, and then tells the row.
+      young ||= removable.length < others.length
+    }
+    await repository.endSweep(id, claim, young ? MOVE_GRACE_SECONDS : null)
+  }
+
+  const steps = { expire, retire, purge, removeOrphans, sweep }
 
   async function run(): Promise<UpkeepReport> {
     const report: UpkeepReport = { expired: 0, retired: 0, emptied: 0, forgotten: 0, orphans: 0, failed: [] }
@@ -158,12 +185,10 @@ export function createUpkeep({ repository, storage, relay, log, now, pendingSeco
   }
 }
 
-const ALL_OBJECTS = 'media/'
-
 /** The smallest key of an object made at a time or later: UUID version 7 begins with it in milliseconds (RFC 9562). */
-function firstKeyAt(time: number): string {
+function firstKeyAt(home: Home, time: number): string {
   const hex = Math.max(0, time).toString(16).padStart(12, '0')
-  return `${ALL_OBJECTS}${hex.slice(0, 8)}-${hex.slice(8)}`
+  return `${home}${hex.slice(0, 8)}-${hex.slice(8)}`
 }
 
 /** The last listed key, or the one before `stop`; undefined where there is none. */

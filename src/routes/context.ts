@@ -2,6 +2,7 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import type { Authenticate, Caller } from '../auth/auth.ts'
 import type { Media } from '../media/lifecycle.ts'
+import type { UrlOf } from '../media/object.ts'
 import { Problem } from '../problem.ts'
 import type { UploadMemory } from './upload-memory.ts'
 
@@ -16,6 +17,8 @@ export type Deps = {
   publicBaseUrl: string | undefined
   maxUploadBytes: number
   uploadMemory: UploadMemory
+  urlOf: UrlOf
+  hasCdn: boolean
 }
 
 /** Lets only known callers on; throws Problem `token_missing` or `token_invalid`. */

@@ -77,7 +77,8 @@ function parse(body: Uint8Array, boundary: string): MultipartPart[] {
 
 function collect(parts: MultipartPart[]): Form {
   let file: Form['file'] | undefined
-  const fields: Record<string, string> = {}
+  // A map, because a client may name a field `__proto__`.
+  const fields = new Map<string, string>()
   for (const part of parts) {
     const { name, fileName } = readHeaders(part)
     if (name === 'file' && fileName !== undefined) {
@@ -86,12 +87,12 @@ function collect(parts: MultipartPart[]): Form {
     } else if (name === 'file') {
       throw new Problem('file_missing', 'The part named file is a field without a file name, not a file.')
     } else {
-      if (Object.hasOwn(fields, name)) throw tooManyParts('There may be one part of each name.')
-      fields[name] = readText(part)
+      if (fields.has(name)) throw tooManyParts('There may be one part of each name.')
+      fields.set(name, readText(part))
     }
   }
   if (file === undefined) throw new Problem('file_missing', 'There has to be a part named file.')
-  return { file, fields }
+  return { file, fields: Object.fromEntries(fields) }
 }
 
 /** As browsers write it (WHATWG HTML, multipart/form-data encoding): a backslash is itself, a quote is %22. */

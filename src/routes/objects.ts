@@ -1,5 +1,6 @@
 /** Everything that happens to an object once it is there. */
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
+import { homeOf } from '../media/object.ts'
 import { Problem } from '../problem.ts'
 import { jsonOnly } from './body.ts'
 import { allowStranger, type Deps, originOf, requireCaller } from './context.ts'
@@ -20,7 +21,8 @@ import {
 const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 
 export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
-  const { media, authenticate, publicBaseUrl } = deps
+  const { media, authenticate, publicBaseUrl, urlOf, hasCdn } = deps
+  const { sign } = media
   const known = requireCaller(authenticate)
   const anyone = allowStranger(authenticate)
 
@@ -46,7 +48,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
       ? { objects: await media.listByIds(caller, ids), more: false }
       : await media.list(caller, { ...page, type: page.type, before: cursor })
     const origin = originOf(c, publicBaseUrl)
-    const items = await Promise.all(objects.map((row) => presentSigned(row, origin, media.sign)))
+    const items = await Promise.all(objects.map((row) => presentSigned(row, origin, { sign, urlOf })))
     c.header('cache-control', 'no-store')
     return c.json({ items, nextCursor: more ? (items.at(-1)?.id ?? null) : null }, 200)
   })
@@ -65,7 +67,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
   app.openapi(get, async (c) => {
     const row = await media.get(c.req.valid('param').id, c.var.viewer)
     c.header('cache-control', 'no-store')
-    return c.json(await presentSigned(row, originOf(c, publicBaseUrl), media.sign), 200)
+    return c.json(await presentSigned(row, originOf(c, publicBaseUrl), { sign, urlOf }), 200)
   })
 
   const content = createRoute({
@@ -81,9 +83,12 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
   })
   app.openapi(content, async (c) => {
     const row = await media.get(c.req.valid('param').id, c.var.viewer)
-    const { url, cacheSeconds } = await media.sign(row, { download: c.req.valid('query').download !== undefined })
+    const origin = originOf(c, publicBaseUrl)
+    const download = c.req.valid('query').download !== undefined
+    const { url, cacheSeconds } = await sign(row, { download })
     c.header('cache-control', `${row.visibility}, max-age=${cacheSeconds}`)
-    return c.redirect(new URL(url, originOf(c, publicBaseUrl)).href, 302)
+    const atCdn = hasCdn && homeOf(row) === 'public/' && !download
+    return c.redirect(atCdn ? urlOf(row, origin) : new URL(url, origin).href, 302)
   })
 
   const update = createRoute({
@@ -100,7 +105,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
   app.openapi(update, async (c) => {
     const origin = originOf(c, publicBaseUrl)
     const row = await media.update(c.req.valid('param').id, c.var.caller, c.req.valid('json'), origin)
-    return c.json(present(row, origin), 200)
+    return c.json(present(row, urlOf(row, origin)), 200)
   })
 
   const remove = createRoute({
@@ -132,6 +137,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
   })
   app.openapi(restore, async (c) => {
     const origin = originOf(c, publicBaseUrl)
-    return c.json(present(await media.restore(c.req.valid('param').id, c.var.caller, origin), origin), 200)
+    const row = await media.restore(c.req.valid('param').id, c.var.caller, origin)
+    return c.json(present(row, urlOf(row, origin)), 200)
   })
 }

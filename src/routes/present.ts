@@ -1,11 +1,11 @@
 /** Rows as clients see them. */
 import type { z } from '@hono/zod-openapi'
 import type { Media } from '../media/lifecycle.ts'
-import { contentUrl, type StoredObject } from '../media/object.ts'
+import type { StoredObject, UrlOf } from '../media/object.ts'
 import type { MediaObject, SignedMediaObject } from './schemas.ts'
 
 /** A media object without a link. */
-export function present(row: StoredObject, origin: string): z.infer<typeof MediaObject> {
+export function present(row: StoredObject, url: string): z.infer<typeof MediaObject> {
   return {
     id: row.id,
     userId: row.userId,
@@ -13,7 +13,7 @@ export function present(row: StoredObject, origin: string): z.infer<typeof Media
     mimeType: row.mimeType,
     sizeBytes: row.sizeBytes,
     key: row.key,
-    url: contentUrl(origin, row.id),
+    url,
     metadata: row.metadata,
     visibility: row.visibility,
     status: row.status,
@@ -25,11 +25,11 @@ export function present(row: StoredObject, origin: string): z.infer<typeof Media
 export async function presentSigned(
   row: StoredObject,
   origin: string,
-  sign: Media['sign'],
+  { sign, urlOf }: { sign: Media['sign']; urlOf: UrlOf },
 ): Promise<z.infer<typeof SignedMediaObject>> {
   const { url, expiresAt } = await sign(row)
   return {
-    ...present(row, origin),
+    ...present(row, urlOf(row, origin)),
     signedUrl: new URL(url, origin).href,
     signedUrlExpiresAt: expiresAt.toISOString(),
   }

@@ -17,7 +17,7 @@ export const IdempotencyHeader = z.object({
     .regex(/^[\x21-\x7e]{1,255}$/, 'expected 1 to 255 visible ASCII characters')
     .optional()
     .openapi({
-      param: { name: 'Idempotency-Key', in: 'header' },
+      param: { name: 'idempotency-key', in: 'header' },
       description: 'Makes a retry with the same key and content return the first answer.',
     }),
 })

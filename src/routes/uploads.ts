@@ -1,6 +1,5 @@
 /** Getting bytes in: directly, or straight to the store. */
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
-import { contentUrl } from '../media/object.ts'
 import { jsonOnly } from './body.ts'
 import { type Deps, originOf, requireCaller } from './context.ts'
 import { withForm } from './multipart.ts'
@@ -40,7 +39,7 @@ const MULTIPART = [
 const IDEMPOTENCY = ['idempotency_conflict', 'state_conflict'] as const
 
 export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
-  const { media, authenticate, publicBaseUrl, maxUploadBytes, uploadMemory } = deps
+  const { media, authenticate, publicBaseUrl, maxUploadBytes, uploadMemory, urlOf } = deps
   const known = requireCaller(authenticate)
 
   const upload = createRoute({
@@ -70,7 +69,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
       const { visibility } = parse(UploadFields, fields)
       return media.upload(caller, { ...file, visibility, idempotencyKey }, origin)
     })
-    return c.json(present(row, origin), 201, { Location: `${origin}/media/${row.id}` })
+    return c.json(present(row, urlOf(row, origin)), 201, { Location: `${origin}/media/${row.id}` })
   })
 
   const presign = createRoute({
@@ -87,7 +86,14 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
         description: 'PUT the bytes to `uploadUrl` with `headers`, then call complete.',
         content: { 'application/json': { schema: Presigned } },
       },
-      ...problems(...JSON_BODY, 'idempotency_conflict', 'file_too_large', 'media_type_unsupported', ...FAILURES),
+      ...problems(
+        ...JSON_BODY,
+        'idempotency_conflict',
+        'checksum_unenforceable',
+        'file_too_large',
+        'media_type_unsupported',
+        ...FAILURES,
+      ),
     },
   })
   app.openapi(presign, async (c) => {
@@ -102,7 +108,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
         uploadUrl: new URL(link.uploadUrl, origin).href,
         method: 'PUT' as const,
         headers: link.headers,
-        publicUrl: contentUrl(origin, link.id),
+        publicUrl: urlOf(link, origin),
         expiresAt: link.expiresAt.toISOString(),
       },
       200,
@@ -130,6 +136,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
   })
   app.openapi(complete, async (c) => {
     const origin = originOf(c, publicBaseUrl)
-    return c.json(present(await media.complete(c.req.valid('param').id, c.var.caller, origin), origin), 200)
+    const row = await media.complete(c.req.valid('param').id, c.var.caller, origin)
+    return c.json(present(row, urlOf(row, origin)), 200)
   })
 }

@@ -64,6 +64,7 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
 
   return {
     name: 'disk',
+    enforces: { once: true, checksum: true },
 
     async put(key, bytes, { contentType, signal }) {
       await reach(() => store(key, contentType, (path) => writeAll(path, [bytes])), signal)
@@ -83,12 +84,13 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
       return reach(async () => {
         const file = await stat(objectPath(key)).catch(ifMissing)
         if (file === null) return null
-        return { size: file.size, contentType: await readFile(typePath(key), 'utf8') }
+        return { size: file.size, contentType: await readFile(typePath(key), 'utf8'), etag: etagOf(key) }
       }, signal)
     },
 
-    async read(key, { start, length, signal }) {
+    async read(key, { start, length, etag, signal }) {
       return reach(async () => {
+        if (etag !== undefined) checkEtag(key, etag)
         const file = await open(objectPath(key), 'r')
         try {
           const { bytesRead, buffer } = await file.read(new Uint8Array(length), 0, length, start)
@@ -97,6 +99,14 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
           await file.close()
         }
       }, signal)
+    },
+
+    // Bytes under a key never change, so two names of one file are as good as a copy, and nothing is copied.
+    async copy(from, to, { etag }) {
+      await reach(async () => {
+        checkEtag(from, etag)
+        await store(to, await readFile(typePath(from), 'utf8'), (path) => link(objectPath(from), path))
+      })
     },
 
     stream: (key, { start, end }) => streamFile(objectPath(key), start, end + 1),
@@ -231,6 +241,15 @@ async function* keysInOrder(root: string, folder: string, prefix: string, startA
       yield* keysInOrder(root, name, prefix, startAfter)
     }
   }
+}
+
+function checkEtag(key: string, etag: string): void {
+  if (etag !== etagOf(key)) throw new Error(`${key} has the ETag ${etagOf(key)}, not ${etag}`)
+}
+
+/** Bytes under a key never change, so the key is as good as a hash of them. */
+function etagOf(key: string): string {
+  return `"${createHash('sha256').update(key).digest('base64url').slice(0, 22)}"`
 }
 
 /** Keys come from the service, or from a link it signed: anything else must not become a path. */

@@ -1,32 +1,29 @@
 /** Any S3-compatible store. The one module that knows the AWS SDK. */
-import { randomUUID } from 'node:crypto'
 import {
-  AbortMultipartUploadCommand,
-  type BucketLocationConstraint,
-  CreateBucketCommand,
+  CopyObjectCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
   HeadBucketCommand,
   HeadObjectCommand,
-  ListMultipartUploadsCommand,
   ListObjectsV2Command,
   NotFound,
-  PutObjectCommand,
-  S3Client,
   S3ServiceException,
 } from '@aws-sdk/client-s3'
 import type { S3Config } from '../config.ts'
 import { deadline } from '../deadline.ts'
-import { Problem } from '../problem.ts'
+import { createClient, reach, unavailable } from './s3-client.ts'
+import { createAbortUploads, createS3Multipart } from './s3-multipart.ts'
 import { presign } from './sigv4.ts'
-import { putDeadlineMs, STORE_DEADLINE_MS, type Storage } from './storage.ts'
+import { type Enforcement, putDeadlineMs, STORE_DEADLINE_MS, type Storage } from './storage.ts'
+
+/** What stores differ in. `guardCopies`: links have to be signed against copies, see `NO_COPY`. */
+export type StoreTraits = { guardCopies: boolean; enforces: Enforcement }
 
 /**
  * Links are signed for the public endpoint: the service and the browser reach the store under different names in
- * every real deployment, and the name is part of what is signed.
- * @param guardCopies see `NO_COPY`; `prepareBucket` finds out
+ * every real deployment, and the name is part of what is signed. `prepareBucket` finds out the traits.
  */
-export function createS3Storage(config: S3Config, { guardCopies }: { guardCopies: boolean }): Storage {
+export function createS3Storage(config: S3Config, { guardCopies, enforces }: StoreTraits): Storage {
   const { bucket } = config
   const client = createClient(config)
   const internalBase = baseOf(config, config.endpoint)
@@ -77,6 +74,7 @@ export function createS3Storage(config: S3Config, { guardCopies }: { guardCopies
 
   return {
     name: 's3',
+    enforces,
 
     async put(key, bytes, { contentType, signal }) {
       const headers = { 'content-type': contentType }
@@ -104,12 +102,13 @@ export function createS3Storage(config: S3Config, { guardCopies }: { guardCopies
           throw error
         }
       })
-      return found === null ? null : { size: found.ContentLength ?? 0, contentType: found.ContentType ?? '' }
+      if (found === null) return null
+      return { size: found.ContentLength ?? 0, contentType: found.ContentType ?? '', etag: found.ETag ?? '' }
     },
 
-    async read(key, { start, length, signal }) {
+    async read(key, { start, length, etag, signal }) {
       const range = `bytes=${start}-${start + length - 1}`
-      const command = new GetObjectCommand({ Bucket: bucket, Key: key, Range: range })
+      const command = new GetObjectCommand({ Bucket: bucket, Key: key, Range: range, IfMatch: etag })
       const bytes = await reach(async () => {
         try {
           const answer = await client.send(command, { abortSignal: deadline(STORE_DEADLINE_MS, signal) })
@@ -121,6 +120,13 @@ export function createS3Storage(config: S3Config, { guardCopies }: { guardCopies
         }
       })
       return bytes ?? new Uint8Array()
+    },
+
+    async copy(from, to, { etag, signal }) {
+      const CopySource = `${bucket}/${from}`
+      const command = new CopyObjectCommand({ Bucket: bucket, Key: to, CopySource, CopySourceIfMatch: etag })
+      // The store does the work, and takes as long for it as for any bytes; nothing of ours is held meanwhile.
+      await reach(() => client.send(command, { abortSignal: deadline(COPY_DEADLINE_MS, signal) }))
     },
 
     list,
@@ -138,21 +144,9 @@ export function createS3Storage(config: S3Config, { guardCopies }: { guardCopies
       }
     },
 
-    async abortUploads(key, { signal } = {}) {
-      const abortSignal = deadline(STORE_DEADLINE_MS, signal)
-      const where = { Bucket: bucket, Key: key }
-      await reach(async () => {
-        for (;;) {
-          const page = await client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: key }), {
-            abortSignal,
-          })
-          const uploads = (page.Uploads ?? []).filter(({ Key }) => Key === key)
-          if (uploads.length === 0) return
-          for (const { UploadId } of uploads)
-            await client.send(new AbortMultipartUploadCommand({ ...where, UploadId }), { abortSignal })
-        }
-      })
-    },
+    abortUploads: createAbortUploads({ client, bucket }),
+
+    multipart: createS3Multipart({ client, bucket, signPut: (put) => sign({ method: 'PUT', ...put }) }),
 
     signGet: (key, { from, expiresIn, contentType, disposition, cacheControl }) => {
       const query = {
@@ -184,33 +178,12 @@ export function createS3Storage(config: S3Config, { guardCopies }: { guardCopies
 }
 
 /**
- * Creates the bucket when it is missing and may be (several replicas may try at once), and finds out whether links
- * have to be guarded against copying. Throws Problem `storage_unavailable` when it cannot be reached or used so.
- */
-export async function prepareBucket(config: S3Config): Promise<{ guardCopies: boolean }> {
-  const client = createClient(config)
-  const abortSignal = deadline(STORE_DEADLINE_MS)
-  try {
-    return await reach(async () => {
-      try {
-        await client.send(new HeadBucketCommand({ Bucket: config.bucket }), { abortSignal })
-      } catch (error) {
-        if (!(error instanceof NotFound)) throw error
-        await createBucket(client, config, abortSignal)
-      }
-      return { guardCopies: await copiesUnsigned(client, config, abortSignal) }
-    })
-  } finally {
-    client.destroy()
-  }
-}
-
-/**
  * Signed as a header that is empty, and sent in the query, which says the same to a store that accepts the unsigned
  * header: MinIO (February 2026) takes `x-amz-copy-source` on any signed PUT for a copy with the signer's own rights,
  * so whoever has an upload link could have any object of which they know the key. AWS refuses what is not signed.
  */
 const NO_COPY = { 'x-amz-copy-source': '' }
+const COPY_DEADLINE_MS = 60_000
 // Checked by the store when the PUT begins.
 const PUT_LINK_SECONDS = 60
 
@@ -226,71 +199,10 @@ type Signed = {
 
 const CHECKSUM = 'x-amz-checksum-sha256'
 
-/** Whether a link for one object can be made to copy another one into it. */
-async function copiesUnsigned(client: S3Client, config: S3Config, abortSignal: AbortSignal): Promise<boolean> {
-  const { bucket: Bucket } = config
-  const [from, to] = [`probe/${randomUUID()}`, `probe/${randomUUID()}`]
-  const internal = createS3Storage({ ...config, publicEndpoint: config.endpoint }, { guardCopies: false })
-  try {
-    await client.send(new PutObjectCommand({ Bucket, Key: from, Body: 'probe' }), { abortSignal })
-    const unbound = { size: undefined, sha256: undefined }
-    const { url, headers } = await internal.signPut(to, { expiresIn: 60, contentType: 'text/plain', ...unbound })
-    const answer = await fetch(url, {
-      method: 'PUT',
-      headers: { ...headers, 'x-amz-copy-source': `/${Bucket}/${from}` },
-      signal: abortSignal,
-    })
-    await answer.body?.cancel()
-    return answer.ok
-  } finally {
-    await internal.remove([from, to])
-    internal.close()
-  }
-}
-
-async function createBucket(client: S3Client, { bucket, region }: S3Config, abortSignal: AbortSignal): Promise<void> {
-  // us-east-1 is the one region that AWS refuses as a constraint.
-  const where =
-    region === 'us-east-1'
-      ? {}
-      : { CreateBucketConfiguration: { LocationConstraint: region as BucketLocationConstraint } }
-  try {
-    await client.send(new CreateBucketCommand({ Bucket: bucket, ...where }), { abortSignal })
-  } catch (error) {
-    if (!(error instanceof S3ServiceException) || error.name !== 'BucketAlreadyOwnedByYou') throw error
-  }
-}
-
 /** Where the URLs of objects begin. */
 function baseOf({ forcePathStyle, bucket, region }: S3Config, endpoint = `https://s3.${region}.amazonaws.com`): string {
   const base = new URL(endpoint)
   if (forcePathStyle) return `${base.href.replace(/\/$/, '')}/${bucket}/`
   base.host = `${bucket}.${base.host}`
   return base.href
-}
-
-function createClient({ region, credentials, forcePathStyle, endpoint }: S3Config): S3Client {
-  return new S3Client({
-    region,
-    forcePathStyle,
-    ...(endpoint === undefined ? {} : { endpoint }),
-    ...(credentials === undefined ? {} : { credentials }),
-    // Otherwise signed PUTs carry the checksum of an empty body, and older stores refuse the trailer.
-    requestChecksumCalculation: 'WHEN_REQUIRED',
-    responseChecksumValidation: 'WHEN_REQUIRED',
-    expectContinueHeader: false,
-    requestHandler: { connectionTimeout: 3000, httpAgent: { maxSockets: 128 }, httpsAgent: { maxSockets: 128 } },
-  })
-}
-
-async function reach<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call()
-  } catch (error) {
-    throw unavailable(error)
-  }
-}
-
-function unavailable(cause: unknown): Problem {
-  return new Problem('storage_unavailable', 'The store did not answer as it should. Try again.', { cause })
 }

@@ -6,6 +6,8 @@
  * written once, then read, then removed. Whatever fails for a reason outside the caller's power is thrown as Problem
  * `storage_unavailable`; the outcome of a write that failed so is unknown.
  */
+import type { MultipartStorage } from './multipart.ts'
+
 export interface Storage {
   /** For logs and readiness. */
   readonly name: 's3' | 'disk'
@@ -13,11 +15,20 @@ export interface Storage {
   /** Stores the bytes durably before it resolves, or not at all; gives up after `putDeadlineMs(bytes.length)`. */
   put(key: string, bytes: Uint8Array, options: { contentType: string } & Cancel): Promise<void>
 
+  /** What links to upload can be relied on for. */
+  readonly enforces: Enforcement
+
   /** What is stored under a key; null when nothing is. */
   head(key: string, options?: Cancel): Promise<StoredHead | null>
 
-  /** At most `length` bytes from `start`; fewer where the object ends. The key exists, else `storage_unavailable`. */
-  read(key: string, range: { start: number; length: number } & Cancel): Promise<Uint8Array>
+  /**
+   * At most `length` bytes from `start`; fewer where the object ends. Rejects when nothing is there, or something of
+   * another ETag.
+   */
+  read(key: string, range: { start: number; length: number; etag?: string } & Cancel): Promise<Uint8Array>
+
+  /** Copies an object within the store, if its ETag is still this one; else it rejects. */
+  copy(from: string, to: string, options: { etag: string } & Cancel): Promise<void>
 
   /** Up to `limit` (1–1,000) objects below a prefix, in the byte order of their keys, after `startAfter`. */
   list(options: { prefix: string; startAfter?: string; limit: number } & Cancel): Promise<ListedObject[]>
@@ -28,8 +39,14 @@ export interface Storage {
   /** Removes everything below a prefix that ends with `/`. Nothing being there is success. */
   removePrefix(prefix: string, options?: Cancel): Promise<void>
 
-  /** Ends every multipart upload of exactly this key that is still under way, with the parts it has so far. */
-  abortUploads(key: string, options?: Cancel): Promise<void>
+  /**
+   * Ends every multipart upload of exactly this key that is still under way, with the parts it has so far; all but
+   * the one whose id is `except`.
+   */
+  abortUploads(key: string, options?: { except?: string | undefined } & Cancel): Promise<void>
+
+  /** Uploads in parts, where the store has them. */
+  readonly multipart?: MultipartStorage
 
   /**
    * A link that reads the object until `expiresIn` seconds after `from`, with the given response headers. The same
@@ -50,7 +67,10 @@ export interface Storage {
 }
 
 export type Cancel = { signal?: AbortSignal | undefined }
-export type StoredHead = { size: number; contentType: string }
+/** `etag`: as the store writes it; another one means other bytes. */
+export type StoredHead = { size: number; contentType: string; etag: string }
+/** `once`: a link stores bytes once. `checksum`: it takes only bytes of the declared SHA-256. */
+export type Enforcement = { once: boolean; checksum: boolean }
 export type ListedObject = { key: string; size: number; lastModified: Date }
 export type SignGet = {
   from: Date

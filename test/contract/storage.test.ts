@@ -40,7 +40,7 @@ for (const { name, present, open } of stores) {
         const key = `${newPrefix()}original.jpg`
         const bytes = randomBytes(300_000)
         await storage.put(key, bytes, JPEG)
-        expect(await storage.head(key)).toEqual({ size: 300_000, contentType: 'image/jpeg' })
+        expect(await storage.head(key)).toMatchObject({ size: 300_000, contentType: 'image/jpeg' })
         expect(same(await storage.read(key, { start: 0, length: 300_000 }), bytes)).toBe(true)
       })
 
@@ -157,6 +157,34 @@ for (const { name, present, open } of stores) {
       })
     })
 
+    describe('copy', () => {
+      test('puts the same bytes and type under another key', async () => {
+        const [from, to] = [`${newPrefix()}original.jpg`, `${newPrefix()}a1b2/original.jpg`]
+        const bytes = randomBytes(3000)
+        await storage.put(from, bytes, JPEG)
+        await storage.copy(from, to, { etag: (await storage.head(from))?.etag ?? '' })
+        await storage.remove([from])
+        expect(await storage.head(to)).toMatchObject({ size: 3000, contentType: 'image/jpeg' })
+        expect(same(await storage.read(to, { start: 0, length: 3000 }), bytes)).toBe(true)
+      })
+
+      test('copies nothing where nothing is, or something else', async () => {
+        const [from, to] = [`${newPrefix()}original.jpg`, `${newPrefix()}original.jpg`]
+        expect(await refusal(storage.copy(from, to, { etag: '"any"' }))).toEqual(UNAVAILABLE)
+        await storage.put(from, randomBytes(10), JPEG)
+        expect(await refusal(storage.copy(from, to, { etag: '"other"' }))).toEqual(UNAVAILABLE)
+        expect(await storage.head(to)).toBeNull()
+      })
+
+      test('reads nothing of another ETag either', async () => {
+        const key = `${newPrefix()}original.jpg`
+        await storage.put(key, randomBytes(10), JPEG)
+        expect(await refusal(storage.read(key, { start: 0, length: 5, etag: '"other"' }))).toEqual(UNAVAILABLE)
+        const etag = (await storage.head(key))?.etag ?? ''
+        expect((await storage.read(key, { start: 0, length: 5, etag })).length).toBe(5)
+      })
+    })
+
     describe('a link to read', () => {
       const options = {
         from: new Date(),
@@ -231,7 +259,7 @@ for (const { name, present, open } of stores) {
         const bytes = randomBytes(5000)
         const link = await signPut(key, { size: 5000, sha256: sha256(bytes) })
         expect((await send(link, bytes)).status).toBe(200)
-        expect(await storage.head(key)).toEqual({ size: 5000, contentType: 'image/jpeg' })
+        expect(await storage.head(key)).toMatchObject({ size: 5000, contentType: 'image/jpeg' })
         expect((await send(link, bytes)).status).toBe(412)
         expect(same(await storage.read(key, { start: 0, length: 9999 }), bytes)).toBe(true)
       })

@@ -1,11 +1,13 @@
 import { afterAll, afterEach, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import type { S3Config } from '../../src/config.ts'
-import { createS3Storage, prepareBucket } from '../../src/storage/s3.ts'
+import { createS3Storage } from '../../src/storage/s3.ts'
+import { prepareBucket } from '../../src/storage/s3-bucket.ts'
 import { removeBucket } from '../buckets.ts'
 import { s3Config } from '../contract/stores.ts'
 import { haveServices } from '../services/shared.ts'
 
+const TRAITS = { guardCopies: true, enforces: { once: true, checksum: true } }
 const KEY = 'media/019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11/original.jpg'
 const UNAVAILABLE = { code: 'storage_unavailable', status: 503 }
 const put = { expiresIn: 60, contentType: 'image/jpeg', size: undefined, sha256: undefined }
@@ -24,7 +26,7 @@ describe.skipIf(!(await haveServices()))('the bucket', () => {
   test('is made when it is missing, by several replicas at the same time, and left as it is afterwards', async () => {
     const config = await newConfig()
     await Promise.all(Array.from({ length: 5 }, () => prepareBucket(config)))
-    const storage = createS3Storage(config, { guardCopies: true })
+    const storage = createS3Storage(config, TRAITS)
     await storage.put(KEY, randomBytes(5), { contentType: 'image/jpeg' })
     await prepareBucket(config)
     expect((await storage.head(KEY))?.size).toBe(5)
@@ -41,7 +43,7 @@ describe.skipIf(!(await haveServices()))('the bucket', () => {
     const config = await newConfig()
     await prepareBucket(config)
     const port = new URL(config.endpoint ?? '').port
-    const storage = createS3Storage({ ...config, publicEndpoint: `http://localhost:${port}` }, { guardCopies: true })
+    const storage = createS3Storage({ ...config, publicEndpoint: `http://localhost:${port}` }, TRAITS)
     const { url, headers } = await storage.signPut(KEY, put)
     expect(new URL(url).host).toBe(`localhost:${port}`)
     expect((await fetch(url, { method: 'PUT', headers, body: randomBytes(7) })).status).toBe(200)
@@ -65,7 +67,7 @@ describe('an S3 store that does not answer', () => {
     forcePathStyle: true,
     credentials: { accessKeyId: 'somebody', secretAccessKey: 'something' },
   }
-  const storage = createS3Storage(config, { guardCopies: true })
+  const storage = createS3Storage(config, TRAITS)
   afterAll(() => storage.close())
 
   test('is waited for no longer than the caller wants', async () => {

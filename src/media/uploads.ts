@@ -1,0 +1,242 @@
+/** How bytes come in, and become an object or nothing. */
+import { v7 as uuidv7 } from 'uuid'
+import type { Caller } from '../auth/auth.ts'
+import { DATABASE_DEADLINE_MS } from '../db/connect.ts'
+import { fileTooLarge, notFound, Problem } from '../problem.ts'
+import { putDeadlineMs } from '../storage/storage.ts'
+import { safeFileName } from './file-name.ts'
+import { earlierPresign, earlierUpload, idempotencyOf } from './idempotency.ts'
+import { acceptType, extensionOf, INSPECTED_BYTES, type Inspection } from './inspect.ts'
+import type { Deps } from './lifecycle.ts'
+import { createMoves } from './moves.ts'
+import { type Home, homeOf, type MediaRow, prefixesOf, prefixOf, type StoredObject, type Visibility } from './object.ts'
+
+export type Upload = {
+  name: string
+  bytes: Uint8Array
+  visibility: Visibility
+  idempotencyKey: string | undefined
+}
+export type Declaration = {
+  filename: string
+  fileType: string
+  size: number | undefined
+  /** 64 hexadecimal digits. */
+  sha256: string | undefined
+  visibility: Visibility
+  idempotencyKey: string | undefined
+}
+export type UploadLink = {
+  id: string
+  key: string
+  uploadUrl: string
+  headers: Record<string, string>
+  expiresAt: Date
+}
+// A PUT may go on after its caller gave up on it, and a link's PUT may begin in its last second and take its time.
+const WRITER_GRACE_SECONDS = 3600
+const REMOVAL_MS = 2000
+
+export function createUploads(deps: Deps) {
+  const { repository, storage, inspect, relay, log, now, limits, urlOf, hasCdn } = deps
+  /** Ids are in order of time, so that a listing of the store is, too. */
+  const newId = (mimeType: string, home: Home) => {
+    const madeAt = now()
+    const id = uuidv7({ msecs: madeAt })
+    return { id, madeAt, key: `${prefixOf(id, home)}original${extensionOf(mimeType)}` }
+  }
+  const homeFor = (visibility: Visibility): Home => (hasCdn && visibility === 'public' ? 'public/' : 'media/')
+  const moves = createMoves(deps)
+  const announced = <T extends StoredObject | null>(row: T): T => {
+    if (row !== null) relay.announce(row)
+    return row
+  }
+
+  /** Takes a pending object out of its life, unless something else has just moved it on. Never fails. */
+  async function discard(id: string): Promise<void> {
+    try {
+      if (await repository.abandon(id)) await removeBytes(id)
+    } catch (error) {
+      log.warn({ err: error, id }, 'object: left for upkeep to give up')
+    }
+  }
+
+  /** Removes what is there now, soon or not at all: upkeep does it again, and nobody should wait for it. */
+  async function removeBytes(id: string): Promise<void> {
+    try {
+      const signal = AbortSignal.timeout(REMOVAL_MS)
+      for (const prefix of prefixesOf(id)) await storage.removePrefix(prefix, { signal })
+    } catch (error) {
+      log.warn({ err: error, id }, 'object: bytes left for upkeep to remove')
+    }
+  }
+
+  /** What a pending object's stored bytes are, if they are what was declared. */
+  async function examine(row: MediaRow): Promise<Inspection & { sizeBytes: number; etag: string }> {
+    const stored = await storage.head(row.key)
+    if (stored === null) throw new Problem('upload_incomplete', 'No bytes have arrived under the upload link yet.')
+    if (stored.size === 0) throw empty()
+    if (stored.size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
+    if (row.sizeBytes !== null && stored.size !== row.sizeBytes)
+      throw new Problem('size_mismatch', `${row.sizeBytes} bytes were declared, ${stored.size} have arrived.`)
+    const { etag } = stored
+    const bytes = await storage.read(row.key, { start: 0, length: Math.min(stored.size, INSPECTED_BYTES), etag })
+    const found = await inspect(bytes, { whole: bytes.length === stored.size })
+    if (found.mimeType !== row.mimeType || stored.contentType !== row.mimeType)
+      throw new Problem('type_mismatch', `${row.mimeType} was declared, the bytes are ${found.mimeType}.`)
+    return { ...found, sizeBytes: stored.size, etag }
+  }
+
+  return {
+    /**
+     * Stores a file that is here in full. The bytes and the pending row are written in parallel; only when both are
+     * there does one UPDATE make the object visible and owe its event.
+     * Throws what `inspect` throws, and Problem `file_empty`.
+     */
+    async upload(caller: Caller, upload: Upload, origin: string): Promise<StoredObject> {
+      const { name, bytes, visibility } = upload
+      if (bytes.length === 0) throw empty()
+      const { mimeType, dimensions } = await inspect(bytes, { whole: true })
+      const { userId } = caller
+      const idempotency = idempotencyOf(upload.idempotencyKey, 'upload', name, visibility, bytes)
+      const sizeBytes = bytes.length
+      const putSeconds = Math.ceil(putDeadlineMs(sizeBytes) / 1000)
+      const attemptSeconds = putSeconds + DATABASE_DEADLINE_MS / 1000
+      const earlier = () => idempotency && earlierUpload(deps, discard, { userId, idempotency, attemptSeconds })
+      const first = await earlier()
+      if (first) return first
+
+      const object = {
+        ...newId(mimeType, homeFor(visibility)),
+        userId,
+        originalName: safeFileName(name),
+        mimeType,
+        sizeBytes,
+        visibility,
+        metadata: dimensions,
+        linksSeconds: putSeconds + WRITER_GRACE_SECONDS,
+        idempotency,
+      }
+      const [put, insert] = await Promise.allSettled([
+        storage.put(object.key, bytes, { contentType: mimeType }),
+        repository.insert(object),
+      ])
+      if (insert.status === 'fulfilled' && insert.value !== 'inserted') {
+        // There is no row, and never will be: these bytes are nobody else's to remove.
+        await removeBytes(object.id)
+        const winner = insert.value === 'taken' ? await earlier() : null
+        if (winner) return winner
+        throw tooSlow()
+      }
+      try {
+        if (put.status === 'rejected') throw put.reason
+        if (insert.status === 'rejected') throw insert.reason
+        const event = uploaded(object, { mimeType, dimensions, sizeBytes }, urlOf(object, origin))
+        const row = await repository.activate(object.id, { sizeBytes, metadata: dimensions, event })
+        if (row === null) throw tooSlow()
+        return announced(row)
+      } catch (error) {
+        const discarded = discard(object.id)
+        // A database that has just missed its deadline would only make the client wait for another.
+        if (!(error instanceof Problem && error.code === 'database_unavailable')) await discarded
+        throw error
+      }
+    },
+
+    /**
+     * Announces an upload that goes straight to the store, and makes the link for it; with an idempotency key, again
+     * for the same object. Throws Problem `media_type_unsupported`, `file_too_large` or `idempotency_conflict`.
+     */
+    async presign(caller: Caller, declared: Declaration): Promise<UploadLink> {
+      const { idempotencyKey, ...declaration } = declared
+      const { filename, size, sha256, visibility } = declaration
+      if (sha256 !== undefined && !storage.enforces.checksum)
+        throw new Problem('checksum_unenforceable', 'The store does not check SHA-256. Leave it out.')
+      const mimeType = acceptType(declared.fileType, limits.allowedTypes)
+      if (size !== undefined && size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
+      const { userId } = caller
+      const idempotency = idempotencyOf(idempotencyKey, 'presign', declaration)
+      const expiresIn = limits.uploadUrlSeconds
+      const linksSeconds = expiresIn + WRITER_GRACE_SECONDS
+      const linkTo = async ({ id, key }: { id: string; key: string }): Promise<UploadLink> => {
+        const expiresAt = new Date(now() + expiresIn * 1000)
+        const { url, headers } = await storage.signPut(key, { expiresIn, contentType: mimeType, size, sha256 })
+        return { id, key, uploadUrl: url, headers, expiresAt }
+      }
+      const again = async () => {
+        const first = idempotency && (await earlierPresign(repository, userId, idempotency))
+        return first && (await repository.extendLinks(first.id, linksSeconds)) ? linkTo(first) : null
+      }
+      const before = await again()
+      if (before) return before
+
+      // Whatever its visibility: what has not been looked at must not be served to everyone.
+      const object = newId(mimeType, 'media/')
+      const link = await linkTo(object)
+      const inserted = await repository.insert({
+        ...object,
+        userId,
+        originalName: safeFileName(filename),
+        mimeType,
+        sizeBytes: size ?? null,
+        visibility,
+        metadata: {},
+        linksSeconds,
+        idempotency,
+      })
+      if (inserted === 'inserted') return link
+      const winner = inserted === 'taken' ? await again() : null
+      if (winner) return winner
+      throw tooSlow()
+    },
+
+    /**
+     * The client says the bytes are there: looks at them, and makes the object active if they are what was declared.
+     * Idempotent. Throws Problem `not_found` or `upload_incomplete`; or, with the object gone for good, what a direct
+     * upload of these bytes would throw, `type_mismatch` or `size_mismatch`.
+     */
+    async complete(id: string, caller: Caller, origin: string): Promise<StoredObject> {
+      const row = await repository.findOwned(id, caller)
+      if (row?.status === 'active') return row
+      if (row?.status !== 'pending') throw notFound()
+      try {
+        const { etag, ...found } = await examine(row)
+        const home = homeFor(row.visibility)
+        const movedTo = home !== homeOf(row) || !storage.enforces.once ? await moves.copy(row, home, etag) : undefined
+        const object = { ...row, key: movedTo ?? row.key }
+        const event = uploaded(object, found, urlOf(object, origin))
+        const activated = await repository.activate(id, { ...found, metadata: found.dimensions, movedTo, event })
+        if (movedTo !== undefined) await moves.remove(activated === null ? movedTo : row.key)
+        if (activated !== null) return announced(activated)
+      } catch (error) {
+        if (error instanceof Problem && REFUSALS.has(error.status)) await discard(id)
+        throw error
+      }
+      const winner = await repository.findOwned(id, caller)
+      if (winner?.status === 'active') return winner
+      throw notFound()
+    },
+  }
+}
+
+// What a problem with the bytes themselves is answered with; anything else may be different the next time.
+const REFUSALS = new Set([400, 413, 415, 422])
+type NamedObject = Pick<StoredObject, 'key' | 'originalName'>
+
+function uploaded(
+  object: NamedObject,
+  { mimeType, dimensions, sizeBytes }: Inspection & { sizeBytes: number },
+  url: string,
+) {
+  const { key, originalName } = object
+  const fields = { url, key, mimeType, sizeBytes, ...dimensions, originalName }
+  return { channel: 'photo:uploaded' as const, fields }
+}
+
+function tooSlow(): Problem {
+  return new Problem('database_unavailable', 'The upload took too long. Start it again.')
+}
+
+function empty(): Problem {
+  return new Problem('file_empty', 'The file has no bytes.')
+}

@@ -1,0 +1,43 @@
+/**
+ * Where the bytes of a tus upload go while they arrive: what each store adds to the data store that `@tus/server`
+ * knows. The id of an upload is the key that its object will have.
+ */
+import type { DataStore } from '@tus/server'
+
+/**
+ * A data store for one request. Beside what its own class promises:
+ * - Nothing is under the key before the upload is whole; `write` that brings the last byte puts it there.
+ * - Two writers at once, as when one is cut off from the database and does not know it, do no harm as long as both
+ *   have the same bytes.
+ * - What fails for a reason outside the caller's power is thrown as Problem `storage_unavailable`.
+ */
+export type TusStore = DataStore & {
+  /**
+   * Puts an upload whose bytes are all there under its key, where a `write` could not. Throws what is not there as
+   * Problem `not_found`.
+   */
+  assemble(key: string): Promise<void>
+}
+
+/** What is remembered of an upload beside its bytes. It is on the upload's row, so that every replica knows it. */
+export type UploadRecord = {
+  /** Null until the client says. */
+  size: number | null
+  contentType: string
+  /** The store's own id of it, where it has one. */
+  uploadId: string | null
+  createdAt: Date
+}
+
+/** Each call may throw Problem `database_unavailable`. Writers return false when the upload is not under way. */
+export type UploadRecords = {
+  load(key: string): Promise<UploadRecord | null>
+  keepUploadId(key: string, uploadId: string): Promise<boolean>
+  declareSize(key: string, size: number): Promise<boolean>
+}
+
+/** `signal` ends every call to the store: its caller may not write (any more). */
+export type OpenTusStore = (request: { records: UploadRecords; signal: AbortSignal }) => TusStore
+
+/** How much of an upload may be lost when a connection is, and how much a request has in the temporary folder. */
+export const TUS_PART_BYTES = 8 * 1024 * 1024

@@ -1,0 +1,102 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { cp } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createFolder, type Folder } from './services/folder.ts'
+
+const repository = join(import.meta.dir, '..')
+
+// One line each that must not be where it is. A file of this name need not exist.
+const violations: [file: string, line: string, rule: string][] = [
+  ['src/storage/disk.ts', "import { S3Client } from '@aws-sdk/client-s3'", 'noRestrictedImports'],
+  ['src/parts.ts', "import { S3Client } from '@aws-sdk/client-s3'", 'noRestrictedImports'],
+  ['src/media/relay.ts', "import { Redis } from 'ioredis'", 'noRestrictedImports'],
+  ['src/events/memory.ts', "import type { Redis } from 'ioredis'", 'noRestrictedImports'],
+  ['src/media/inspect.ts', "import sharp from 'sharp'", 'noRestrictedImports'],
+  ['src/routes/uploads.ts', "const { default: sharp } = await import('sharp')", 'noRestrictedImports'],
+  ['src/media/repository.ts', "import postgres from 'postgres'", 'noRestrictedImports'],
+  ['src/app.ts', "import { config } from './main.ts'", 'noRestrictedImports'],
+  ['src/app.ts', "import { connect } from './db/connect.ts'", 'noRestrictedImports'],
+  ['src/routes/objects.ts', "import { createApp } from '../app.ts'", 'noRestrictedImports'],
+  ['src/routes/objects.ts', "import { createRepository } from '../media/repository.ts'", 'noRestrictedImports'],
+  ['src/routes/objects.ts', "import type { Sql } from '../db/connect.ts'", 'noRestrictedImports'],
+  ['src/routes/objects.ts', "import type { EventBus } from '../events/events.ts'", 'noRestrictedImports'],
+  ['src/media/lifecycle.ts', "import { originOf } from '../routes/context.ts'", 'noRestrictedImports'],
+  ['src/media/lifecycle.ts', "import { createS3Storage } from '../storage/s3.ts'", 'noRestrictedImports'],
+  ['src/media/image.ts', "import { createApp } from '../app.ts'", 'noRestrictedImports'],
+  ['src/storage/s3.ts', "import { prefixOf } from '../media/object.ts'", 'noRestrictedImports'],
+  ['src/events/redis.ts', "import { prefixOf } from '../media/object.ts'", 'noRestrictedImports'],
+  ['src/db/connect.ts', "import { createRepository } from '../media/repository.ts'", 'noRestrictedImports'],
+  ['src/auth/auth.ts', "import { requireCaller } from '../routes/context.ts'", 'noRestrictedImports'],
+  ['src/storage/disk.ts', "const file = Bun.file('x')", 'noRestrictedGlobals'],
+  ['src/main.ts', 'Deno.serve(() => new Response())', 'noRestrictedGlobals'],
+  ['src/main.ts', 'const port = process.env.PORT', 'noProcessEnv'],
+  ['src/parts.ts', 'const url = process.env.DATABASE_URL', 'noProcessEnv'],
+  ['src/routes/body.ts', "console.log('here')", 'noConsole'],
+]
+const allowed: [file: string, line: string][] = [
+  ['src/storage/s3.ts', "import { S3Client } from '@aws-sdk/client-s3'"],
+  ['src/events/redis.ts', "import { Redis } from 'ioredis'"],
+  ['src/media/image.ts', "import sharp from 'sharp'"],
+  ['src/db/connect.ts', "import postgres from 'postgres'"],
+  ['src/parts.ts', "import { createS3Storage } from './storage/s3.ts'"],
+  ['src/routes/objects.ts', "import type { Media } from '../media/lifecycle.ts'"],
+  ['src/media/lifecycle.ts', "import type { Storage } from '../storage/storage.ts'"],
+  ['src/config.ts', 'const port = process.env.PORT'],
+]
+
+const files = new Map<string, string[]>()
+for (const [file, line] of [...violations, ...allowed]) files.set(file, [...(files.get(file) ?? []), line])
+
+describe('the lint rules', () => {
+  let folder: Folder
+  let found: Broken[]
+  beforeAll(async () => {
+    folder = await createFolder()
+    await cp(join(repository, 'biome.json'), join(folder.path, 'biome.json'))
+    for (const [file, lines] of files) await Bun.write(join(folder.path, file), lines.join('\n'))
+    found = await lint(folder.path)
+  }, 30_000)
+  afterAll(() => folder.remove())
+
+  const rulesBroken = (file: string, line: string) => {
+    const number = (files.get(file)?.indexOf(line) ?? -1) + 1
+    return found.filter((broken) => broken.file === file && broken.line === number).map(({ rule }) => rule)
+  }
+
+  test.each(violations)('refuse in %s: %s (%s)', (file, line, rule) => {
+    expect(rulesBroken(file, line)).toContain(rule)
+  })
+
+  test.each(allowed)('allow in %s: %s', (file, line) => {
+    expect(
+      rulesBroken(file, line).filter((rule) => rule.startsWith('noRestricted') || rule === 'noProcessEnv'),
+    ).toEqual([])
+  })
+})
+
+test('only the repository and the migrations hold SQL on media_objects', async () => {
+  const holders: string[] = []
+  for await (const file of new Bun.Glob('src/**/*.ts').scan(repository)) {
+    const text = await Bun.file(join(repository, file)).text()
+    if (/\b(FROM|INTO|UPDATE|TABLE|JOIN)\s+media_objects\b/i.test(text)) holders.push(file)
+  }
+  expect(holders).toContain('src/media/repository.ts')
+  expect(holders.filter((file) => !/^src\/media\/(repository|[\w-]+-statements)\.ts$/.test(file))).toEqual([])
+})
+
+type Broken = { file: string; line: number; rule: string }
+
+async function lint(cwd: string): Promise<Broken[]> {
+  const biome = join(repository, 'node_modules', '.bin', 'biome')
+  const command = [biome, 'lint', '--vcs-enabled=false', '--max-diagnostics=none', '--reporter=json', '.']
+  const child = Bun.spawn(command, { cwd, stdout: 'pipe', stderr: 'ignore' })
+  const { diagnostics } = await new Response(child.stdout).json()
+  await child.exited
+  return diagnostics.map(({ category, location }: Diagnostic) => ({
+    file: location.path,
+    line: location.start.line,
+    rule: category.split('/').at(-1),
+  }))
+}
+
+type Diagnostic = { category: string; location: { path: string; start: { line: number } } }
