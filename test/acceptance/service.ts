@@ -87,9 +87,10 @@ export function acceptanceRun(settings: Record<string, string | undefined> = pro
   return { runtime, backend }
 }
 
-const repository = join(import.meta.dir, '..', '..')
+export const repository = join(import.meta.dir, '..', '..')
 
-function commandFor(runtime: Runtime, port: number): string[] {
+/** How the service is started with this runtime, from the folder of the repository. */
+export function commandFor(runtime: Runtime, port: number): string[] {
   const main = join(repository, 'src', 'main.ts')
   // Without a developer's .env file: the tests alone say what the service is told.
   if (runtime === 'bun') return [process.execPath, '--no-env-file', main]

@@ -87,6 +87,18 @@ describe('announce', () => {
     expect(seqsOf(row)).toEqual([1, 2])
   })
 
+  test('after a failure holds nothing back in memory: the rows know what they owe', async () => {
+    bus.fail()
+    for (const row of [await newActive(), await newActive()]) relay.announce(row)
+    await relay.stop()
+    bus.work()
+    const row = await newActive()
+    relay.announce(row)
+    await relay.stop()
+    expect(bus.sent).toEqual(row.outbox)
+    expect(await owed()).toHaveLength(2)
+  })
+
   test('sends in the order in which rows were announced', async () => {
     const rows = [await newActive(), await newActive(), await newActive()]
     bus.hold()
