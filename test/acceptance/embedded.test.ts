@@ -1,0 +1,52 @@
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { readCorpus } from '../corpus.ts'
+import { answered, createClient, expectBytes, type Page, until } from './client.ts'
+import { type RunningService, startService } from './service.ts'
+import { backend, createDataDir, runtime } from './stage.ts'
+
+if (backend === 'embedded') {
+  setDefaultTimeout(60_000)
+  const folder = await createDataDir()
+  const start = () => startService({ runtime, env: { DATA_DIR: folder.path } })
+  let service: RunningService = await start()
+  afterAll(async () => {
+    await service.stop()
+    await folder.remove()
+  })
+
+  describe('started with no settings', () => {
+    test('the service prints its address, a token, and curl lines that work as pasted', async () => {
+      const [uploadLine, listLine] = await until(() => {
+        const lines = service.logs().split('\n')
+        const pasteable = lines.filter((line) => line.trim().startsWith('curl '))
+        expect(pasteable).toHaveLength(2)
+        for (const line of pasteable) expect(line).toContain(service.baseUrl)
+        return pasteable
+      })
+      const object = JSON.parse(await paste(uploadLine ?? ''))
+      expect(object).toMatchObject({ mimeType: 'image/jpeg', metadata: { width: 640, height: 427 } })
+      const { items } = JSON.parse(await paste(listLine ?? ''))
+      expect(items).toMatchObject([{ id: object.id }])
+      await expectBytes(await fetch(items[0].signedUrl), await readCorpus('accept/rocket.jpg'))
+    })
+
+    test('what was uploaded is there again after a restart, and after a crash; tokens and links stay good', async () => {
+      const authorization = /Authorization: (Bearer [\w.-]+)/.exec(service.logs())?.[1] ?? ''
+      const list = () => createClient(service.baseUrl).call('/media', { headers: { authorization } })
+      const [before] = (await answered<Page>(200, await list())).items
+      const { pathname, search } = new URL(before?.signedUrl ?? '')
+      for (const end of [() => service.stop(), () => service.kill()]) {
+        await end()
+        service = await start()
+        expect((await answered<Page>(200, await list())).items).toMatchObject([{ id: before?.id ?? '' }])
+        await expectBytes(await fetch(service.baseUrl + pathname + search), await readCorpus('accept/rocket.jpg'))
+      }
+    })
+  })
+}
+
+/** What a shell writes to stdout when somebody pastes this line. */
+async function paste(line: string): Promise<string> {
+  const child = Bun.spawn(['/bin/sh', '-c', line], { stderr: 'ignore' })
+  return new Response(child.stdout).text()
+}

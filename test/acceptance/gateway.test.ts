@@ -1,0 +1,159 @@
+import { afterAll, describe, expect, test } from 'bun:test'
+import { readCorpus } from '../corpus.ts'
+import { answered, expectBytes, expectProblem, type MediaObject, newUser, type Presigned, tokenFor } from './client.ts'
+import { multipart } from './multipart.ts'
+import { openStage } from './stage.ts'
+
+const GATEWAY_SECRET = 'what only the gateway and the service know'
+const PUBLIC = 'https://media.example.test'
+const PAGE = 'https://app.example.test'
+
+const { baseUrl, call, inside, close } = await openStage({
+  GATEWAY_SECRET,
+  PUBLIC_BASE_URL: `${PUBLIC}/`,
+  CORS_ORIGINS: `${PAGE}, https://other.example.test`,
+  AUTH_ISSUER: 'https://login.example.test',
+  AUTH_AUDIENCE: 'media',
+})
+afterAll(close)
+
+const claims = { iss: 'https://login.example.test', aud: 'media' }
+const rocket = await readCorpus('accept/rocket.jpg')
+const through = (userId: string, role?: string) => ({
+  'x-gateway-secret': GATEWAY_SECRET,
+  'x-user-id': userId,
+  ...(role !== undefined && { 'x-user-role': role }),
+})
+
+describe('a gateway with the right secret', () => {
+  test('says who is calling', async () => {
+    const user = newUser()
+    const object = await uploadThrough(user)
+    expect(object.userId).toBe(user)
+    expect((await call(`/media/${object.id}`, { headers: through(user, 'user') })).status).toBe(200)
+    expect((await call(`/media/${object.id}`, { headers: through(user.toUpperCase()) })).status).toBe(200)
+    await expectProblem(await call(`/media/${object.id}`, { headers: through(newUser()) }), 404, 'not_found')
+  })
+
+  test('says who is a service', async () => {
+    const { id } = await uploadThrough(newUser())
+    expect((await call(`/media/${id}`, { headers: through(newUser(), 'service') })).status).toBe(200)
+    await expectProblem(await call(`/media/${id}`, { headers: through(newUser(), 'admin') }), 404, 'not_found')
+  })
+
+  test.each(['', 'admin', '1', `${crypto.randomUUID()}, ${crypto.randomUUID()}`])(
+    'has to send a UUID as X-User-Id, not %p',
+    async (userId) => {
+      await expectProblem(await call('/media', { headers: through(userId) }), 401, 'token_invalid')
+    },
+  )
+
+  test('has to send X-User-Id', async () => {
+    const headers = { 'x-gateway-secret': GATEWAY_SECRET }
+    await expectProblem(await call('/media', { headers }), 401, 'token_invalid')
+  })
+})
+
+test.each(['wrong', '', `${GATEWAY_SECRET}x`, GATEWAY_SECRET.toUpperCase()])(
+  'the gateway’s headers with the secret %p are 401 token_invalid',
+  async (secret) => {
+    const headers = { ...through(newUser()), 'x-gateway-secret': secret }
+    await expectProblem(await call('/media', { headers }), 401, 'token_invalid')
+  },
+)
+
+test('the gateway’s headers without the secret are no credentials', async () => {
+  await expectProblem(await call('/media', { headers: { 'x-user-id': newUser() } }), 401, 'token_missing')
+})
+
+describe('Authorization', () => {
+  test('decides alone where it is there', async () => {
+    const user = newUser()
+    const { id } = await uploadThrough(user)
+    const bearer = async (userId: string) => ({ authorization: `Bearer ${await tokenFor(userId, claims)}` })
+    const others = { ...through(newUser(), 'service'), ...(await bearer(newUser())) }
+    await expectProblem(await call(`/media/${id}`, { headers: others }), 404, 'not_found')
+    const own = { ...through('nobody'), 'x-gateway-secret': 'wrong', ...(await bearer(user)) }
+    expect((await call(`/media/${id}`, { headers: own })).status).toBe(200)
+  })
+
+  test('that is bad beats good headers of the gateway', async () => {
+    for (const authorization of ['Bearer bad', 'Basic dTpw', `Bearer ${await tokenFor(newUser())}`]) {
+      const headers = { ...through(newUser()), authorization }
+      await expectProblem(await call('/media', { headers }), 401, 'token_invalid')
+    }
+  })
+
+  test('has to name the issuer and the audience that are set', async () => {
+    const status = async (changed: Record<string, unknown>) => {
+      const authorization = `Bearer ${await tokenFor(newUser(), { ...claims, ...changed })}`
+      return (await call('/media', { headers: { authorization } })).status
+    }
+    expect(await status({})).toBe(200)
+    expect(await status({ aud: ['chat', 'media'] })).toBe(200)
+    expect(await status({ iss: 'https://other.example.test' })).toBe(401)
+    expect(await status({ aud: 'chat' })).toBe(401)
+    expect(await status({ iss: undefined })).toBe(401)
+    expect(await status({ aud: undefined })).toBe(401)
+  })
+})
+
+describe('PUBLIC_BASE_URL', () => {
+  test('is where every address leads that is stored, announced or handed out', async () => {
+    const user = newUser()
+    const headers = through(user)
+    const sent = multipart([{ name: 'file', filename: 'a.jpg', content: rocket }])
+    const response = await call('/media/upload', { ...sent, method: 'POST', headers: { ...headers, ...sent.headers } })
+    const location = response.headers.get('location')
+    const { id, url } = await answered<MediaObject>(201, response)
+    expect(location).toBe(`${PUBLIC}/media/${id}`)
+    expect(url).toBe(`${PUBLIC}/media/${id}/content`)
+    const json = { filename: 'a.jpg', fileType: 'image/jpeg' }
+    const link = await answered<Presigned>(200, await call('/media/presign', { method: 'POST', headers, json }))
+    expect(link.publicUrl).toBe(`${PUBLIC}/media/${link.id}/content`)
+    if (inside !== undefined) expect((await inside.streamed(id))[0]?.payload.url).toBe(url)
+  })
+
+  test('does not keep a link to the bytes from working', async () => {
+    const user = newUser()
+    const { id } = await uploadThrough(user)
+    const response = await call(`/media/${id}/content`, { headers: through(user) })
+    const link = response.headers.get('location') ?? ''
+    // The disk store's links lead to the service itself.
+    if (inside === undefined) expect(link).toStartWith(`${PUBLIC}/files/`)
+    await expectBytes(await fetch(link.replace(PUBLIC, baseUrl)), rocket)
+  })
+})
+
+describe('a page of CORS_ORIGINS', () => {
+  test('may call the service and read what it answers', async () => {
+    const preflight = await call(`/media/${crypto.randomUUID()}`, {
+      method: 'OPTIONS',
+      headers: {
+        origin: PAGE,
+        'access-control-request-method': 'PATCH',
+        'access-control-request-headers': 'authorization,content-type',
+      },
+    })
+    expect(preflight.status).toBe(204)
+    expect(preflight.headers.get('access-control-allow-origin')).toBe(PAGE)
+    expect(preflight.headers.get('access-control-allow-methods')).toContain('PATCH')
+    expect(preflight.headers.get('access-control-allow-headers')?.toLowerCase()).toContain('authorization')
+
+    const answer = await call('/media', { headers: { origin: PAGE } })
+    expect(answer.headers.get('access-control-allow-origin')).toBe(PAGE)
+    expect(answer.headers.get('access-control-expose-headers')?.toLowerCase()).toContain('location')
+    await expectProblem(answer, 401, 'token_missing')
+  })
+
+  test('and no other page', async () => {
+    const answer = await call('/media', { headers: { origin: 'https://evil.example.test' } })
+    expect(answer.headers.get('access-control-allow-origin')).toBeNull()
+  })
+})
+
+async function uploadThrough(userId: string): Promise<MediaObject> {
+  const { body, headers } = multipart([{ name: 'file', filename: 'a.jpg', content: rocket }])
+  const sent = { method: 'POST', body, headers: { ...headers, ...through(userId) } }
+  return answered<MediaObject>(201, await call('/media/upload', sent))
+}

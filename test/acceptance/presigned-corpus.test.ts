@@ -1,0 +1,79 @@
+import { afterAll, describe, expect, test } from 'bun:test'
+import { accepted, DEFAULT_TYPES, names, readCorpus, refused } from '../corpus.ts'
+import { answered, expectBytes, expectProblem, type MediaObject, newUser, type SignedMediaObject } from './client.ts'
+import { openStage } from './stage.ts'
+
+const { complete, get, inside, page, presign, presigned, put, close } = await openStage()
+afterAll(close)
+
+const pictures = accepted.filter(({ type }) => DEFAULT_TYPES.has(type))
+
+describe('a file sent to the store under its true type is accepted', () => {
+  test.each(pictures)('$file', async ({ file, type, width, height }) => {
+    const user = newUser()
+    const bytes = await readCorpus(file)
+    const link = await presigned(user, { filename: 'report.pdf', fileType: type })
+    expect((await put(link, bytes)).status).toBe(200)
+    const object = await answered<MediaObject>(200, await complete(user, link.id))
+    expect(object).toMatchObject({ id: link.id, key: link.key, url: link.publicUrl })
+    expect(object).toMatchObject({ mimeType: type, sizeBytes: bytes.length, originalName: 'report.pdf' })
+    expect(object.metadata).toMatchObject({ width, height })
+
+    const { signedUrl } = await answered<SignedMediaObject>(200, await get(user, link.id))
+    const fetched = await fetch(signedUrl)
+    expect(fetched.headers.get('content-type')).toBe(type)
+    await expectBytes(fetched, bytes)
+    if (inside !== undefined)
+      expect(await inside.rowOf(link.id)).toMatchObject({ status: 'active', size_bytes: bytes.length })
+  })
+})
+
+describe('a file sent to the store under another type is refused for good', () => {
+  test.each(pictures)('$file', async ({ file, type }) => {
+    const user = newUser()
+    const fileType = type === 'image/png' ? 'image/jpeg' : 'image/png'
+    const link = await presigned(user, { fileType })
+    expect((await put(link, await readCorpus(file))).status).toBe(200)
+    await expectProblem(await complete(user, link.id), 422, 'type_mismatch')
+    await expectGone(user, link.id)
+  })
+})
+
+describe('a file that an upload refuses is refused at complete with the same answer', () => {
+  const takenByPresign = refused.filter(({ declared }) => DEFAULT_TYPES.has(declared))
+  test.each(takenByPresign)('$file', async ({ file, declared, status, code }) => {
+    const user = newUser()
+    const link = await presigned(user, { fileType: declared })
+    expect((await put(link, await readCorpus(file))).status).toBe(200)
+    await expectProblem(await complete(user, link.id), status, code)
+    await expectGone(user, link.id)
+  })
+
+  const refusedByPresign = refused.filter(({ declared }) => !DEFAULT_TYPES.has(declared))
+  test.each(refusedByPresign)('$file, already when its type is declared', async ({ declared, status, code }) => {
+    const user = newUser()
+    await expectProblem(await presign(user, { filename: 'a.jpg', fileType: declared }), status, code)
+    expect(await inside?.rowsOf(user)).toEqual(inside && [])
+  })
+})
+
+test.each(names)('a declared file name is made safe: $sent', async ({ sent, stored, repeatX }) => {
+  const user = newUser()
+  const filename = repeatX === undefined ? sent : `${'x'.repeat(repeatX)}.jpg`
+  const link = await presigned(user, { filename })
+  await put(link, await readCorpus('accept/rocket.jpg'))
+  const { originalName } = await answered<MediaObject>(200, await complete(user, link.id))
+  expect(originalName).toBe(stored ?? `${'x'.repeat(251)}.jpg`)
+})
+
+/** The row is on its way out and nobody sees it any more; its bytes are gone. */
+async function expectGone(user: string, id: string): Promise<void> {
+  await expectProblem(await complete(user, id), 404, 'not_found')
+  await expectProblem(await get(user, id), 404, 'not_found')
+  expect((await page(user)).items).toEqual([])
+  expect((await page(user, '?status=deleted')).items).toEqual([])
+  if (inside === undefined) return
+  expect((await inside.rowOf(id))?.status).toBe('purging')
+  expect(await inside.keys(`media/${id}/`)).toEqual([])
+  expect(inside.heard(id)).toEqual([])
+}

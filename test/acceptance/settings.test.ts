@@ -1,0 +1,154 @@
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { join } from 'node:path'
+import { createFolder, type Folder } from '../services/folder.ts'
+import { startService } from './service.ts'
+import { backend, openStage, runtime } from './stage.ts'
+
+setDefaultTimeout(60_000)
+
+const repository = join(import.meta.dir, '..', '..')
+const cleanups: (() => Promise<unknown>)[] = []
+afterAll(async () => {
+  for (const clean of cleanups.reverse()) await clean()
+})
+
+describe('wrong settings', () => {
+  const wrong = {
+    PORT: '99999',
+    NODE_ENV: 'staging',
+    PUBLIC_BASE_URL: 'media.example.test',
+    CORS_ORIGINS: 'https://app.example.test/page',
+    DATABASE_URL: 'mysql://127.0.0.1/media',
+    REDIS_URL: 'http://127.0.0.1',
+    S3_ENDPOINT: 'ftp://127.0.0.1',
+    S3_PUBLIC_ENDPOINT: 'nonsense',
+    S3_BUCKET: 'My_Bucket',
+    AUTH_JWT_SECRET: 'short',
+    GATEWAY_SECRET: 'short too',
+    LINK_SECRET: 'x',
+    MAX_UPLOAD_BYTES: '32 MB',
+    MAX_OBJECT_BYTES: '-1',
+    ALLOWED_TYPES: 'image/jpeg,text/html',
+    MAX_IMAGE_PIXELS: '1e9',
+    SIGNED_URL_SECONDS: '0',
+    UPLOAD_URL_SECONDS: '604801',
+    PENDING_SECONDS: '1.5',
+    RETENTION_SECONDS: 'forever',
+    AWS_ACCESS_KEY_ID: 'without-a-secret',
+  }
+
+  test('are reported all at once, each by name and with what was expected; the exit code is 1', async () => {
+    const { code, logs } = await startAndFail(wrong)
+    expect(code).toBe('1')
+    for (const name of Object.keys(wrong)) expect(logs).toMatch(new RegExp(`^\\s*${name}\\b.*expected`, 'm'))
+  })
+
+  test('are reported without the secrets in them', async () => {
+    const password = 'hunter2-is-a-secret'
+    const { code, logs } = await startAndFail({
+      DATABASE_URL: `mysql://user:${password}@127.0.0.1/media`,
+      REDIS_URL: `http://:${password}@127.0.0.1`,
+      AUTH_JWT_SECRET: password,
+    })
+    expect(code).toBe('1')
+    expect(logs).not.toContain(password)
+  })
+
+  test('are all that is missing in production, when nothing is set', async () => {
+    const { code, logs } = await startAndFail({ NODE_ENV: 'production' })
+    expect(code).toBe('1')
+    for (const name of ['DATABASE_URL', 'REDIS_URL', 'S3_BUCKET', 'AUTH_JWT_SECRET', 'GATEWAY_SECRET'])
+      expect(logs).toContain(name)
+  })
+
+  test('in production are also those of which only some are set', async () => {
+    const { logs } = await startAndFail({
+      NODE_ENV: 'production',
+      REDIS_URL: 'redis://127.0.0.1:1',
+      GATEWAY_SECRET: 'a secret that is long enough for anybody',
+    })
+    expect(logs).toContain('DATABASE_URL')
+    expect(logs).toContain('S3_BUCKET')
+    expect(logs).not.toContain('REDIS_URL')
+    expect(logs).not.toContain('AUTH_JWT_SECRET')
+  })
+})
+
+describe('DATA_DIR', () => {
+  test('is for one process at a time, and says so to the second', async () => {
+    // With a database and Redis elsewhere, only the files are embedded: that is enough.
+    const files = await newFolder()
+    const { env, get, service, uploaded, close } = await openStage(backend === 'real' ? onDisk(files.path) : {})
+    cleanups.push(close)
+    const object = await uploaded(crypto.randomUUID())
+    const { code, logs } = await startAndFail(env)
+    expect(code).toBe('1')
+    expect(logs).toContain('in use by another process')
+    expect(logs).toContain(env.DATA_DIR ?? 'DATA_DIR')
+    expect((await get(object.userId, object.id)).status).toBe(200)
+
+    await service.kill()
+    const next = await startService({ runtime, env })
+    expect(await next.stop()).toBe(0)
+  })
+})
+
+describe('bun run config', () => {
+  test('prints every setting with its documentation, default and value, and no secret', async () => {
+    const secret = 'a secret that nobody else may read'
+    const { code, stdout } = await printConfig({ AUTH_JWT_SECRET: secret, PORT: '9090' })
+    expect(code).toBe(0)
+    for (const name of names) expect(stdout).toMatch(new RegExp(`^${name}\\b`, 'm'))
+    expect(stdout).toContain('9090')
+    expect(stdout).not.toContain(secret)
+    for (const fallback of ['127.0.0.1', '.data', '900', '86400', '2592000', '33554432', '5368709120', '100000000'])
+      expect(stdout).toContain(fallback)
+  })
+
+  const names = `PORT HOST DATABASE_URL REDIS_URL S3_ENDPOINT S3_PUBLIC_ENDPOINT S3_REGION S3_BUCKET AWS_ACCESS_KEY_ID
+    AWS_SECRET_ACCESS_KEY AUTH_JWT_SECRET AUTH_ISSUER AUTH_AUDIENCE GATEWAY_SECRET LINK_SECRET PUBLIC_BASE_URL
+    CORS_ORIGINS MAX_UPLOAD_BYTES MAX_OBJECT_BYTES ALLOWED_TYPES MAX_IMAGE_PIXELS SIGNED_URL_SECONDS
+    UPLOAD_URL_SECONDS PENDING_SECONDS RETENTION_SECONDS DATA_DIR`.split(/\s+/)
+})
+
+/** Starts the service with these settings alone; its exit code and what it wrote. */
+async function startAndFail(env: Record<string, string>): Promise<{ code: string; logs: string }> {
+  const folder = await newFolder()
+  const settings = { DATA_DIR: join(folder.path, 'data'), ...env }
+  const failure = await startService({ runtime, env: settings }).then(
+    async (service) => {
+      await service.stop()
+      throw new Error(`The service started with ${JSON.stringify(env)}`)
+    },
+    (error: Error) => error.message,
+  )
+  const [, code = '', logs = ''] = /^The service ended with (\w+) before it was ready\n(.*)$/s.exec(failure) ?? []
+  return { code, logs }
+}
+
+async function printConfig(env: Record<string, string>): Promise<{ code: number; stdout: string }> {
+  const child = Bun.spawn([process.execPath, '--no-env-file', 'run', 'config'], {
+    cwd: repository,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+    stderr: 'ignore',
+  })
+  const stdout = await new Response(child.stdout).text()
+  return { code: await child.exited, stdout }
+}
+
+/** Empty settings count as absent, so this takes the store away again. */
+function onDisk(path: string): Record<string, string> {
+  return {
+    DATA_DIR: path,
+    S3_ENDPOINT: '',
+    S3_BUCKET: '',
+    AWS_ACCESS_KEY_ID: '',
+    AWS_SECRET_ACCESS_KEY: '',
+  }
+}
+
+async function newFolder(): Promise<Folder> {
+  const folder = await createFolder()
+  cleanups.push(folder.remove)
+  return folder
+}

@@ -1,0 +1,114 @@
+import { setDefaultTimeout } from 'bun:test'
+import { cp } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createBucketName, removeBucket } from '../buckets.ts'
+import { createDatabase } from '../database.ts'
+import { createFolder } from '../services/folder.ts'
+import type { Services } from '../services/services.ts'
+import { services } from '../services/shared.ts'
+import { type Client, createClient, JWT_SECRET } from './client.ts'
+import { type Inside, lookInside } from './inside.ts'
+import { acceptanceRun, type RunningService, startService } from './service.ts'
+
+export const { runtime, backend } = acceptanceRun()
+
+/** The service, started for one test file on parts of its own, and what a client can do with it. */
+export type Stage = Client & {
+  service: RunningService
+  /** What another process on the same parts has to be told. */
+  env: Record<string, string>
+  /** A look behind the scenes; absent on the embedded default, where only HTTP shows what happened. */
+  inside: Inside | undefined
+  /** Ends it all; throws when the service answered anything with `internal`, which no test provokes. */
+  close(): Promise<void>
+}
+
+/**
+ * Starts the service with an empty database and bucket, or on a folder of its own for the embedded default. Call it at
+ * the top of a test file, and `close` in `afterAll`.
+ * @param settings beside those that say where the parts are
+ */
+export async function openStage(settings: Record<string, string> = {}): Promise<Stage> {
+  setDefaultTimeout(30_000)
+  const parts = await openParts()
+  const env = { ...parts.env, AUTH_JWT_SECRET: JWT_SECRET, ...settings }
+  const service = await startService({ runtime, env })
+  const inside = parts.services && (await lookInside(parts.services, env))
+  return {
+    ...createClient(service.baseUrl),
+    service,
+    env,
+    inside,
+    async close() {
+      await inside?.close()
+      await service.stop()
+      await parts.remove()
+      const failures = service
+        .logs()
+        .split('\n')
+        .filter((line) => line.includes('"code":"internal"'))
+      if (failures.length > 0) throw new Error(`The service failed where it should not:\n${failures.join('\n')}`)
+    },
+  }
+}
+
+/** Throws when a service answered anything with `internal`: whatever a test does, there is a better answer. */
+export function expectNoFailures(service: RunningService): void {
+  const failures = service
+    .logs()
+    .split('\n')
+    .filter((line) => line.includes('"code":"internal"'))
+  if (failures.length > 0) throw new Error(`The service failed where it should not:\n${failures.join('\n')}`)
+}
+
+/** The settings that make the service use a database and a bucket of these services. */
+export function settingsFor(own: Services, databaseUrl: string, bucket: string): Record<string, string> {
+  return {
+    DATABASE_URL: databaseUrl,
+    REDIS_URL: own.redisUrl,
+    S3_ENDPOINT: own.s3.endpoint,
+    S3_REGION: own.s3.region,
+    S3_BUCKET: bucket,
+    AWS_ACCESS_KEY_ID: own.s3.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: own.s3.secretAccessKey,
+  }
+}
+
+/** A DATA_DIR that the service was started on once, in a temporary folder. */
+export async function createDataDir(): Promise<{ path: string; remove: () => Promise<void> }> {
+  prepared ??= prepareDataDir()
+  const [template, folder] = await Promise.all([prepared, createFolder()])
+  const path = join(folder.path, 'data')
+  await cp(template, path, { recursive: true })
+  return { path, remove: folder.remove }
+}
+
+type Parts = { env: Record<string, string>; services: Services | undefined; remove: () => Promise<void> }
+
+async function openParts(): Promise<Parts> {
+  if (backend === 'embedded') {
+    const { path, remove } = await createDataDir()
+    return { env: { DATA_DIR: path }, services: undefined, remove }
+  }
+  const shared = await services()
+  const database = await createDatabase()
+  const bucket = createBucketName()
+  return {
+    env: settingsFor(shared, database.url, bucket),
+    services: shared,
+    async remove() {
+      await Promise.all([database.drop(), removeBucket(bucket)])
+    },
+  }
+}
+
+let prepared: Promise<string> | undefined
+
+/** The first start on an empty folder takes seconds, so it is done once; the folder goes away with this process. */
+async function prepareDataDir(): Promise<string> {
+  const folder = await createFolder()
+  const path = join(folder.path, 'data')
+  const service = await startService({ runtime, env: { DATA_DIR: path, AUTH_JWT_SECRET: JWT_SECRET } })
+  await service.stop()
+  return path
+}
