@@ -1,6 +1,6 @@
 /** Middleware and routes, nothing else. */
 import { OpenAPIHono } from '@hono/zod-openapi'
-import type { Context } from 'hono'
+import type { Context, MiddlewareHandler } from 'hono'
 import { cors } from 'hono/cors'
 import { HTTPException } from 'hono/http-exception'
 import { requestId } from 'hono/request-id'
@@ -10,10 +10,14 @@ import { drainUnread } from './routes/body.ts'
 import type { Deps as RouteDeps } from './routes/context.ts'
 import { fileRoutes } from './routes/files.ts'
 import { type Checks, healthRoutes } from './routes/health.ts'
+import { multipartUploadRoutes } from './routes/multipart-uploads.ts'
 import { objectRoutes } from './routes/objects.ts'
+import { TUS_EXPOSED_HEADERS, tusCapabilities, tusRoutes } from './routes/tus.ts'
 import { uploadRoutes } from './routes/uploads.ts'
+import { uppyRoutes } from './routes/uppy.ts'
 import { refuseInvalid } from './routes/validation.ts'
 import type { DiskStorage } from './storage/disk.ts'
+import { TUS_PATH, type Tus } from './tus/tus.ts'
 
 export type AppDeps = RouteDeps & {
   checks: Checks
@@ -21,11 +25,13 @@ export type AppDeps = RouteDeps & {
   stopping: () => boolean
   /** The disk store, when it serves its own links. */
   disk: DiskStorage | undefined
+  /** Absent: there are no tus uploads. */
+  tus?: Tus | undefined
   corsOrigins: string[]
   log: Log
 }
 
-const EXPOSED_HEADERS = ['Location', 'ETag', 'X-Request-Id', 'Retry-After']
+const EXPOSED_HEADERS = ['Location', 'ETag', 'X-Request-Id', 'Retry-After', ...TUS_EXPOSED_HEADERS]
 
 /** The whole HTTP interface. Does no I/O when called. */
 export function createApp(deps: AppDeps): OpenAPIHono {
@@ -33,12 +39,19 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   app.onError((error, c) => respond(error, c, deps.log))
   app.notFound((c) => problemResponse(c, unmatched(app, c.req.path, c.req.method)))
 
+  const { tus } = deps
   app.use(requestId({ limitLength: 128 }))
+  // Before the answer about other origins, which is the last word on OPTIONS.
+  if (tus !== undefined) for (const path of [TUS_PATH, `${TUS_PATH}/*`]) app.use(path, tusCapabilities(tus))
   if (deps.corsOrigins.length > 0) app.use(cors({ origin: deps.corsOrigins, exposeHeaders: EXPOSED_HEADERS }))
   app.use(drainUnread())
+  app.use(refuseOtherMethods(app))
 
   healthRoutes(app, deps)
   uploadRoutes(app, deps)
+  if (tus !== undefined) tusRoutes(app, { ...deps, tus })
+  multipartUploadRoutes(app, deps)
+  uppyRoutes(app, deps)
   objectRoutes(app, deps)
   if (deps.disk !== undefined) fileRoutes(app, deps.disk)
   app.doc31('/openapi.json', openApiHeader)
@@ -74,17 +87,40 @@ function fromHono(error: unknown): unknown {
   return new Problem('request_invalid', 'The body is not valid JSON.', { cause: error })
 }
 
+/** `GET /media/upload` is no object with the id `upload`: a path without parameters has only its own methods. */
+function refuseOtherMethods(app: OpenAPIHono): MiddlewareHandler {
+  let fixed: Map<string, Set<string>> | undefined
+  return async function refuseOtherMethods(c, next) {
+    fixed ??= fixedPaths(app)
+    const methods = fixed.get(c.req.path)
+    const method = c.req.method === 'HEAD' ? 'GET' : c.req.method
+    if (methods !== undefined && !methods.has(method)) throw notAllowed(methods, c.req.method)
+    await next()
+  }
+}
+
+/** The methods of each path without parameters. */
+function fixedPaths({ routes }: OpenAPIHono): Map<string, Set<string>> {
+  const fixed = new Map<string, Set<string>>()
+  for (const { path, method } of routes) {
+    if (method !== 'ALL' && !/[:*]/.test(path)) fixed.set(path, (fixed.get(path) ?? new Set()).add(method))
+  }
+  return fixed
+}
+
 /** 405 where the path exists for other methods (RFC 9110, section 15.5.6), else 404. */
 function unmatched(app: OpenAPIHono, path: string, method: string): Problem {
   const allowed = new Set<string>()
   for (const route of app.routes) {
     if (route.method !== 'ALL' && covers(route.path, path)) allowed.add(route.method)
   }
-  if (allowed.has('GET')) allowed.add('HEAD')
   if (allowed.size === 0) return new Problem('not_found', 'There is nothing at this address.')
-  const allow = [...allowed].sort().join(', ')
-  const detail = `${method} is not allowed here; ${allow} is.`
-  return new Problem('method_not_allowed', detail, { headers: { allow } })
+  return notAllowed(allowed, method)
+}
+
+function notAllowed(methods: ReadonlySet<string>, method: string): Problem {
+  const allow = [...new Set(methods.has('GET') ? [...methods, 'HEAD'] : methods)].sort().join(', ')
+  return new Problem('method_not_allowed', `${method} is not allowed here; ${allow} is.`, { headers: { allow } })
 }
 
 /** Whether a route's path, with `:name` segments and perhaps a `*` at its end, is the path of a request. */

@@ -13,8 +13,11 @@ import { createImageProbe } from './media/image.ts'
 import { createInspect } from './media/inspect.ts'
 import { createMedia } from './media/lifecycle.ts'
 import { createUrlOf } from './media/object.ts'
+import { UPLOAD_LEASE_SECONDS } from './media/tus-statements.ts'
 import { createUploadMemory } from './routes/upload-memory.ts'
 import { openService, type Service } from './service.ts'
+import { createLeaseLocker } from './tus/locker.ts'
+import { createTus } from './tus/tus.ts'
 import { welcome } from './welcome.ts'
 
 // Within this, running requests end; with what follows it, the process ends within 10 seconds of SIGTERM.
@@ -24,7 +27,7 @@ const CLOSE_MS = 2000
 const log = createLog()
 const config = readOrExit()
 const service = await openOrExit()
-const { repository, storage, disk, events, relay, upkeep } = service
+const { repository, storage, disk, tusStores, events, relay, upkeep } = service
 
 const probeImage = createImageProbe({ allowedTypes: config.allowedTypes, maxPixels: config.maxImagePixels })
 const inspect = createInspect({ allowedTypes: config.allowedTypes, probeImage })
@@ -32,6 +35,9 @@ const urlOf = createUrlOf(config.cdnBaseUrl)
 const hasCdn = config.cdnBaseUrl !== undefined
 const media = createMedia({ repository, storage, inspect, relay, log, now: Date.now, limits: config, urlOf, hasCdn })
 let stopping = false
+const isStopping = () => stopping
+const leases = media.tusLeases
+const locker = createLeaseLocker({ leases, log, leaseMs: UPLOAD_LEASE_SECONDS * 1000, stopping: isStopping })
 const app = createApp({
   media,
   authenticate: createAuthenticate({ ...config.auth, jwtSecret: service.jwtSecret }),
@@ -42,8 +48,9 @@ const app = createApp({
   uploadMemory: createUploadMemory(config.uploadMemoryBytes),
   corsOrigins: config.corsOrigins,
   checks: { database: repository.check, storage: storage.check, events: events.check },
-  stopping: () => stopping,
+  stopping: isStopping,
   disk,
+  tus: createTus({ media, storage, stores: tusStores, locker, log, ...config }),
   log,
 })
 const requests = drainable((request) => app.fetch(request))

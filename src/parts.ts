@@ -11,15 +11,20 @@ import { createMemoryEventBus } from './events/memory.ts'
 import { createRedisEventBus } from './events/redis.ts'
 import type { Log } from './log.ts'
 import { createDiskStorage, type DiskStorage } from './storage/disk.ts'
+import { createDiskTusStores } from './storage/disk-tus.ts'
 import { createS3Storage } from './storage/s3.ts'
 import { prepareBucket } from './storage/s3-bucket.ts'
+import { createS3TusStores } from './storage/s3-tus.ts'
 import type { Storage } from './storage/storage.ts'
+import type { TusStores } from './storage/tus.ts'
 
 export type Parts = {
   sql: Sql
   storage: Storage
   /** The same store again, when it is the one that serves its own links. */
   disk: DiskStorage | undefined
+  /** The same store once more, for the bytes of tus uploads. */
+  tusStores: TusStores
   events: EventBus
   /** Absent when bearer tokens are not in use. */
   jwtSecret: string | undefined
@@ -59,14 +64,14 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Pa
   const applied = await reachable('database', log, () => migrate(sql))
   if (applied.length > 0) log.info({ applied }, 'database: migrated')
 
-  const { storage, disk } = await openStorage(config, inDataDir, log)
-  closers.push(storage.close)
+  const { storage, disk, tusStores } = await openStorage(config, inDataDir, log)
+  closers.push(storage.close, tusStores.close)
 
   const events = config.redisUrl ? await createRedisEventBus({ url: config.redisUrl, log }) : createMemoryEventBus()
   closers.push(events.close)
 
   const jwtSecret = development ? await (await inDataDir()).secret('auth') : config.auth.jwtSecret
-  return { sql, storage, disk, events, jwtSecret, development }
+  return { sql, storage, disk, tusStores, events, jwtSecret, development }
 }
 
 async function openDatabase(
@@ -93,14 +98,15 @@ async function openStorage(
   config: Config,
   inDataDir: () => Promise<DataDir>,
   log: Log,
-): Promise<Pick<Parts, 'storage' | 'disk'>> {
+): Promise<Pick<Parts, 'storage' | 'disk' | 'tusStores'>> {
   const { s3 } = config
   if (s3 !== undefined) {
     const traits = await reachable('storage', log, () => prepareBucket(s3))
     if (traits.guardCopies) log.warn('storage: takes unsigned copies over upload links; links are signed against it')
     if (!traits.enforces.once) log.warn('storage: upload links work more than once; uploads are copied on completion')
     if (!traits.enforces.checksum) log.warn('storage: does not check SHA-256; uploads that ask for it are refused')
-    return { storage: createS3Storage(s3, traits), disk: undefined }
+    const tusStores = createS3TusStores(s3, config.maxObjectBytes)
+    return { storage: createS3Storage(s3, traits), disk: undefined, tusStores }
   }
   const dataDir = await inDataDir()
   const disk = await createDiskStorage({
@@ -109,7 +115,7 @@ async function openStorage(
     maxBytes: config.maxObjectBytes,
     now: Date.now,
   })
-  return { storage: disk, disk }
+  return { storage: disk, disk, tusStores: createDiskTusStores(disk) }
 }
 
 /** Services that start together come up in any order. */

@@ -18,6 +18,10 @@ export type TcpProxy = {
   cut(): void
   /** Holds back everything that comes from behind it for so long. */
   delay(milliseconds: number): void
+  /** How many bytes of clients have come in so far. */
+  received(): number
+  /** `refuse` once so many bytes more have come in; resolves then. */
+  refuseAfter(bytes: number): Promise<void>
   /** Requests arrive from now on, and no answer ever comes back on the connections there are. */
   swallowAnswers(): void
   close(): Promise<void>
@@ -32,6 +36,8 @@ export async function startProxy(target: string): Promise<TcpProxy> {
   const connections = new Set<Connection>()
   let arrivals: Connection['state'] = 'open'
   let lag = 0
+  let received = 0
+  let limit: { bytes: number; reached: () => void } | undefined
   let server: Server | undefined
 
   const url = new URL(target)
@@ -47,6 +53,12 @@ export async function startProxy(target: string): Promise<TcpProxy> {
       end(connection)
     }
     client.on('data', (data) => {
+      received += data.length
+      if (limit !== undefined && received >= limit.bytes) {
+        limit.reached()
+        limit = undefined
+        return
+      }
       if (connection.state !== 'dead') behind.write(data)
     })
     behind.on('data', (data) => {
@@ -84,6 +96,11 @@ export async function startProxy(target: string): Promise<TcpProxy> {
     for (const connection of connections) end(connection)
   }
 
+  async function refuse(): Promise<void> {
+    await stopListening()
+    cut()
+  }
+
   await listen()
   return {
     // Without the slash that URL adds where there is no path.
@@ -93,9 +110,12 @@ export async function startProxy(target: string): Promise<TcpProxy> {
       lag = 0
       await listen()
     },
-    async refuse() {
-      await stopListening()
-      cut()
+    refuse,
+    received: () => received,
+    refuseAfter(bytes) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      limit = { bytes: received + bytes, reached: () => resolve(refuse()) }
+      return promise
     },
     async blackhole() {
       mark('dead')

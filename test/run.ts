@@ -16,6 +16,9 @@ type Stage = {
 
 const bun = process.execPath
 const acceptance = [bun, 'test', 'test/acceptance']
+const faults = [bun, 'test', 'test/faults']
+// Folders that have a stage of their own.
+const apart = ['test/acceptance/**', 'test/browser/**', 'test/faults/**', 'test/soak/**']
 
 const stages: Stage[] = [
   { name: 'setup', command: [bun, 'test/setup.ts'], counts: 'failure' },
@@ -23,7 +26,7 @@ const stages: Stage[] = [
   { name: 'lint', command: [bun, 'run', 'lint'], counts: 'one' },
   {
     name: 'unit',
-    command: [bun, 'test', '--path-ignore-patterns', 'test/acceptance/**'],
+    command: [bun, 'test', ...apart.flatMap((pattern) => ['--path-ignore-patterns', pattern])],
     counts: 'tests',
     services: 'wanted',
   },
@@ -47,6 +50,22 @@ const stages: Stage[] = [
     counts: 'tests',
     env: { ACCEPTANCE_RUNTIME: 'bun', ACCEPTANCE_BACKEND: 'embedded' },
   },
+  {
+    name: 'faults-bun',
+    command: faults,
+    counts: 'tests',
+    services: 'needed',
+    env: { ACCEPTANCE_RUNTIME: 'bun' },
+  },
+  {
+    name: 'faults-deno',
+    command: faults,
+    counts: 'tests',
+    services: 'needed',
+    env: { ACCEPTANCE_RUNTIME: 'deno' },
+  },
+  { name: 'soak', command: [bun, 'test', 'test/soak'], counts: 'tests', services: 'needed' },
+  { name: 'browser', command: [bun, 'test', 'test/browser'], counts: 'tests', services: 'needed' },
 ]
 
 const repository = join(import.meta.dir, '..')

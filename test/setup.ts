@@ -1,3 +1,4 @@
+import { findChromium } from './browser/chromium.ts'
 import { inCi } from './ci.ts'
 import { findMinio } from './services/minio.ts'
 import { findPostgres } from './services/postgres.ts'
@@ -19,6 +20,7 @@ const programs: Program[] = [
   { name: 'Redis', find: findRedis, forServices: true, install: () => installPackage('redis-server') },
   { name: 'ps', find: () => Bun.which('ps'), forServices: true, install: () => installPackage('procps') },
   { name: 'MinIO', find: findMinio, forServices: true, install: installMinio },
+  { name: 'Chromium', find: findChromium, forServices: false, install: () => installPackage('chromium') },
 ]
 
 // The project's archive is read-only now, so this is a commit of its last state and not a release.

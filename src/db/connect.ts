@@ -2,46 +2,65 @@
 import postgres from 'postgres'
 import { Problem } from '../problem.ts'
 
-export type Sql = postgres.Sql<{ bigint: number }>
+type Types = { bigint: number; uuids: string[]; varchars: string[] }
+export type Sql = postgres.Sql<Types>
 /** A connection, or an open transaction on one. */
-export type Queryable = Sql | postgres.TransactionSql<{ bigint: number }>
+export type Queryable = Sql | postgres.TransactionSql<Types>
 
 /** How long any query may take, in milliseconds. */
 export const DATABASE_DEADLINE_MS = 5000
 
-// A pool is replaced no more often than this: a server that is only slow must not drown in new connections.
-const RENEWAL_MS = 30_000
+// A pool younger than this is not replaced: a server that is only slow must not drown in new connections.
+const SLOW_RENEWAL_MS = 15_000
+const BROKEN_RENEWAL_MS = 1000
 
 /**
  * Connects to Postgres at a URL, or over a Unix socket to the embedded one. Nothing is opened before the first query.
- * A pool that let a query wait too long is replaced behind the handle that is returned.
+ * A pool whose connections hang or break is replaced behind the handle that is returned.
  */
 export function connect(target: { url: string } | { socket: string }): Sql {
   const options = {
     connect_timeout: DATABASE_DEADLINE_MS / 1000,
+    // Seconds. By default each failure triples the pause of all connections, up to 20: longer than any query waits.
+    backoff: () => 0.1,
     onnotice: () => {},
-    // Sizes are below 2^53, so a number holds them.
-    types: { bigint: { to: 20, from: [20], serialize: String, parse: Number } },
+    // It asks for the types of arrays on each new connection and does not expect that to fail (3.4.9): a connection that
+    // broke just then would end the process.
+    fetch_types: false,
+    types: {
+      // Sizes are below 2^53, so a number holds them.
+      bigint: { to: 20, from: [20], serialize: String, parse: Number },
+      uuids: arrayOf(2951),
+      varchars: arrayOf(1015),
+    },
   }
   if ('url' in target) return renewable(() => postgres(target.url, { ...options, max: 20, idle_timeout: 60 }))
   // PGlite serves one connection only: a second one gets `portal "" does not exist` (0.5.14).
   return postgres({ ...options, path: target.socket, username: 'postgres', database: 'postgres', max: 1 })
 }
 
-/** What replaces the pool that a query was made for. */
-const renewals = new WeakMap<object, () => void>()
+/** An array of strings as a parameter, for this type of the database (pg_type.oid). No query answers with one. */
+function arrayOf(oid: number) {
+  const quote = (item: string) => `"${item.replace(/[\\"]/g, '\\$&')}"`
+  const serialize = (items: string[]) => `{${items.map(quote).join(',')}}`
+  return { to: oid, from: [], serialize, parse: (): string[] => [] }
+}
+
+/** What replaces the pool that a query was made for, if that is old enough (in milliseconds). */
+const renewals = new WeakMap<object, (age: number) => void>()
 
 /**
- * A handle on a pool that can be replaced. postgres.js waits for ever on a connection that stays open and dead, as
- * after a failover or behind a packet filter, and hands it more queries (3.4.9): twenty such connections would be the
- * end of the pool. Which ones are dead, nobody can tell from outside; so all of them go, after what still runs on them.
+ * A handle on a pool that can be replaced, which postgres.js (3.4.9) needs in two cases. It waits for ever on a
+ * connection that stays open and dead, as after a failover or behind a packet filter, and hands it more queries; and a
+ * connection that broke while a query was about to be written never writes again, not even when it is made anew. Which
+ * ones are lost, nobody can tell from outside; so all of them go, after what still runs on them.
  */
 function renewable(open: () => Sql): Sql {
   let pool = open()
   let renewedAt = Number.NEGATIVE_INFINITY
   let ended = false
-  const renew = () => {
-    if (ended || performance.now() - renewedAt < RENEWAL_MS) return
+  const renew = (age: number) => {
+    if (ended || performance.now() - renewedAt < age) return
     renewedAt = performance.now()
     void pool.end({ timeout: DATABASE_DEADLINE_MS / 1000 })
     pool = open()
@@ -75,7 +94,8 @@ export async function within<T extends readonly (object | undefined)[]>(query: p
   try {
     return await Promise.race([query, late])
   } catch (error) {
-    if (error instanceof Late || codeOf(error) === 'CONNECT_TIMEOUT') renewals.get(query)?.()
+    if (error instanceof Late) renewals.get(query)?.(SLOW_RENEWAL_MS)
+    else if (isBroken(error)) renewals.get(query)?.(BROKEN_RENEWAL_MS)
     throw isOutage(error) ? unavailable(error) : error
   } finally {
     clearTimeout(timer)
@@ -101,15 +121,14 @@ export function violates(error: unknown, constraint: string): boolean {
 // Classes of SQLSTATE: connection, rolled back (deadlock), out of resources, operator intervention, system.
 const OUTAGE_CLASSES = new Set(['08', '40', '53', '57', '58'])
 
-/** An error of the client library itself has a code of letters, such as CONNECTION_CLOSED or ECONNREFUSED. */
 function isOutage(error: unknown): boolean {
-  if (error instanceof Late) return true
   if (error instanceof postgres.PostgresError) return OUTAGE_CLASSES.has(error.code.slice(0, 2))
-  return /^(CONNECT|ECONN|ENO|EPIPE|ETIMEDOUT)/.test(codeOf(error))
+  return error instanceof Late || isBroken(error)
 }
 
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : ''
+/** An error of the client library itself has a code of letters, such as CONNECTION_CLOSED or ECONNREFUSED. */
+function isBroken(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && /^(CONNECT|ECONN|ENO|EPIPE|ETIMEDOUT)/.test(String(error.code))
 }
 
 function unavailable(cause: unknown): Problem {

@@ -2,10 +2,12 @@
 import type { Log } from '../log.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Inspect } from './inspect.ts'
+import { createMultipart } from './multipart.ts'
 import type { UrlOf } from './object.ts'
 import { createObjects } from './objects.ts'
 import type { Relay } from './relay.ts'
 import type { Repository } from './repository.ts'
+import { createTusUploads } from './tus.ts'
 import { createUploads } from './uploads.ts'
 
 export type Deps = {
@@ -36,5 +38,5 @@ export type Media = ReturnType<typeof createMedia>
  * finished by upkeep.
  */
 export function createMedia(deps: Deps) {
-  return { ...createUploads(deps), ...createObjects(deps) }
+  return { ...createUploads(deps), ...createMultipart(deps), ...createTusUploads(deps), ...createObjects(deps) }
 }

@@ -40,6 +40,11 @@ export function prefixOf(id: string, home: Home = 'media/'): string {
   return `${home}${id}/`
 }
 
+/** The id of the object whose bytes are under a key; undefined when it is no key of an object's. */
+export function idOf(key: string): string | undefined {
+  return /^(?:media|public)\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\//.exec(key)?.[1]
+}
+
 /** In both homes. */
 export function prefixesOf(id: string): string[] {
   return homes.map((home) => prefixOf(id, home))

@@ -58,6 +58,7 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds }: Sett
   return {
     ...createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }),
     ...createMultipartStatements({ sql, fragments, pendingSeconds }),
+    ...createTusStatements({ sql, fragments }),
 
     /**
      * Inserts the pending row. `stale` when the id is older than half of PENDING_SECONDS by the database's clock:

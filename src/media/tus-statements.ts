@@ -3,6 +3,7 @@ import type { Caller } from '../auth/auth.ts'
 import { type Sql, within } from '../db/connect.ts'
 import type { UploadRecord } from '../storage/tus.ts'
 import type { Fragments } from './fragments.ts'
+import { WRITER_GRACE_SECONDS } from './pending.ts'
 
 /** `pending`: under way, or whole and not looked at yet. */
 export type TusUpload = {
@@ -13,21 +14,22 @@ export type TusUpload = {
   metadata: string
 }
 
+/** What a store keeps of an upload beside the object: its key, then this and a number; see storage/s3-tus.ts. */
+export const PIECE = '.part'
+
 /** `gone`: the upload is not under way (any more). */
 export type LeaseOutcome = 'taken' | 'held' | 'gone'
 
 /** How long a writer has the upload to itself unless it renews: as long as others wait for one that died. */
 export const UPLOAD_LEASE_SECONDS = 10
 
-// A writer that lost its lease stops, but what it has sent to the store may still be on its way.
-const WRITER_GRACE_SECONDS = 3600
-/** How long from the beginning or a renewal of a lease on bytes can come from its holder. */
+/** How long from the beginning or a renewal of a lease on bytes can come from its holder, who may be slow to stop. */
 export const TUS_LINKS_SECONDS = UPLOAD_LEASE_SECONDS + WRITER_GRACE_SECONDS
 
-type Settings = { sql: Sql; fragments: Fragments; ownedBy: (caller: Caller) => ReturnType<Sql> }
+type Settings = { sql: Sql; fragments: Fragments }
 
-export function createTusStatements({ sql, fragments, ownedBy }: Settings) {
-  const { seconds } = fragments
+export function createTusStatements({ sql, fragments }: Settings) {
+  const { ownedBy, seconds } = fragments
 
   /** The SET clauses by which a writer has the upload for a while, and whatever it leaves behind is swept later. */
   const hold = sql`

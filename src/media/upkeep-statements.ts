@@ -3,6 +3,7 @@ import { type Sql, within } from '../db/connect.ts'
 import type { MediaEvent } from '../events/events.ts'
 import type { Fragments } from './fragments.ts'
 import type { Home } from './object.ts'
+import { PIECE } from './tus-statements.ts'
 
 /** A row on its way out. `linksDead`: nobody can put bytes there any more, so the row may go after them. */
 export type PurgingRow = { id: string; key: string; linksDead: boolean }
@@ -22,8 +23,8 @@ const UPKEEP_LEASE_SECONDS = 60
 type Settings = { sql: Sql; fragments: Fragments; pendingSeconds: number; retentionSeconds: number }
 
 const orphansIn = (home: Home) => `orphans in ${home}`
-/** The key of the object that a piece of a tus upload belongs to; see storage/s3-tus.ts. */
-const wholeOf = (key: string) => key.replace(/\.part\d+$/, '')
+/** The key of the object that a piece of a tus upload belongs to. */
+const wholeOf = (key: string) => key.replace(new RegExp(`\\${PIECE}\\d+$`), '')
 
 export function createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }: Settings) {
   const { seconds, owe, toPurging } = fragments

@@ -1,15 +1,16 @@
 /** How bytes come in, and become an object or nothing. */
-import { v7 as uuidv7 } from 'uuid'
 import type { Caller } from '../auth/auth.ts'
 import { DATABASE_DEADLINE_MS } from '../db/connect.ts'
 import { fileTooLarge, notFound, Problem } from '../problem.ts'
 import { putDeadlineMs } from '../storage/storage.ts'
 import { safeFileName } from './file-name.ts'
 import { earlierPresign, earlierUpload, idempotencyOf } from './idempotency.ts'
-import { acceptType, extensionOf, INSPECTED_BYTES, type Inspection } from './inspect.ts'
+import { acceptType, INSPECTED_BYTES, type Inspection } from './inspect.ts'
 import type { Deps } from './lifecycle.ts'
 import { createMoves } from './moves.ts'
-import { type Home, homeOf, type MediaRow, prefixesOf, prefixOf, type StoredObject, type Visibility } from './object.ts'
+import { assemble } from './multipart.ts'
+import { type Home, homeOf, type MediaRow, prefixesOf, type StoredObject, type Visibility } from './object.ts'
+import { newId, REMOVAL_MS, tooSlow, WRITER_GRACE_SECONDS } from './pending.ts'
 
 export type Upload = {
   name: string
@@ -33,18 +34,9 @@ export type UploadLink = {
   headers: Record<string, string>
   expiresAt: Date
 }
-// A PUT may go on after its caller gave up on it, and a link's PUT may begin in its last second and take its time.
-const WRITER_GRACE_SECONDS = 3600
-const REMOVAL_MS = 2000
 
 export function createUploads(deps: Deps) {
   const { repository, storage, inspect, relay, log, now, limits, urlOf, hasCdn } = deps
-  /** Ids are in order of time, so that a listing of the store is, too. */
-  const newId = (mimeType: string, home: Home) => {
-    const madeAt = now()
-    const id = uuidv7({ msecs: madeAt })
-    return { id, madeAt, key: `${prefixOf(id, home)}original${extensionOf(mimeType)}` }
-  }
   const homeFor = (visibility: Visibility): Home => (hasCdn && visibility === 'public' ? 'public/' : 'media/')
   const moves = createMoves(deps)
   const announced = <T extends StoredObject | null>(row: T): T => {
@@ -107,7 +99,7 @@ export function createUploads(deps: Deps) {
       if (first) return first
 
       const object = {
-        ...newId(mimeType, homeFor(visibility)),
+        ...newId(now(), mimeType, homeFor(visibility)),
         userId,
         originalName: safeFileName(name),
         mimeType,
@@ -171,7 +163,7 @@ export function createUploads(deps: Deps) {
       if (before) return before
 
       // Whatever its visibility: what has not been looked at must not be served to everyone.
-      const object = newId(mimeType, 'media/')
+      const object = newId(now(), mimeType, 'media/')
       const link = await linkTo(object)
       const inserted = await repository.insert({
         ...object,
@@ -200,9 +192,12 @@ export function createUploads(deps: Deps) {
       if (row?.status === 'active') return row
       if (row?.status !== 'pending') throw notFound()
       try {
+        await assemble(deps, row)
         const { etag, ...found } = await examine(row)
         const home = homeFor(row.visibility)
-        const movedTo = home !== homeOf(row) || !storage.enforces.once ? await moves.copy(row, home, etag) : undefined
+        // Links to parts are dead with their upload: no one can put other bytes there any more.
+        const overwritable = !storage.enforces.once && row.uploadId === null
+        const movedTo = home !== homeOf(row) || overwritable ? await moves.copy(row, home, etag) : undefined
         const object = { ...row, key: movedTo ?? row.key }
         const event = uploaded(object, found, urlOf(object, origin))
         const activated = await repository.activate(id, { ...found, metadata: found.dimensions, movedTo, event })
@@ -231,10 +226,6 @@ function uploaded(
   const { key, originalName } = object
   const fields = { url, key, mimeType, sizeBytes, ...dimensions, originalName }
   return { channel: 'photo:uploaded' as const, fields }
-}
-
-function tooSlow(): Problem {
-  return new Problem('database_unavailable', 'The upload took too long. Start it again.')
 }
 
 function empty(): Problem {

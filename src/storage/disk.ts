@@ -4,6 +4,7 @@
  *     objects/KEY   the bytes; a file appears under its key complete and synced, or not at all
  *     types/KEY     the content type, written before the bytes so that no object is without one
  *     incoming/     bytes on their way; what a crash leaves here is removed at start
+ *     uploads/KEY   what has arrived of a tus upload so far; it outlives a restart, and goes with its object
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { type FileHandle, link, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
@@ -23,6 +24,10 @@ export type DiskStorage = Storage & {
    * Throws Problem `size_mismatch`, `checksum_mismatch`, `file_too_large` or `precondition_failed`, with nothing stored.
    */
   receive(grant: Grant, body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void>
+  /** Where uploads grow until they are whole, each under the key that it will have. */
+  readonly uploads: string
+  /** Makes a finished file of that folder the object under its key, as durably as `put` does. */
+  adopt(path: string, key: string, contentType: string): Promise<void>
 }
 
 type Settings = {
@@ -40,8 +45,9 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
   const objectPath = (key: string) => join(root, 'objects', checked(key))
   const typePath = (key: string) => join(root, 'types', checked(key))
   const incoming = join(root, 'incoming')
+  const uploads = join(root, 'uploads')
   await rm(incoming, { recursive: true, force: true })
-  for (const folder of ['objects', 'types', 'incoming']) await mkdir(join(root, folder), { recursive: true })
+  for (const folder of ['objects', 'types', 'incoming', 'uploads']) await mkdir(join(root, folder), { recursive: true })
 
   /** Writes to a file of its own, syncs, then links it to its key, which fails where something is. */
   async function store(key: string, contentType: string, write: (path: string) => Promise<void>): Promise<void> {
@@ -64,6 +70,7 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
 
   return {
     name: 'disk',
+    uploads,
     enforces: { once: true, checksum: true },
 
     async put(key, bytes, { contentType, signal }) {
@@ -78,6 +85,15 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
         if (error instanceof Problem) throw error
         throw isCode(error, 'EEXIST') ? alreadyThere() : unavailable(error)
       }
+    },
+
+    async adopt(path, key, contentType) {
+      await reach(() =>
+        store(key, contentType, async (temporary) => {
+          await sync(path)
+          await link(path, temporary)
+        }),
+      )
     },
 
     async head(key, { signal } = {}) {
@@ -139,6 +155,7 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
       await reach(async () => {
         await rm(objectPath(prefix), { recursive: true, force: true })
         await rm(typePath(prefix), { recursive: true, force: true })
+        await rm(join(uploads, checked(prefix)), { recursive: true, force: true })
       }, signal)
     },
 
@@ -233,9 +250,9 @@ async function* keysInOrder(root: string, folder: string, prefix: string, startA
   const entries = await readdir(join(root, folder), { withFileTypes: true }).catch(ifMissing)
   const names = (entries ?? []).map((e) => folder + e.name + (e.isDirectory() ? '/' : '')).sort()
   for (const name of names) {
-    const reachesPrefix = name.startsWith(prefix) || prefix.startsWith(name)
-    if (!reachesPrefix) continue
-    if (!name.endsWith('/')) {
+    const isFolder = name.endsWith('/')
+    if (!name.startsWith(prefix) && !(isFolder && prefix.startsWith(name))) continue
+    if (!isFolder) {
       if (name > startAfter) yield name
     } else if (name > startAfter || startAfter.startsWith(name)) {
       yield* keysInOrder(root, name, prefix, startAfter)

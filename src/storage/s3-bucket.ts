@@ -1,5 +1,4 @@
 /** The bucket at start: made where it is missing, and found out what the store enforces. */
-import { randomUUID } from 'node:crypto'
 import {
   type BucketLocationConstraint,
   CreateBucketCommand,
@@ -9,6 +8,7 @@ import {
   type S3Client,
   S3ServiceException,
 } from '@aws-sdk/client-s3'
+import { v7 as uuidv7 } from 'uuid'
 import type { S3Config } from '../config.ts'
 import { deadline } from '../deadline.ts'
 import { createS3Storage, type StoreTraits } from './s3.ts'
@@ -50,10 +50,12 @@ async function createBucket(client: S3Client, { bucket, region }: S3Config, abor
   }
 }
 
-/** Uploads a few bytes in ways that a link should refuse; under keys that are not the service's, and removed at once. */
+/** Uploads a few bytes in ways that a link should refuse; and removes them at once. */
 async function probe(client: S3Client, config: S3Config, signal: AbortSignal): Promise<StoreTraits> {
   const { bucket: Bucket } = config
-  const keys = Array.from({ length: 4 }, () => `probe/${randomUUID()}`) as [string, string, string, string]
+  // As an object that has no row: upkeep removes what a process that dies here leaves.
+  const prefix = `media/${uuidv7()}/`
+  const keys = [`${prefix}source`, `${prefix}copied`, `${prefix}twice`, `${prefix}checked`] as const
   const [source, copied, twice, checked] = keys
   const untested = { guardCopies: false, enforces: { once: true, checksum: true } }
   const storage = createS3Storage({ ...config, publicEndpoint: config.endpoint }, untested)

@@ -11,7 +11,7 @@ import {
 } from '@aws-sdk/client-s3'
 import type { S3Config } from '../config.ts'
 import { deadline } from '../deadline.ts'
-import { createClient, reach, unavailable } from './s3-client.ts'
+import { createClient, isLate, reach, unavailable } from './s3-client.ts'
 import { createAbortUploads, createS3Multipart } from './s3-multipart.ts'
 import { presign } from './sigv4.ts'
 import { type Enforcement, putDeadlineMs, STORE_DEADLINE_MS, type Storage } from './storage.ts'
@@ -28,6 +28,8 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
   const client = createClient(config)
   const internalBase = baseOf(config, config.endpoint)
   const publicBase = baseOf(config, config.publicEndpoint)
+  // Until then puts make connections of their own (on Bun), since the idle ones may be dead.
+  let freshUntil = 0
 
   /** Under the public name, unless `internal` says that the service itself will use the link. */
   async function sign(signed: Signed): Promise<string> {
@@ -79,17 +81,23 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
     async put(key, bytes, { contentType, signal }) {
       const headers = { 'content-type': contentType }
       const url = await sign({ method: 'PUT', key, expiresIn: PUT_LINK_SECONDS, headers, internal: true })
-      const answer = await reach(() =>
-        fetch(url, {
-          method: 'PUT',
-          headers,
-          // A view on a plain ArrayBuffer: bodies are never in shared memory.
-          body: bytes as Uint8Array<ArrayBuffer>,
-          signal: deadline(putDeadlineMs(bytes.length), signal),
-        }),
-      )
-      const text = await answer.text()
-      if (!answer.ok) throw unavailable(new Error(`PUT ${key}: ${answer.status} ${text}`))
+      await reach(async () => {
+        try {
+          const answer = await fetch(url, {
+            method: 'PUT',
+            headers,
+            // A view on a plain ArrayBuffer: bodies are never in shared memory.
+            body: bytes as Uint8Array<ArrayBuffer>,
+            signal: deadline(putDeadlineMs(bytes.length), signal),
+            ...(Date.now() < freshUntil && { keepalive: false }),
+          })
+          const text = await answer.text()
+          if (!answer.ok) throw new Error(`PUT ${key}: ${answer.status} ${text}`)
+        } catch (error) {
+          if (isLate(error)) freshUntil = Date.now() + IDLE_CONNECTION_MS
+          throw error
+        }
+      })
     },
 
     async head(key, { signal } = {}) {
@@ -186,6 +194,8 @@ const NO_COPY = { 'x-amz-copy-source': '' }
 const COPY_DEADLINE_MS = 60_000
 // Checked by the store when the PUT begins.
 const PUT_LINK_SECONDS = 60
+// No runtime keeps a connection longer than this for the next fetch (Bun: 5 minutes, Deno: 90 seconds).
+const IDLE_CONNECTION_MS = 5 * 60_000
 
 type Signed = {
   method: 'GET' | 'PUT'

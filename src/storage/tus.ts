@@ -36,8 +36,11 @@ export type UploadRecords = {
   declareSize(key: string, size: number): Promise<boolean>
 }
 
-/** `signal` ends every call to the store: its caller may not write (any more). */
-export type OpenTusStore = (request: { records: UploadRecords; signal: AbortSignal }) => TusStore
+export type TusStores = {
+  /** `signal` ends every call to the store: its caller may not write (any more). */
+  open(request: { records: UploadRecords; signal: AbortSignal }): TusStore
+  close(): void
+}
 
 /** How much of an upload may be lost when a connection is, and how much a request has in the temporary folder. */
 export const TUS_PART_BYTES = 8 * 1024 * 1024

@@ -103,6 +103,7 @@ for (const { name, present, open } of stores) {
         expect(await list({ prefix: folder })).toEqual(stored)
         expect(await list({ prefix: `${folder}a` })).toEqual(stored.filter((key) => key.startsWith(`${folder}a`)))
         expect(await list({ prefix: `${folder}nothing/` })).toEqual([])
+        for (const key of stored) expect(await list({ prefix: `${key}.part` })).toEqual([])
       })
 
       test('goes on after startAfter, whether that exists or not', async () => {

@@ -1,0 +1,36 @@
+/**
+ * `bun run bench:memory [WORD…]`: how much memory the service takes for what it must be able to do with little, on
+ * services of its own. Measures what has one of the words in its name, everything without any; fails when something
+ * takes more than it may. Needs Linux.
+ */
+import { stopSharedServices } from '../test/services/shared.ts'
+import { multipart } from './multipart.ts'
+import { MB } from './process-memory.ts'
+import { tus } from './tus.ts'
+
+export type Figure = {
+  name: string
+  /** What it may take at most, in MB (10⁶ bytes). */
+  mostMb: number
+  /** Runs a service of its own under that load. `note`: what else is worth knowing. */
+  measure(): Promise<{ bytes: number; note?: string }>
+}
+
+const figures: Figure[] = [multipart, tus]
+
+if (import.meta.main) await measure(process.argv.slice(2))
+
+async function measure(words: string[]): Promise<void> {
+  const chosen = figures.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)))
+  try {
+    for (const { name, mostMb, measure } of chosen) {
+      const { bytes, note } = await measure()
+      const fits = bytes <= mostMb * MB
+      const size = `${(bytes / MB).toFixed(1)} MB of ${mostMb} MB`
+      console.log(`${fits ? 'ok  ' : 'OVER'} ${name}: ${size}${note === undefined ? '' : ` (${note})`}`)
+      if (!fits) process.exitCode = 1
+    }
+  } finally {
+    await stopSharedServices()
+  }
+}

@@ -1,0 +1,64 @@
+/** A file of 2 GiB, sent in parts straight to the store: none of it passes through the service. */
+import { randomBytes } from 'node:crypto'
+import { answered, type MediaObject, newUser } from '../test/acceptance/client.ts'
+import { jpegOf, MiB, type Multipart, partsClient } from '../test/acceptance/parts.ts'
+import { openStage, type Stage } from '../test/acceptance/stage.ts'
+import type { Figure } from './memory.ts'
+import { peakOf, resetPeak, residentOf } from './process-memory.ts'
+
+const SIZE = 2048 * MiB
+const WARM_UP = { times: 10, size: 40 * MiB }
+const POOL = 64 * MiB
+const AT_ONCE = 4
+const LINKS = 100
+
+export const multipart: Figure = {
+  name: '2 GiB in parts, growth of the service',
+  mostMb: 10,
+  async measure() {
+    const stage = await openStage({ MAX_OBJECT_BYTES: String(SIZE) })
+    try {
+      const { pid } = stage.service
+      // What is loaded and compiled with the first uploads is there from then on, whatever their size.
+      for (let i = 0; i < WARM_UP.times; i++) await upload(stage, WARM_UP.size)
+      await resetPeak(pid)
+      const before = await residentOf(pid)
+      const start = performance.now()
+      await upload(stage, SIZE)
+      const seconds = (performance.now() - start) / 1000
+      return {
+        bytes: (await peakOf(pid)) - before,
+        note: `${Math.round(SIZE / seconds / 1e6)} MB/s; ${Math.round(before / 1e6)} MB before`,
+      }
+    } finally {
+      await stage.close()
+    }
+  },
+}
+
+async function upload(stage: Stage, size: number): Promise<void> {
+  const user = newUser()
+  const { begin, links } = partsClient(stage)
+  const { id, partSize } = await answered<Multipart>(200, await begin(user, { size }))
+  const last = Math.ceil(size / partSize)
+  const [first, pool] = [await jpegOf(partSize), randomBytes(POOL)]
+  const bodyOf = (partNumber: number) => {
+    const length = partNumber === last ? size - (last - 1) * partSize : partSize
+    if (partNumber === 1) return first.subarray(0, length)
+    const from = (partNumber * partSize) % (POOL - partSize + 1)
+    return pool.subarray(from, from + length)
+  }
+  const numbers = Array.from({ length: last }, (_, i) => i + 1)
+  while (numbers.length > 0) {
+    const { urls } = await links(user, id, numbers.splice(0, LINKS))
+    const sender = async () => {
+      for (let link = urls.shift(); link !== undefined; link = urls.shift()) {
+        const answer = await fetch(link.url, { method: 'PUT', body: bodyOf(link.partNumber) })
+        if (!answer.ok) throw new Error(`part ${link.partNumber}: ${answer.status} ${await answer.text()}`)
+      }
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, sender))
+  }
+  const { sizeBytes } = await answered<MediaObject>(200, await stage.complete(user, id))
+  if (sizeBytes !== size) throw new Error(`stored ${sizeBytes} bytes of ${size}`)
+}

@@ -1,0 +1,82 @@
+/** tus uploads as the domain sees them: a pending object whose bytes come through the service, in any number of pieces. */
+import type { Caller } from '../auth/auth.ts'
+import { fileTooLarge, Problem } from '../problem.ts'
+import type { UploadRecords } from '../storage/tus.ts'
+import { safeFileName } from './file-name.ts'
+import { acceptType } from './inspect.ts'
+import type { Deps } from './lifecycle.ts'
+import type { Visibility } from './object.ts'
+import { newId, REMOVAL_MS, tooSlow } from './pending.ts'
+import { PIECE, TUS_LINKS_SECONDS, type TusUpload } from './tus-statements.ts'
+
+export type TusDeclaration = {
+  filename: string
+  fileType: string
+  /** Bytes; undefined when the client says later. */
+  size: number | undefined
+  visibility: Visibility
+  /** The Upload-Metadata as it was sent. */
+  metadata: string
+}
+
+export function createTusUploads({ repository, storage, log, now, limits }: Deps) {
+  const records: UploadRecords = {
+    load: repository.tusRecord,
+    keepUploadId: repository.keepTusUploadId,
+    declareSize: repository.declareTusSize,
+  }
+
+  return {
+    /** Announces a tus upload. Throws Problem `media_type_unsupported`, `file_empty` or `file_too_large`. */
+    async beginTus(caller: Caller, declared: TusDeclaration): Promise<{ id: string; key: string }> {
+      const { filename, fileType, size, visibility, metadata } = declared
+      const mimeType = acceptType(fileType, limits.allowedTypes)
+      if (size === 0) throw new Problem('file_empty', 'The file has no bytes.')
+      if (size !== undefined && size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
+      // Whatever its visibility: what has not been looked at must not be served to everyone.
+      const object = newId(now(), mimeType, 'media/')
+      const inserted = await repository.insert({
+        ...object,
+        userId: caller.userId,
+        originalName: safeFileName(filename),
+        mimeType,
+        sizeBytes: size ?? null,
+        visibility,
+        metadata: {},
+        linksSeconds: TUS_LINKS_SECONDS,
+        idempotency: undefined,
+        tusMetadata: metadata,
+      })
+      if (inserted !== 'inserted') throw tooSlow()
+      return object
+    },
+
+    /** The caller's tus upload, under way or become an object; null for anything else. */
+    findTus: (id: string, caller: Caller): Promise<TusUpload | null> => repository.findTusUpload(id, caller),
+
+    /** What the stores of tus uploads remember. */
+    tusRecords: records,
+
+    /** See `LeaseLocker`. */
+    tusLeases: {
+      take: repository.takeUploadLease,
+      renew: repository.renewUploadLease,
+      release: repository.releaseUploadLease,
+    },
+
+    /** Removes what lies beside an upload that has become an object, now or with the sweep. */
+    async removePieces(key: string): Promise<void> {
+      const signal = AbortSignal.timeout(REMOVAL_MS)
+      try {
+        const pieces = await storage.list({ prefix: `${key}${PIECE}`, limit: 1000, signal })
+        if (pieces.length === 0) return
+        await storage.remove(
+          pieces.map((piece) => piece.key),
+          { signal },
+        )
+      } catch (error) {
+        log.warn({ err: error, key }, 'tus: pieces left for upkeep to sweep')
+      }
+    },
+  }
+}

@@ -1,0 +1,179 @@
+import { afterAll, describe, expect, test } from 'bun:test'
+import { answered, createClient, expectBytes, expectProblem, newUser, type SignedMediaObject, until } from './client.ts'
+import { jpegOf, MiB, uploadsUnderWay } from './parts.ts'
+import { type RunningService, startService } from './service.ts'
+import { backend, expectNoFailures, openStage, runtime } from './stage.ts'
+import { idIn, patchAt, slowPatch, startRoundRobin, TUS, tusBroken, tusUpload } from './tus-client.ts'
+
+// A lease lasts 10 seconds: as long as the others wait for a replica that died.
+const WAIT_FOR_THE_DEAD = 30_000
+
+const stage = await openStage()
+let others: RunningService[] = []
+afterAll(async () => {
+  for (const other of others) await other.stop()
+  await stage.close()
+})
+const another = async () => {
+  const service = await startService({ runtime, env: stage.env })
+  others.push(service)
+  return service
+}
+const expectStored = async (baseUrl: string, as: string, id: string, bytes: Uint8Array) => {
+  const { signedUrl } = await answered<SignedMediaObject>(200, await createClient(baseUrl).get(as, id))
+  await expectBytes(await fetch(signedUrl), bytes)
+}
+const at = (service: { baseUrl: string }, url: string) => service.baseUrl + new URL(url).pathname
+
+describe.skipIf(backend === 'embedded')('two replicas', () => {
+  test('take the requests of one upload in turns', async () => {
+    const second = await another()
+    const front = await startRoundRobin([stage.baseUrl, second.baseUrl])
+    try {
+      const user = newUser()
+      const bytes = await jpegOf(30 * MiB)
+      const { id, url, log } = await tusUpload(front.url, user, bytes, { chunkSize: 7 * MiB })
+      expect(url).toBe(`${front.url}/media/tus/${id}`)
+      expect(log).toHaveLength(6)
+      await expectStored(front.url, user, id, bytes)
+      const uploadUrl = await tusBroken(front.url, user, bytes)
+      const resumed = await tusUpload(front.url, user, bytes, { uploadUrl, chunkSize: 9 * MiB })
+      await expectStored(front.url, user, resumed.id, bytes)
+      expect(await stage.inside?.keys(`media/${resumed.id}/`)).toEqual([`media/${resumed.id}/original.jpg`])
+      await until(async () => expect(await stage.inside?.streamed(resumed.id)).toHaveLength(1))
+    } finally {
+      await front.close()
+    }
+  })
+
+  test('let one of them write at a time', async () => {
+    const second = await another()
+    const user = newUser()
+    const bytes = await jpegOf(4 * MiB)
+    const url = await begin(user, bytes.length)
+    const first = await slowPatch(url, user, { offset: 0, length: bytes.length })
+    await first.send(bytes.subarray(0, MiB))
+    await Bun.sleep(100)
+    const path = new URL(url).pathname
+    const refused = await createClient(second.baseUrl).call(path, { as: user, ...patchAt(0), body: bytes })
+    await expectProblem(refused, 423, 'upload_locked')
+    await first.send(bytes.subarray(MiB))
+    first.end()
+    expect(await first.answered).toEqual({ status: 204, offset: bytes.length })
+    await expectStored(second.baseUrl, user, idIn(url), bytes)
+  })
+
+  test('of which one has a request that went silent: it stops when the other is asked', async () => {
+    const second = await another()
+    const user = newUser()
+    const bytes = await jpegOf(12 * MiB)
+    const url = await begin(user, bytes.length)
+    const silent = await slowPatch(url, user, { offset: 0, length: bytes.length })
+    await silent.send(bytes.subarray(0, 9 * MiB))
+    await Bun.sleep(200)
+    const resumed = await tusUpload(second.baseUrl, user, bytes, { uploadUrl: at(second, url) })
+    expect(resumed.log[0]).toBe(`HEAD 200 ${9 * MiB}`)
+    silent.destroy()
+    await expectStored(second.baseUrl, user, resumed.id, bytes)
+  })
+
+  test(
+    'of which one is killed: the other goes on',
+    async () => {
+      const second = await another()
+      const user = newUser()
+      const bytes = await jpegOf(80 * MiB)
+      const uploadUrl = await new Promise<string>((resolve, reject) => {
+        let url = ''
+        tusUpload(second.baseUrl, user, bytes, {
+          at: {
+            part: 0.5,
+            act(upload) {
+              url = upload.url ?? ''
+              second.kill().catch(reject)
+            },
+          },
+        }).then(
+          () => reject(new Error('it was over before the kill')),
+          () => resolve(url),
+        )
+      })
+      others = others.filter((other) => other !== second)
+      const { id, log } = await tusUpload(stage.baseUrl, user, bytes, { uploadUrl: at(stage, uploadUrl) })
+      expect(Number(log[0]?.split(' ')[2])).toBeGreaterThan(0)
+      await expectStored(stage.baseUrl, user, id, bytes)
+      expect(await stage.inside?.keys(`media/${id}/`)).toEqual([`media/${id}/original.jpg`])
+    },
+    WAIT_FOR_THE_DEAD,
+  )
+
+  test('of which one is told to stop: its request ends with what has come, and the other goes on', async () => {
+    const second = await another()
+    const user = newUser()
+    const bytes = await jpegOf(12 * MiB)
+    const url = at(second, await begin(user, bytes.length))
+    const first = await slowPatch(url, user, { offset: 0, length: bytes.length })
+    await first.send(bytes.subarray(0, 9 * MiB))
+    await Bun.sleep(200)
+    const stopped = second.stop()
+    expect(await first.answered).toEqual({ status: 204, offset: 9 * MiB })
+    const resumed = await tusUpload(stage.baseUrl, user, bytes, { uploadUrl: at(stage, url) })
+    expect(resumed.log[0]).toBe(`HEAD 200 ${9 * MiB}`)
+    await stopped
+    expectNoFailures(second)
+    await expectStored(stage.baseUrl, user, resumed.id, bytes)
+  })
+
+  test('end an upload at one while the other writes, and nothing of it is left', async () => {
+    const second = await another()
+    const user = newUser()
+    const bytes = await jpegOf(20 * MiB)
+    const url = await begin(user, bytes.length)
+    const writing = await slowPatch(url, user, { offset: 0, length: bytes.length })
+    await writing.send(bytes.subarray(0, 9 * MiB))
+    await Bun.sleep(200)
+    const { call } = createClient(second.baseUrl)
+    expect((await call(new URL(url).pathname, { as: user, method: 'DELETE', headers: TUS })).status).toBe(204)
+    writing.destroy()
+    const id = idIn(url)
+    expect(await stage.inside?.keys(`media/${id}/`)).toEqual([])
+    expect(await uploadsUnderWay(stage.env.S3_BUCKET ?? '', `media/${id}/original.jpg`)).toEqual([])
+    expect((await stage.inside?.rowOf(id))?.status).toBe('purging')
+  })
+})
+
+describe.skipIf(backend !== 'embedded')('a process on its own', () => {
+  test(
+    'is killed in the middle of an upload, and goes on with it when it is back',
+    async () => {
+      const user = newUser()
+      const bytes = await jpegOf(60 * MiB)
+      let url = ''
+      let killed: Promise<void> | undefined
+      const broken = tusUpload(stage.baseUrl, user, bytes, {
+        at: {
+          part: 0.5,
+          act(upload) {
+            url = upload.url ?? ''
+            killed = stage.service.kill()
+          },
+        },
+      })
+      await expect(broken).rejects.toThrow()
+      await killed
+      const again = await another()
+      const { id, log } = await tusUpload(again.baseUrl, user, bytes, { uploadUrl: at(again, url) })
+      expect(Number(log[0]?.split(' ')[2])).toBeGreaterThan(0)
+      await expectStored(again.baseUrl, user, id, bytes)
+    },
+    WAIT_FOR_THE_DEAD,
+  )
+})
+
+/** A new upload at the first replica; its address. */
+async function begin(as: string, length: number): Promise<string> {
+  const headers = { ...TUS, 'upload-length': String(length), 'upload-metadata': 'filetype aW1hZ2UvanBlZw==' }
+  const answer = await stage.call('/media/tus', { as, method: 'POST', headers })
+  expect(answer.status).toBe(201)
+  return answer.headers.get('location') ?? ''
+}

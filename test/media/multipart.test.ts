@@ -1,0 +1,101 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import fc from 'fast-check'
+import { migrate } from '../../src/db/migrate.ts'
+import { partSizeOf } from '../../src/media/multipart.ts'
+import { createRepository, type Repository } from '../../src/media/repository.ts'
+import { MAX_PARTS, MIN_PART_BYTES } from '../../src/storage/multipart.ts'
+import { databases, type OpenDatabase } from '../databases.ts'
+import { arrived, callerOf, newCaller, newObject, service } from './objects.ts'
+
+const MiB = 1024 * 1024
+const LARGEST = 5 * 1024 * 1024 * MiB
+
+describe('the size of parts', () => {
+  test('is one that S3 takes for a file of any size, in as many parts as it takes', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.integer({ min: 1, max: LARGEST }), fc.constant(LARGEST)), (size) => {
+        const partSize = partSizeOf(size)
+        expect(partSize).toBeGreaterThanOrEqual(MIN_PART_BYTES)
+        expect(partSize).toBeLessThanOrEqual(5 * 1024 * MiB)
+        expect(Math.ceil(size / partSize)).toBeLessThanOrEqual(MAX_PARTS)
+      }),
+    )
+  })
+
+  test('grows with the file, from 8 MiB on', () => {
+    const sizes = [1, 60 * MiB, 8000 * MiB, 8000 * MiB + 1, 100 * 1024 * MiB, LARGEST]
+    expect(sizes.map((size) => partSizeOf(size) / MiB)).toEqual([8, 8, 8, 9, 103, 1024])
+  })
+})
+
+for (const { name, present, open } of databases) {
+  describe.skipIf(!present)(`uploads in parts in the repository on ${name}`, () => {
+    let database: OpenDatabase
+    let repository: Repository
+    beforeAll(async () => {
+      database = await open()
+      await migrate(database.sql)
+      repository = createRepository({ sql: database.sql, pendingSeconds: 100, retentionSeconds: 1000 })
+    }, 60_000)
+    afterAll(() => database.close(), 30_000)
+
+    const make = async (uploadId?: string) => {
+      const object = newObject({ sizeBytes: 100 * MiB })
+      await repository.insert(object)
+      if (uploadId !== undefined) await repository.keepUploadId(object.id, uploadId)
+      return object
+    }
+    const linksUntil = async ({ id }: { id: string }): Promise<number> => {
+      const [row] = await database.sql`SELECT extract(epoch FROM links_until - now())::float8 AS left
+        FROM media_objects WHERE id = ${id}`
+      return row?.left
+    }
+
+    test('the first upload id stays, and is what a second one gets', async () => {
+      const object = await make()
+      const [first, second] = [
+        await repository.keepUploadId(object.id, 'a'),
+        await repository.keepUploadId(object.id, 'b'),
+      ]
+      expect(first).toEqual({ uploadId: 'a', expiresAt: expect.any(Date) })
+      expect(second).toEqual(first)
+      expect(Math.abs((first?.expiresAt.getTime() ?? 0) - Date.now() - 100_000)).toBeLessThan(5000)
+      expect((await repository.findOwned(object.id, callerOf(object)))?.uploadId).toBe('a')
+    })
+
+    test('an object on its way out takes no upload id', async () => {
+      const object = await make()
+      await repository.abandon(object.id)
+      expect(await repository.keepUploadId(object.id, 'a')).toBeNull()
+    })
+
+    test('links lengthen the life of the row, never shorten it, and only for its owner', async () => {
+      const object = await make('a')
+      const upload = { key: object.key, uploadId: 'a', sizeBytes: 100 * MiB }
+      expect(await repository.extendUpload(object.id, newCaller(), 9000)).toBeNull()
+      expect(await linksUntil(object)).toBeLessThan(1000)
+      expect(await repository.extendUpload(object.id, callerOf(object), 9000)).toEqual(upload)
+      expect(await repository.extendUpload(object.id, service, 10)).toEqual(upload)
+      expect(await linksUntil(object)).toBeGreaterThan(8900)
+    })
+
+    test('there are links neither to an upload over one link, nor to one that is complete or given up', async () => {
+      const [plain, complete, abandoned] = [await make(), await make('a'), await make('a')]
+      await repository.activate(complete.id, arrived)
+      await repository.abandon(abandoned.id)
+      for (const object of [plain, complete, abandoned])
+        expect(await repository.extendUpload(object.id, callerOf(object), 9000)).toBeNull()
+    })
+
+    test('only its owner gives an upload up, once, and only while it is under way', async () => {
+      const [pending, complete] = [await make('a'), await make('a')]
+      await repository.activate(complete.id, arrived)
+      expect(await repository.abandonOwned(pending.id, newCaller())).toBeNull()
+      expect(await repository.abandonOwned(complete.id, callerOf(complete))).toBeNull()
+      expect(await repository.abandonOwned(pending.id, callerOf(pending))).toEqual({ key: pending.key })
+      expect(await repository.abandonOwned(pending.id, callerOf(pending))).toBeNull()
+      expect((await repository.findOwned(pending.id, service))?.status).toBe('purging')
+      expect((await repository.findOwned(complete.id, service))?.status).toBe('active')
+    })
+  })
+}
