@@ -63,7 +63,8 @@ export async function tusBroken(
       await upload.abort()
       resolve(upload.url ?? '')
     }
-    tusUpload(baseUrl, as, file, { at: { part: 0.5, act }, ...options }).then(
+    // In pieces, so that what the client says is on its way can't be all of it.
+    tusUpload(baseUrl, as, file, { at: { part: 0.5, act }, chunkSize: 5 * 1024 * 1024, ...options }).then(
       () => reject(new Error('it was over before it could be broken off')),
       reject,
     )

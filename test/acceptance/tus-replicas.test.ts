@@ -86,6 +86,7 @@ describe.skipIf(backend === 'embedded')('two replicas', () => {
       const uploadUrl = await new Promise<string>((resolve, reject) => {
         let url = ''
         tusUpload(second.baseUrl, user, bytes, {
+          chunkSize: 25 * MiB,
           at: {
             part: 0.5,
             act(upload) {
@@ -151,6 +152,7 @@ describe.skipIf(backend !== 'embedded')('a process on its own', () => {
       let url = ''
       let killed: Promise<void> | undefined
       const broken = tusUpload(stage.baseUrl, user, bytes, {
+        chunkSize: 25 * MiB,
         at: {
           part: 0.5,
           act(upload) {

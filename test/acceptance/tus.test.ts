@@ -117,6 +117,7 @@ describe('tus-js-client', () => {
     try {
       const { id, log } = await tusUpload(proxy.url, user, bytes, {
         retryDelays: [100, 1000, 3000, 5000],
+        chunkSize: 25 * MiB,
         at: { part: 0.5, act: () => proxy.cut() },
       })
       const asked = log.find((line) => line.startsWith('HEAD 200')) ?? ''
@@ -155,7 +156,7 @@ describe('tus-js-client', () => {
         url = upload.url ?? ''
         await upload.abort(true).then(resolve, reject)
       }
-      tusUpload(baseUrl, user, bytes, { at: { part: 0.4, act } }).catch(reject)
+      tusUpload(baseUrl, user, bytes, { chunkSize: 9 * MiB, at: { part: 0.4, act } }).catch(reject)
     })
     await expectGone(user, idIn(url))
   })

@@ -1,0 +1,99 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { Readable } from 'node:stream'
+import { Upload } from '@tus/server'
+import { migrate } from '../../src/db/migrate.ts'
+import { createMemoryEventBus } from '../../src/events/memory.ts'
+import { createImageProbe } from '../../src/media/image.ts'
+import { createInspect } from '../../src/media/inspect.ts'
+import { createMedia, type Media } from '../../src/media/lifecycle.ts'
+import { createUrlOf } from '../../src/media/object.ts'
+import { createRelay } from '../../src/media/relay.ts'
+import { createRepository, type Repository } from '../../src/media/repository.ts'
+import { createDiskTusStores } from '../../src/storage/disk-tus.ts'
+import type { TusStores } from '../../src/storage/tus.ts'
+import { createLeaseLocker } from '../../src/tus/locker.ts'
+import { createTus, type Tus } from '../../src/tus/tus.ts'
+import { openDisk } from '../contract/stores.ts'
+import { readCorpus } from '../corpus.ts'
+import type { OpenDatabase } from '../databases.ts'
+import { newCaller } from '../media/objects.ts'
+import { openPGlite } from '../pglite.ts'
+import { createRecordingLog } from '../recording-log.ts'
+import { refusal } from '../refusal.ts'
+
+const ORIGIN = 'https://api.example.com'
+const allowedTypes = new Set(['image/jpeg', 'image/png'])
+const limits = { maxUploadBytes: 1e7, maxObjectBytes: 1e7, signedUrlSeconds: 900, uploadUrlSeconds: 900, allowedTypes }
+const rocket = await readCorpus('accept/rocket.jpg')
+
+describe('an upload whose last request died', () => {
+  let database: OpenDatabase
+  let disk: Awaited<ReturnType<typeof openDisk>>
+  let stores: TusStores
+  let repository: Repository
+  let media: Media
+  let tus: Tus
+  beforeAll(async () => {
+    database = await openPGlite()
+    await migrate(database.sql)
+    disk = await openDisk()
+    const { storage } = disk
+    const { log } = createRecordingLog()
+    repository = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
+    const relay = createRelay({ repository, events: createMemoryEventBus(), log })
+    const inspect = createInspect({ allowedTypes, probeImage: createImageProbe({ allowedTypes, maxPixels: 1e8 }) })
+    const deps = { repository, storage, inspect, relay, log, now: Date.now, limits }
+    media = createMedia({ ...deps, urlOf: createUrlOf(undefined), hasCdn: false })
+    stores = createDiskTusStores(storage)
+    const locker = createLeaseLocker({ leases: media.tusLeases, log, leaseMs: 1000, stopping: () => false })
+    tus = createTus({ media, storage, stores, locker, log, maxObjectBytes: 1e7, pendingSeconds: 1000 })
+  }, 60_000)
+  afterAll(async () => {
+    await disk.close()
+    await database.close()
+  }, 30_000)
+
+  const begin = async (bytes: Uint8Array) => {
+    const caller = newCaller()
+    const declared = {
+      filename: 'a',
+      fileType: 'image/jpeg',
+      size: bytes.length,
+      visibility: 'private',
+      metadata: '',
+    } as const
+    const { id, key } = await media.beginTus(caller, declared)
+    const store = stores.open({ records: media.tusRecords, signal: new AbortController().signal })
+    await store.create(new Upload({ id: key, size: bytes.length, offset: 0 }))
+    return { caller, id, key, store }
+  }
+  const ask = (id: string, caller: ReturnType<typeof newCaller>) => {
+    const request = new Request(`${ORIGIN}/media/tus/${id}`, { method: 'HEAD', headers: { 'tus-resumable': '1.0.0' } })
+    return tus.handle({ request, id, caller, origin: ORIGIN })
+  }
+  const statusOf = async (id: string) =>
+    (await database.sql`SELECT status FROM media_objects WHERE id = ${id}`)[0]?.status
+
+  test('is complete for whoever asks how far it is, with one event', async () => {
+    const { caller, id, key, store } = await begin(rocket)
+    await store.write(Readable.from([Buffer.from(rocket)]), key, 0)
+    expect(await statusOf(id)).toBe('pending')
+    const answers = await Promise.all([ask(id, caller), ask(id, caller)])
+    for (const { status, headers } of answers) {
+      expect([status, headers.get('upload-offset')]).toEqual([200, String(rocket.length)])
+      expect(headers.get('media-location')).toBe(`${ORIGIN}/media/${id}`)
+    }
+    expect(await statusOf(id)).toBe('active')
+    expect((await database.sql`SELECT event_seq FROM media_objects WHERE id = ${id}`)[0]).toEqual({ event_seq: 1 })
+  })
+
+  test('is refused for whoever asks, where its bytes are not what they should be', async () => {
+    const text = new Uint8Array(1000).fill(65)
+    const { caller, id, key, store } = await begin(text)
+    await store.write(Readable.from([Buffer.from(text)]), key, 0)
+    expect(await refusal(ask(id, caller))).toMatchObject({ code: 'media_type_unsupported' })
+    expect(await statusOf(id)).toBe('purging')
+    expect(await disk.storage.head(key)).toBeNull()
+    expect(await refusal(ask(id, caller))).toMatchObject({ code: 'not_found' })
+  })
+})
