@@ -1,0 +1,154 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { multipart } from '../acceptance/multipart.ts'
+import { readCorpus } from '../corpus.ts'
+import type { Answer, PatientClient } from './client.ts'
+import type { Random } from './random.ts'
+
+/** One file that somebody wanted stored, and what they were told about it. */
+export type Wish = {
+  user: string
+  /** The file name it was sent under; nothing else was. */
+  name: string
+  sha256: string
+  /** Sent with an Idempotency-Key, or over one link only: there can be one object of it at most. */
+  once: boolean
+  /** Set by a 201, or by the 200 of complete. */
+  id?: string
+  /** What the client may rely on by now; `open` after an answer that leaves more than one possibility. */
+  state: 'active' | 'deleted' | 'open'
+  /** Names it was given since, each with a 200. */
+  renamed: string[]
+}
+
+const WORKERS = 10
+const LARGEST_TAIL = 1_500_000
+
+/** Stores, changes and deletes until `goesOn` says no. What the clients were told is in the wishes it returns. */
+export async function runLoad(client: PatientClient, random: Random, goesOn: () => boolean): Promise<Wish[]> {
+  const picture = await readCorpus('accept/rocket.jpg')
+  const wishes: Wish[] = []
+  const run = async () => {
+    while (goesOn()) {
+      const { wish, bytes } = newWish(picture, random)
+      wishes.push(wish)
+      if (random.chance(0.65)) await upload(client, wish, bytes, random)
+      else await uploadByLink(client, wish, bytes, random)
+      if (wish.id !== undefined) await live(client, wish, wish.id, random)
+      await sleep(random.whole(0, 60))
+    }
+  }
+  await Promise.all(Array.from({ length: WORKERS }, run))
+  return wishes
+}
+
+/** A picture with bytes of its own behind its end, which viewers ignore: no two are the same. */
+function newWish(picture: Uint8Array, random: Random): { wish: Wish; bytes: Uint8Array<ArrayBuffer> } {
+  const tail = randomBytes(random.chance(0.2) ? random.whole(100_000, LARGEST_TAIL) : 32)
+  const bytes = new Uint8Array(Buffer.concat([picture, tail]))
+  const sha256 = createHash('sha256').update(bytes).digest('hex')
+  const name = `${crypto.randomUUID()}.jpg`
+  return {
+    wish: { user: crypto.randomUUID(), name, sha256, once: random.chance(0.5), state: 'open', renamed: [] },
+    bytes,
+  }
+}
+
+async function upload(client: PatientClient, wish: Wish, bytes: Uint8Array, random: Random): Promise<void> {
+  const { body, headers } = multipart([{ name: 'file', filename: wish.name, type: 'image/jpeg', content: bytes }])
+  const answer = await client.call(wish.user, '/media/upload', {
+    method: 'POST',
+    body,
+    headers: { ...headers, ...idempotency(wish) },
+    // Some hang up in the middle, at each attempt, and never hear what became of it.
+    ...(random.chance(0.05) && { signal: AbortSignal.timeout(random.whole(1, 30)) }),
+  })
+  settle(client, wish, answer, 201)
+}
+
+async function uploadByLink(
+  client: PatientClient,
+  wish: Wish,
+  bytes: Uint8Array<ArrayBuffer>,
+  random: Random,
+): Promise<void> {
+  const bound = random.chance(0.5) ? { size: bytes.length, sha256: wish.sha256 } : {}
+  const presigned = await client.call(wish.user, '/media/presign', {
+    method: 'POST',
+    body: JSON.stringify({ filename: wish.name, fileType: 'image/jpeg', ...bound }),
+    headers: { 'content-type': 'application/json', ...idempotency(wish) },
+  })
+  if (presigned === null) return
+  // Only the link that was heard of is ever used.
+  wish.once = true
+  const { id, uploadUrl, headers } = presigned.body as { id: string; uploadUrl: string; headers: HeadersInit }
+  if (presigned.status !== 200) {
+    unexpected(client, 'presign', presigned)
+    return
+  }
+  if (random.chance(0.05)) return
+  for (let tries = 0; tries < 3; tries++) {
+    const put = await client.put(uploadUrl, { method: 'PUT', headers, body: bytes })
+    // 412: the bytes of an attempt before, whose answer was lost.
+    if (put === null || (put.status !== 200 && put.status !== 412)) return
+    if (random.chance(0.05)) return
+    const completed = await client.call(wish.user, `/media/${id}/complete`, { method: 'POST' })
+    // The upload took longer than PENDING_SECONDS, or than the link lives.
+    if (completed === null || completed.status === 404) return
+    if (completed.status !== 409) {
+      settle(client, wish, completed, 200)
+      return
+    }
+  }
+}
+
+/** What happens to an object that is there. */
+async function live(client: PatientClient, wish: Wish, id: string, random: Random): Promise<void> {
+  const act = (method: string, path = '', json?: object) =>
+    client.call(wish.user, `/media/${id}${path}`, {
+      method,
+      ...(json && { body: JSON.stringify(json), headers: { 'content-type': 'application/json' } }),
+    })
+
+  if (random.chance(0.3)) {
+    const name = `${crypto.randomUUID()}.jpg`
+    const answer = await act('PATCH', '', { originalName: name })
+    if (answer?.status === 200) wish.renamed.push(name)
+    else if (answer !== null) unexpected(client, 'patch', answer)
+  }
+  if (!random.chance(0.4)) return
+
+  const removed = await act('DELETE')
+  // A 404 after an attempt with an unknown outcome says that it was deleted then.
+  const gone = removed !== null && (removed.status === 204 || (removed.status === 404 && removed.unsure))
+  wish.state = gone ? 'deleted' : 'open'
+  if (removed !== null && !gone) unexpected(client, 'delete', removed)
+  if (!gone || random.chance(0.5)) return
+
+  const restored = await act('POST', '/restore')
+  if (restored?.status === 200) wish.state = 'active'
+  // 404: the retention time was over, or an attempt before has restored it.
+  else if (restored?.status === 404) wish.state = restored.unsure ? 'open' : 'deleted'
+  else {
+    wish.state = 'open'
+    if (restored !== null) unexpected(client, 'restore', restored)
+  }
+}
+
+function settle(client: PatientClient, wish: Wish, answer: Answer | null, success: number): void {
+  if (answer === null) return
+  if (answer.status !== success) {
+    unexpected(client, 'upload', answer)
+    return
+  }
+  wish.id = String(answer.body.id)
+  wish.state = 'active'
+}
+
+function unexpected(client: PatientClient, what: string, { status, body, unsure }: Answer): void {
+  client.wrong.push(`${what}: ${status} ${JSON.stringify(body)}${unsure ? ' after an unknown outcome' : ''}`)
+}
+
+function idempotency({ once, name }: Wish): Record<string, string> {
+  return once ? { 'idempotency-key': name } : {}
+}
