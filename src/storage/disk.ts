@@ -7,7 +7,7 @@
  *     uploads/KEY   what has arrived of a tus upload so far; it outlives a restart, and goes with its object
  */
 import { createHash, randomUUID } from 'node:crypto'
-import { type FileHandle, link, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { type FileHandle, link, mkdir, open, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Problem } from '../problem.ts'
 import { type Grant, readLink, signLink } from './links.ts'
@@ -121,7 +121,12 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
     async copy(from, to, { etag }) {
       await reach(async () => {
         checkEtag(from, etag)
-        await store(to, await readFile(typePath(from), 'utf8'), (path) => link(objectPath(from), path))
+        await store(to, await readFile(typePath(from), 'utf8'), async (path) => {
+          await link(objectPath(from), path)
+          // Names of one file share its time; a sweep would take an old one for what an earlier move has left.
+          const copiedAt = new Date()
+          await utimes(path, copiedAt, copiedAt)
+        })
       })
     },
 
