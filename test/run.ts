@@ -18,7 +18,7 @@ const bun = process.execPath
 const acceptance = [bun, 'test', 'test/acceptance']
 const faults = [bun, 'test', 'test/faults']
 // Folders that have a stage of their own.
-const apart = ['test/acceptance/**', 'test/browser/**', 'test/faults/**', 'test/soak/**']
+const apart = ['test/acceptance/**', 'test/browser/**', 'test/faults/**', 'test/promises/**', 'test/soak/**']
 
 const stages: Stage[] = [
   { name: 'setup', command: [bun, 'test/setup.ts'], counts: 'failure' },
@@ -30,6 +30,7 @@ const stages: Stage[] = [
     counts: 'tests',
     services: 'wanted',
   },
+  { name: 'promises', command: [bun, 'test', 'test/promises'], counts: 'tests', services: 'wanted' },
   {
     name: 'acceptance-bun',
     command: acceptance,
