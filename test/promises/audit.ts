@@ -1,0 +1,84 @@
+/** Whether the promises hold, told by the database, the store and the bus themselves. */
+import type { MediaEvent } from '../../src/events/events.ts'
+import type { Arrow } from './witness.ts'
+import type { World } from './world.ts'
+
+type Row = {
+  id: string
+  key: string
+  size: number
+  type: string
+  status: string
+  owed: number
+  linksDead: boolean
+}
+
+/**
+ * What is broken, a line each, once upkeep and relay have had their pass after everything.
+ * @param linksAlive whether upload links may be alive still, for which purging rows wait
+ */
+export async function audit(world: World, { linksAlive = false } = {}): Promise<string[]> {
+  const rows = await world.sql<Row[]>`
+    SELECT id, storage_key AS key, size_bytes AS size, mime_type AS type, status,
+      jsonb_array_length(outbox) AS owed, links_until < now() AS "linksDead"
+    FROM media_objects`
+  const stored = await world.storage.list({ prefix: '', limit: 1000 })
+  const settled = rows.filter(({ status }) => status === 'active' || status === 'deleted')
+  const unsettled = rows.filter((row) => !settled.includes(row))
+  const waiting = unsettled.filter(({ status, linksDead }) => linksAlive && status === 'purging' && !linksDead)
+  const known = new Set(settled.map(({ key }) => key))
+  return [
+    ...(await Promise.all(settled.map((row) => bytesOf(row, world)))).flat(),
+    ...stored.filter(({ key }) => !known.has(key)).map(({ key }) => `bytes without a row: ${key}`),
+    ...(await world.unfinished()).map((key) => `an upload in parts still under way: ${key}`),
+    ...unsettled.filter((row) => !waiting.includes(row)).map(({ id, status }) => `left ${status}: ${id}`),
+    ...rows.filter(({ owed }) => owed > 0).map(({ id, owed }) => `${owed} events still owed: ${id}`),
+    ...(await pasts(world, new Set(rows.map(({ id }) => id)))),
+  ]
+}
+
+async function bytesOf({ id, key, size, type, status }: Row, { storage }: World): Promise<string[]> {
+  const head = await storage.head(key)
+  if (head === null) return [`${status} without its bytes: ${id}`]
+  if (head.size !== size || head.contentType !== type)
+    return [`${status} as ${size} bytes of ${type}, stored are ${head.size} of ${head.contentType}: ${id}`]
+  return []
+}
+
+/** What each object went through, and whether exactly that was announced. */
+async function pasts(world: World, present: Set<string>): Promise<string[]> {
+  const arrows = await world.arrows()
+  const delivered = await world.delivered()
+  return [...arrows].flatMap(([id, past]) => pastOf(id, past, delivered.get(id) ?? [], present.has(id)))
+}
+
+const LEGAL: Record<string, string | null> = {
+  'pending → active': 'photo:uploaded',
+  'active → active': 'photo:updated',
+  'active → deleted': 'photo:deleted',
+  'deleted → active': 'photo:restored',
+  'deleted → purging': 'photo:purged',
+  'pending → purging': null,
+}
+
+function pastOf(id: string, past: Arrow[], delivered: MediaEvent[], present: boolean): string[] {
+  const broken: string[] = []
+  for (const { from, to, channel } of past) {
+    const arrow = `${from} → ${to}`
+    if (!(arrow in LEGAL)) broken.push(`no such arrow, ${arrow}: ${id}`)
+    else if (LEGAL[arrow] !== channel) broken.push(`${arrow} owed ${channel}: ${id}`)
+  }
+  if (!present && past.at(-1)?.to !== 'purging') broken.push(`gone without having been purging: ${id}`)
+  const owed = past
+    .filter(({ eventId }) => eventId !== null)
+    .map(({ seq, channel, eventId }) => ({ seq, channel, eventId }))
+  const firsts = new Map(delivered.toReversed().map((event) => [event.payload.eventId, event]))
+  const sent = [...new Set(delivered.map(({ payload }) => payload.eventId))].map((eventId) => {
+    const event = firsts.get(eventId)
+    return { seq: event?.payload.seq, channel: event?.channel, eventId }
+  })
+  if (JSON.stringify(owed) !== JSON.stringify(sent))
+    broken.push(`changed ${JSON.stringify(owed)}, announced ${JSON.stringify(sent)}: ${id}`)
+  if (owed.some(({ seq }, index) => seq !== index + 1)) broken.push(`a gap in ${JSON.stringify(owed)}: ${id}`)
+  return broken
+}

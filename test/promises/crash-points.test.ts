@@ -1,0 +1,106 @@
+/**
+ * Whatever dies or fails at whatever call: one relay pass and one upkeep pass later, past PENDING_SECONDS, the promises
+ * of the design hold, told by the real database and the real store.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import type { Caller } from '../../src/auth/auth.ts'
+import { audit } from './audit.ts'
+import { faults, type Plan } from './circuit.ts'
+import { type Operation, operations, type Trial } from './operations.ts'
+import { attempt, type Outcome, passOver, soundly, startReplica } from './replica.ts'
+import { PENDING_SECONDS, RETENTION_SECONDS, type World, worlds } from './world.ts'
+
+for (const [index, { name, present, open }] of worlds.entries()) {
+  describe.skipIf(!present)(`every crash point, ${name}`, () => {
+    let world: World
+    let tried = 0
+    let finished = 0
+    const here = operations.filter(({ only = name }) => only === name)
+    beforeAll(async () => {
+      world = await open()
+    }, 60_000)
+    afterAll(async () => {
+      await world.close()
+      const lost = finished === here.length ? 'none lost' : 'NOT ALL HELD'
+      console.log(`crash points: ${tried} tried over ${finished} operations (${name}), ${lost}`)
+    }, 60_000)
+
+    for (const operation of here) {
+      test(`${operation.name}: nothing is lost and nothing is left`, async () => {
+        const points = await walk(world, operation, index)
+        expect(points).toBeGreaterThan(0)
+        tried += points
+        finished += 1
+      }, 60_000)
+    }
+  })
+}
+
+type Point = { person: Caller; plan: Plan; retried: boolean; trial: Trial; first: Outcome<unknown>; calls: string[] }
+
+/**
+ * Tries every fault at every call. After every other point the client comes back and asks again, `parity` says after
+ * which; in the other world it is after the others. Returns how many points that were.
+ */
+async function walk(world: World, operation: Operation, parity: number): Promise<number> {
+  const points: Point[] = []
+  let count = 0
+  for (const [index, fault] of faults.entries()) {
+    for (let at = 1; ; at += 1) {
+      const point = await tryPoint(world, operation, { at, fault }, (at + index + parity) % 2 === 0)
+      points.push(point)
+      if (operation.global) expect(await settle(world, points.splice(0))).toEqual([])
+      if (at > point.calls.length) break
+      count += 1
+    }
+  }
+  const wrong = await settle(world, points)
+  // One after the other, to see which it was.
+  for (const { plan, retried } of wrong.length > 0 ? points : []) {
+    expect(await settle(world, [await tryPoint(world, operation, plan, retried)])).toEqual([])
+  }
+  expect(wrong).toEqual([])
+  return count
+}
+
+/** Has the operation tried, and tried again if that is wanted and means anything. */
+async function tryPoint(world: World, operation: Operation, plan: Plan, retry: boolean): Promise<Point> {
+  const person: Caller = { userId: crypto.randomUUID(), role: 'user' }
+  const trial = await operation.begin(world, person)
+  const replica = startReplica(world, { plan })
+  const first = await attempt(replica, trial.run)
+  await world.clock.advance(60)
+  const again = retry ? trial.again : undefined
+  if (again) await soundly(world, again)
+  return { person, plan, retried: again !== undefined, trial, first, calls: replica.circuit.calls }
+}
+
+/** Lets time and the two passes go over these points, then ends all there is. Returns what is wrong, a line each. */
+async function settle(world: World, points: Point[]): Promise<string[]> {
+  await world.clock.advance(PENDING_SECONDS)
+  const wrong = [...(await passOver(world)), ...(await audit(world))]
+  for (const { trial, first, retried } of points) wrong.push(...(await trial.wrong(first, retried)))
+  if (points.length > 1) wrong.push(...(await endAll(world, points)))
+  await world.clear()
+  const [point] = points
+  return points.length === 1 && point ? wrong.map((line) => `${nameOf(point)}: ${line}`) : wrong
+}
+
+function nameOf({ plan, retried, first, calls }: Point): string {
+  return `${calls.join(' ')}: ${calls[plan.at - 1]} ${plan.fault}, ${first.kind}${retried ? ', then again' : ''}`
+}
+
+/** Has everything deleted and its retention pass: what is wrong when nothing should be left. */
+async function endAll(world: World, points: Point[]): Promise<string[]> {
+  const page = { status: 'active', type: undefined, before: undefined, limit: 100 } as const
+  await soundly(world, async ({ media }) => {
+    for (const { person } of points) {
+      const { objects } = await media.list(person, page)
+      for (const { id } of objects) await media.remove(id, person)
+    }
+  })
+  await world.clock.advance(RETENTION_SECONDS)
+  const wrong = [...(await passOver(world)), ...(await audit(world))]
+  const rows = await world.sql`SELECT id, status FROM media_objects`
+  return [...wrong, ...rows.map(({ id, status }) => `in the end still ${status}: ${id}`)]
+}

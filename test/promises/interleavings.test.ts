@@ -1,0 +1,249 @@
+/**
+ * Several calls on one object at the same instant, their calls to database, store and bus one after the other in
+ * random orders: one wins, the rest are told so, and the events say what happened.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import fc from 'fast-check'
+import type { Caller } from '../../src/auth/auth.ts'
+import { Problem } from '../../src/problem.ts'
+import { audit } from './audit.ts'
+import type { Turn } from './circuit.ts'
+import { picture } from './pictures.ts'
+import { attempt, type Outcome, passOver, type Replica, soundly, startReplica } from './replica.ts'
+import { interleave } from './turns.ts'
+import { PENDING_SECONDS, RETENTION_SECONDS, type World, worlds } from './world.ts'
+
+const ORIGIN = 'http://media.test'
+const gif = picture('image/gif', 300)
+const png = picture('image/png', 400)
+const seed = Number(process.env.PROMISES_SEED ?? Math.floor(Math.random() * 2 ** 31))
+const ORDERS = 12
+
+// Long enough to shrink what failed.
+setDefaultTimeout(60_000)
+
+/** What the world itself does in between, when it is its turn. */
+type Meanwhile = (turn: Turn) => Promise<unknown>
+type Work = (replica: Replica) => Promise<unknown>
+
+for (const { name, present, open } of worlds) {
+  describe.skipIf(!present)(`at the same instant, ${name}`, () => {
+    let world: World
+    let tried = 0
+    const person: Caller = { userId: crypto.randomUUID(), role: 'user' }
+    beforeAll(async () => {
+      world = await open()
+    }, 60_000)
+    afterEach(() => world.clear())
+    afterAll(async () => {
+      await world.close()
+      console.log(`interleavings: ${tried} tried (${name}, seed ${seed})`)
+    }, 60_000)
+
+    /** In many orders, each on an object of its own; ends with everything healed and looked through. */
+    async function inAnyOrder(
+      prepare: () => Promise<string>,
+      works: (id: string) => Work[],
+      check: (answers: string[], id: string) => void | Promise<void>,
+      meanwhile: Meanwhile = async () => {},
+    ): Promise<void> {
+      const property = fc.asyncProperty(fc.array(fc.nat(5), { minLength: 12, maxLength: 24 }), async (order) => {
+        await world.clear()
+        const id = await prepare()
+        const answers = await interleave(order, async (turn) => {
+          const attempts = works(id).map((work) => attempt(startReplica(world, { turn }), work))
+          const [outcomes] = await Promise.all([Promise.all(attempts), meanwhile(turn)])
+          return outcomes.map(answerOf)
+        })
+        await check(answers, id)
+        await world.clock.advance(PENDING_SECONDS + 1)
+        expect([...(await passOver(world)), ...(await audit(world))]).toEqual([])
+        tried += 1
+      })
+      await fc.assert(property, { seed, numRuns: ORDERS })
+    }
+
+    const upload = async (idempotencyKey?: string) => {
+      const file = { name: 'a.gif', bytes: gif, visibility: 'private', idempotencyKey } as const
+      return (await soundly(world, ({ media }) => media.upload(person, file, ORIGIN))).id
+    }
+    const link = async () => {
+      const unbound = { size: undefined, sha256: undefined, idempotencyKey: undefined }
+      const declared = { filename: 'a.png', fileType: 'image/png', visibility: 'private', ...unbound } as const
+      return soundly(world, ({ media }) => media.presign(person, declared))
+    }
+    const arrived = async () => {
+      const made = await link()
+      await world.put(made, png)
+      return made.id
+    }
+    const deleted = async () => {
+      const id = await upload()
+      await soundly(world, ({ media }) => media.remove(id, person))
+      return id
+    }
+    const remove =
+      (id: string): Work =>
+      ({ media }) =>
+        media.remove(id, person)
+    const complete =
+      (id: string): Work =>
+      ({ media }) =>
+        media.complete(id, person, ORIGIN)
+    const restore =
+      (id: string): Work =>
+      ({ media }) =>
+        media.restore(id, person, ORIGIN)
+    const upkeep: Work = ({ upkeep }) => upkeep.run()
+    const channels = async (id: string): Promise<string[]> => [
+      ...new Map((await world.delivered()).get(id)?.map(({ channel, payload }) => [payload.eventId, channel])).values(),
+    ]
+
+    test('of several deletes one succeeds, the rest find nothing, and one event tells of it', async () => {
+      await inAnyOrder(
+        upload,
+        (id) => [remove(id), remove(id), remove(id)],
+        async (answers, id) => {
+          expect(answers.toSorted()).toEqual(['not_found', 'not_found', 'ok'])
+          expect(await channels(id)).toEqual(['photo:uploaded', 'photo:deleted'])
+        },
+      )
+    })
+
+    test('several completes get the same answer, and one event tells of it', async () => {
+      await inAnyOrder(
+        arrived,
+        (id) => [complete(id), complete(id), complete(id)],
+        async (answers, id) => {
+          expect(answers).toEqual(['ok', 'ok', 'ok'])
+          expect(await channels(id)).toEqual(['photo:uploaded'])
+        },
+      )
+    })
+
+    test('a delete and two completes: whoever comes after the delete finds nothing', async () => {
+      await inAnyOrder(
+        arrived,
+        (id) => [complete(id), complete(id), remove(id)],
+        async (answers, id) => {
+          const gone = answers[2]
+          expect(answers.slice(0, 2)).toContain('ok')
+          expect(gone === 'ok' || gone === 'not_found').toBe(true)
+          expect(await channels(id)).toEqual(['photo:uploaded', ...(gone === 'ok' ? ['photo:deleted'] : [])])
+        },
+      )
+    })
+
+    test('a complete and upkeep, when the time for it is over: it is active with its bytes, or gone', async () => {
+      const expired = async () => {
+        const id = await arrived()
+        await world.clock.advance(PENDING_SECONDS + 1)
+        return id
+      }
+      await inAnyOrder(
+        expired,
+        (id) => [complete(id), upkeep],
+        async ([answer = ''], id) => {
+          // Upkeep may take the bytes away while they are looked at.
+          expect(['ok', 'not_found', 'upload_incomplete', 'storage_unavailable']).toContain(answer)
+          expect(await channels(id)).toEqual(answer === 'ok' ? ['photo:uploaded'] : [])
+        },
+      )
+    })
+
+    test('a restore and two upkeeps around the end of the retention time: it is back with its bytes, or gone', async () => {
+      const almost = async () => {
+        const id = await deleted()
+        await world.clock.advance(RETENTION_SECONDS - 60)
+        return id
+      }
+      await inAnyOrder(
+        almost,
+        (id) => [restore(id), upkeep, upkeep],
+        async ([answer = ''], id) => {
+          expect(['ok', 'not_found']).toContain(answer)
+          const end = (await channels(id)).slice(2).join()
+          // Too late to be restored, and left by upkeep for the next time.
+          if (answer === 'not_found') expect(['photo:purged', '']).toContain(end)
+          else expect(end).toBe('photo:restored')
+        },
+        (turn) => turn(() => world.clock.advance(60)),
+      )
+    })
+
+    test('two upkeeps and two relays share the work: everything is removed and announced once at least', async () => {
+      const relay: Work = ({ relay }) => relay.run()
+      await inAnyOrder(
+        async () => {
+          await arrived()
+          const id = await deleted()
+          await world.clock.advance(RETENTION_SECONDS)
+          return id
+        },
+        () => [upkeep, upkeep, relay, relay],
+        async (answers, id) => {
+          expect(answers).toEqual(['ok', 'ok', 'ok', 'ok'])
+          expect(await channels(id)).toEqual(['photo:uploaded', 'photo:deleted', 'photo:purged'])
+        },
+      )
+    })
+
+    test('changes from several processes are announced in their order', async () => {
+      const rename =
+        (originalName: string) =>
+        (id: string): Work =>
+        ({ media }) =>
+          media.update(id, person, { originalName }, ORIGIN)
+      await inAnyOrder(
+        upload,
+        (id) => [rename('b.gif')(id), rename('c.gif')(id), remove(id), restore(id)],
+        async (answers, id) => {
+          const told = (await channels(id)).length
+          expect(told).toBe(1 + answers.filter((answer) => answer === 'ok').length)
+        },
+      )
+    })
+
+    test('uploads with one Idempotency-Key make one object', async () => {
+      const keyed: Work = ({ media }) => {
+        const file = { name: 'a.gif', bytes: gif, visibility: 'private', idempotencyKey: 'a key' } as const
+        return media.upload(person, file, ORIGIN)
+      }
+      await inAnyOrder(
+        async () => '',
+        () => [keyed, keyed],
+        async (answers) => {
+          expect(answers).toEqual(['ok', 'ok'])
+          const rows = await world.sql`SELECT id FROM media_objects WHERE status = 'active'`
+          expect(rows).toHaveLength(1)
+        },
+      )
+    })
+
+    test('a PUT, two completes of what is refused and upkeep: nothing is left', async () => {
+      let made: Awaited<ReturnType<typeof link>>
+      await inAnyOrder(
+        async () => {
+          made = await link()
+          await world.put(made, gif)
+          return made.id
+        },
+        (id) => [complete(id), complete(id), upkeep],
+        (answers) => {
+          const refusals = ['type_mismatch', 'not_found', 'upload_incomplete', 'storage_unavailable', 'ok']
+          for (const answer of answers) expect(refusals).toContain(answer)
+          expect(answers.slice(0, 2)).toContain('type_mismatch')
+        },
+        (turn) => turn(() => world.put(made, png)),
+      )
+    })
+  })
+}
+
+function answerOf(outcome: Outcome<unknown>): string {
+  if (outcome.kind === 'answered') return 'ok'
+  if (outcome.kind === 'killed') return 'killed'
+  const { error } = outcome
+  if (error instanceof Problem) return error.code
+  throw error
+}

@@ -1,0 +1,305 @@
+/** Everything the service does, each from a state of its own, with what must be true of it afterwards. */
+
+import { v7 as uuidv7 } from 'uuid'
+import type { Caller } from '../../src/auth/auth.ts'
+import type { MultipartUpload } from '../../src/media/multipart.ts'
+import { prefixOf, type Visibility } from '../../src/media/object.ts'
+import type { UploadLink } from '../../src/media/uploads.ts'
+import { Problem } from '../../src/problem.ts'
+import { picture } from './pictures.ts'
+import { type Outcome, type Replica, soundly, startReplica } from './replica.ts'
+import { PENDING_SECONDS, RETENTION_SECONDS, type World } from './world.ts'
+
+/** One time that an operation is tried, by one process, and perhaps again by another. */
+export type Trial = {
+  run(replica: Replica): Promise<unknown>
+  /** What a client does when that did not end well, and it has to succeed. Upkeep and relay are repeated anyway. */
+  again?(replica: Replica): Promise<unknown>
+  /** What is wrong in the end, as the person sees it, a line each. */
+  wrong(first: Outcome<unknown>, retried: boolean): Promise<string[]>
+}
+export type Operation = {
+  name: string
+  /** It takes up whatever there is, not only what one person has. */
+  global?: boolean
+  /** The one world that has such a thing. */
+  only?: 'real'
+  begin(world: World, person: Caller): Promise<Trial>
+}
+
+const ORIGIN = 'http://media.test'
+const gif = picture('image/gif', 300)
+const png = picture('image/png', 400)
+
+export const operations: Operation[] = [
+  {
+    name: 'upload',
+    async begin(world, person) {
+      const run = ({ media }: Replica) => media.upload(person, fileOf(undefined), ORIGIN)
+      return {
+        run,
+        again: run,
+        async wrong(first, retried) {
+          const count = (await seen(world, person)).active.length
+          const least = Number(first.kind === 'answered') + Number(retried)
+          return count < least || count > 1 + Number(retried) ? [`${count} objects after an upload`] : []
+        },
+      }
+    },
+  },
+  {
+    name: 'upload with Idempotency-Key, and again',
+    async begin(world, person) {
+      const run = ({ media }: Replica) => media.upload(person, fileOf('a key'), ORIGIN)
+      return {
+        run: async (replica) => [await run(replica), await run(replica)],
+        again: run,
+        async wrong(first, retried) {
+          const { active } = await seen(world, person)
+          const ids = new Set(
+            first.kind === 'answered' && Array.isArray(first.value) ? first.value.map(({ id }) => id) : [],
+          )
+          const done = first.kind === 'answered' || retried
+          if (active.length > 1 || (done && active.length === 0)) return [`${active.length} objects for one key`]
+          return ids.size > 1 ? ['two answers for one key'] : []
+        },
+      }
+    },
+  },
+  {
+    name: 'presign, PUT and complete',
+    begin: async (world, person) => throughLink(world, person, declared(undefined)),
+  },
+  {
+    name: 'presign with Idempotency-Key, PUT and complete into the home of a CDN',
+    begin: async (world, person) => throughLink(world, person, declared('a key', 'public')),
+  },
+  {
+    name: 'complete of what is refused',
+    async begin(world, person) {
+      const link = await soundly(world, ({ media }) => media.presign(person, declared(undefined)))
+      await world.put(link, gif)
+      const run = ({ media }: Replica) =>
+        refusedWith(media.complete(link.id, person, ORIGIN), 'type_mismatch', 'not_found')
+      return { run, again: run, wrong: async () => expectSeen(world, person, { active: 0, deleted: 0 }) }
+    },
+  },
+  {
+    name: 'delete',
+    async begin(world, person) {
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined), ORIGIN))
+      return {
+        run: ({ media }) => media.remove(id, person),
+        again: ({ media }) => orGone(media.remove(id, person)),
+        wrong: async (first, retried) =>
+          either(world, person, first, retried, { active: 0, deleted: 1 }, { active: 1, deleted: 0 }),
+      }
+    },
+  },
+  {
+    name: 'restore',
+    async begin(world, person) {
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined), ORIGIN))
+      await soundly(world, ({ media }) => media.remove(id, person))
+      return {
+        run: ({ media }) => media.restore(id, person, ORIGIN),
+        again: ({ media }) => orGone(media.restore(id, person, ORIGIN)),
+        wrong: async (first, retried) =>
+          either(world, person, first, retried, { active: 1, deleted: 0 }, { active: 0, deleted: 1 }),
+      }
+    },
+  },
+  {
+    name: 'update',
+    async begin(world, person) {
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined), ORIGIN))
+      const run = ({ media }: Replica) => media.update(id, person, { originalName: 'after.gif' }, ORIGIN)
+      return {
+        run,
+        again: run,
+        async wrong(first, retried) {
+          const name = (await seen(world, person)).active[0]?.originalName
+          const must = first.kind === 'answered' || retried
+          return name === 'after.gif' || (!must && name === 'before.gif') ? [] : [`called ${name} after an update`]
+        },
+      }
+    },
+  },
+  {
+    name: 'update that moves into the home of a CDN',
+    async begin(world, person) {
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined), ORIGIN))
+      const run = ({ media }: Replica) => media.update(id, person, { visibility: 'public' }, ORIGIN)
+      return {
+        run,
+        again: run,
+        async wrong(first, retried) {
+          const { visibility, key = '' } = (await seen(world, person)).active[0] ?? {}
+          const must = first.kind === 'answered' || retried
+          const fits = visibility === (key.startsWith('public/') ? 'public' : 'private')
+          return fits && (!must || visibility === 'public') ? [] : [`${visibility} under ${key} after a move`]
+        },
+      }
+    },
+  },
+  {
+    name: 'upload in parts',
+    only: 'real',
+    async begin(world, person) {
+      let upload: MultipartUpload | undefined
+      const declaration = { ...declared('a key'), size: png.length }
+      const run = async ({ media }: Replica) => {
+        upload ??= await media.beginMultipart(person, declaration)
+        const { links } = await media.linkParts(upload.id, person, [1])
+        for (const { url } of links) await fetch(url, { method: 'PUT', body: new Uint8Array(png) })
+        return media.complete(upload.id, person, ORIGIN)
+      }
+      const again = async (replica: Replica) => {
+        // What was completed takes no more parts.
+        const done = (await seen(world, person)).active.length > 0
+        return done || run(replica)
+      }
+      return {
+        run,
+        again,
+        async wrong(first, retried) {
+          const { active } = await seen(world, person)
+          const must = first.kind === 'answered' || retried
+          return active.length > 1 || (must && active.length === 0) ? [`${active.length} objects after a complete`] : []
+        },
+      }
+    },
+  },
+  {
+    name: 'purge',
+    global: true,
+    async begin(world, person) {
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined), ORIGIN))
+      await soundly(world, ({ media }) => media.remove(id, person))
+      await world.clock.advance(RETENTION_SECONDS)
+      const run = ({ upkeep }: Replica) => upkeep.run()
+      return { run, wrong: async () => expectSeen(world, person, { active: 0, deleted: 0 }) }
+    },
+  },
+  {
+    name: 'relay',
+    global: true,
+    async begin(world, person) {
+      for (const change of ['none', 'deleted', 'restored'] as const) await owing(world, person, change)
+      await world.clock.advance(60)
+      const run = ({ relay }: Replica) => relay.run()
+      return { run, wrong: async () => expectSeen(world, person, { active: 2, deleted: 1 }) }
+    },
+  },
+  {
+    name: 'upkeep',
+    global: true,
+    async begin(world, person) {
+      await litter(world, person)
+      const run = ({ upkeep }: Replica) => upkeep.run()
+      return { run, wrong: async () => expectSeen(world, person, { active: 0, deleted: 0 }) }
+    },
+  },
+]
+
+/** A link, the client's own PUT, which no fault of the service touches, and complete. */
+async function throughLink(world: World, person: Caller, declaration: ReturnType<typeof declared>): Promise<Trial> {
+  let link: UploadLink | undefined
+  const run = async ({ media }: Replica) => {
+    link ??= await media.presign(person, declaration)
+    await world.put(link, png)
+    return media.complete(link.id, person, ORIGIN)
+  }
+  return {
+    run,
+    again: run,
+    async wrong(first, retried) {
+      const done = first.kind === 'answered' || retried
+      const { active } = await seen(world, person)
+      return active.length > 1 || (done && active.length === 0) ? [`${active.length} objects after a complete`] : []
+    },
+  }
+}
+
+/** What upkeep has to do beside purging what was deleted. */
+async function litter(world: World, person: Caller): Promise<void> {
+  const link = () => soundly(world, ({ media }) => media.presign(person, declared(undefined)))
+  const forgotten = await link()
+  await world.put(forgotten, png)
+  const orphan = `${prefixOf(uuidv7({ msecs: world.clock.now() }))}original.gif`
+  await world.storage.put(orphan, gif, { contentType: 'image/gif' })
+  await world.clock.advance(PENDING_SECONDS + 1)
+  const refused = await link()
+  await world.put(refused, gif)
+  await soundly(world, ({ media }) => refusedWith(media.complete(refused.id, person, ORIGIN), 'type_mismatch'))
+  // Late, and taken, because the first bytes have been removed.
+  await world.put(refused, png)
+}
+
+/** An object all of whose events are owed still, because the bus was down. */
+async function owing(world: World, person: Caller, change: 'none' | 'deleted' | 'restored'): Promise<void> {
+  const { media, circuit } = startReplica({
+    ...world,
+    events: { ...world.events, publish: () => Promise.reject(new Error('down')) },
+  })
+  const { id } = await media.upload(person, fileOf(undefined), ORIGIN)
+  if (change !== 'none') await media.remove(id, person)
+  if (change === 'restored') await media.restore(id, person, ORIGIN)
+  await circuit.end()
+}
+
+const fileOf = (idempotencyKey: string | undefined) =>
+  ({ name: 'before.gif', bytes: gif, visibility: 'private', idempotencyKey }) as const
+const declared = (idempotencyKey: string | undefined, visibility: Visibility = 'private') =>
+  ({
+    filename: 'before.png',
+    fileType: 'image/png',
+    size: undefined,
+    sha256: undefined,
+    visibility,
+    idempotencyKey,
+  }) as const
+
+/** Resolves when the call is refused for one of these reasons. */
+async function refusedWith(call: Promise<unknown>, ...codes: string[]): Promise<void> {
+  const error: unknown = await call.then(
+    () => new Error('it was not refused'),
+    (reason) => reason,
+  )
+  if (!(error instanceof Problem && codes.includes(error.code))) throw error
+}
+
+/** What was done already is not there to be done again. */
+async function orGone(call: Promise<unknown>): Promise<void> {
+  await call.catch((error: unknown) => {
+    if (!(error instanceof Problem && error.code === 'not_found')) throw error
+  })
+}
+
+async function seen(world: World, person: Caller) {
+  const page = { type: undefined, before: undefined, limit: 100 }
+  return soundly(world, async ({ media }) => ({
+    active: (await media.list(person, { ...page, status: 'active' })).objects,
+    deleted: (await media.list(person, { ...page, status: 'deleted' })).objects,
+  }))
+}
+
+type Counts = { active: number; deleted: number }
+
+async function expectSeen(world: World, person: Caller, ...expected: Counts[]): Promise<string[]> {
+  const { active, deleted } = await seen(world, person)
+  const fits = expected.some((counts) => counts.active === active.length && counts.deleted === deleted.length)
+  return fits ? [] : [`sees ${active.length} active and ${deleted.length} deleted, not ${JSON.stringify(expected)}`]
+}
+
+/** A change that was answered is there; one that was not is there, or nothing of it. */
+async function either(
+  world: World,
+  person: Caller,
+  first: Outcome<unknown>,
+  retried: boolean,
+  after: Counts,
+  before: Counts,
+): Promise<string[]> {
+  return expectSeen(world, person, after, ...(first.kind === 'answered' || retried ? [] : [before]))
+}

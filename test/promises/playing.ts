@@ -1,0 +1,240 @@
+/** Plays a sequence on a world and on the model at once, and compares what is seen. */
+import { expect } from 'bun:test'
+import type { Caller } from '../../src/auth/auth.ts'
+import type { StoredObject } from '../../src/media/object.ts'
+import type { UploadLink } from '../../src/media/uploads.ts'
+import { Problem } from '../../src/problem.ts'
+import { audit } from './audit.ts'
+import type { Plan, Turn } from './circuit.ts'
+import { type Answer, after, type Call, type Observation, type State, show } from './model.ts'
+import { picture } from './pictures.ts'
+import { attempt, type Outcome, passOver, type Replica, soundly, startReplica } from './replica.ts'
+import { type Act, PEOPLE, type Step } from './sequences.ts'
+import { interleave } from './turns.ts'
+import { PENDING_SECONDS, UPLOAD_URL_SECONDS, type World } from './world.ts'
+
+const ORIGIN = 'http://media.test'
+const gif = picture('image/gif', 300)
+const png = picture('image/png', 400)
+// A PUT that began in a link's last second may take that long; the service waits a little longer.
+const LATE_SECONDS = 3500
+
+type Thing = {
+  /** Undefined while nobody was told it. */
+  id: string | undefined
+  owner: Caller
+  /** As it was called first, and the key it was uploaded with; no other has it. */
+  name: string
+  /** As it was first. */
+  isPublic: boolean
+  link: UploadLink | undefined
+  /** Unix time in milliseconds. */
+  putUntil: number
+  states: State[]
+}
+
+/** Throws when what is seen on the way or in the end can't be. */
+export async function play(world: World, steps: readonly Step[]): Promise<void> {
+  await world.clear()
+  const people = Array.from({ length: PEOPLE }, (): Caller => ({ userId: crypto.randomUUID(), role: 'user' }))
+  const things: Thing[] = []
+  let busUp = true
+  let names = 0
+  const shared: World = {
+    ...world,
+    events: {
+      ...world.events,
+      publish: (events) => (busUp ? world.events.publish(events) : Promise.reject(new Error('the bus is down'))),
+    },
+  }
+  const { clock } = world
+  const start = (plan: Plan | null, turn?: Turn) =>
+    startReplica(shared, { ...(plan && { plan }), ...(turn && { turn }) })
+
+  async function play(step: Step): Promise<void> {
+    switch (step.do) {
+      case 'wait':
+        return clock.advance(step.seconds)
+      case 'bus':
+        busUp = step.up
+        return
+      case 'list':
+        return compareLists(world, people[step.person] ?? stranger, things, false)
+      case 'upload':
+        return upload(newThing(step.person, step.isPublic), step.fault)
+      case 'presign':
+        return presign(newThing(step.person, step.isPublic), step.fault)
+    }
+    const thing = chosen(step.object)
+    if (thing === undefined) return
+    if (step.do === 'upload again') return uploadAgain(thing, step.fault)
+    if (step.do === 'act') return together(thing, [step.act], (acts) => acts(undefined), step.fault)
+    return together(thing, step.acts, (acts) => interleave(step.order, acts), step.fault)
+  }
+
+  function newThing(person: number, isPublic: boolean): Thing {
+    names += 1
+    return {
+      id: undefined,
+      owner: people[person] ?? stranger,
+      name: `thing ${names}`,
+      isPublic,
+      link: undefined,
+      putUntil: 0,
+      states: [],
+    }
+  }
+
+  function chosen(number: number): Thing | undefined {
+    const known = things.filter(({ id }) => id !== undefined)
+    return known[number % Math.max(1, known.length)]
+  }
+
+  async function upload(thing: Thing, fault: Plan | null): Promise<void> {
+    const { name, isPublic } = thing
+    const visibility = isPublic ? 'public' : 'private'
+    const file = { name, bytes: gif, visibility, idempotencyKey: name } as const
+    const outcome = await attempt(start(fault), ({ media }) => media.upload(thing.owner, file, ORIGIN))
+    const state: State = { status: 'active', since: clock.now(), bytes: 'right', name, isPublic }
+    if (outcome.kind === 'answered') thing.id = outcome.value.id
+    else expectFault(outcome, fault)
+    thing.states = outcome.kind === 'answered' ? [state] : [state, { ...state, status: 'gone' }]
+    things.push(thing)
+  }
+
+  /** The same request again, a minute later: the same object, unless nothing is left of that. */
+  async function uploadAgain(thing: Thing, fault: Plan | null): Promise<void> {
+    if (thing.link) return
+    await clock.advance(67)
+    const again: Thing = { ...thing, id: undefined }
+    await upload(again, fault)
+    if (again.id === undefined) return
+    const isThere = ({ status }: State) => status === 'active' || status === 'deleted'
+    // The same one may have been renamed, hidden or deleted since.
+    if (again.id === thing.id) things.pop()
+    thing.states = thing.states.filter((state) => isThere(state) === (again.id === thing.id))
+    expect(thing.states, 'a retry was given what is gone, or not given what is there').not.toEqual([])
+  }
+
+  async function presign(thing: Thing, fault: Plan | null): Promise<void> {
+    const { name, isPublic } = thing
+    const visibility = isPublic ? 'public' : 'private'
+    const unbound = { size: undefined, sha256: undefined, idempotencyKey: undefined }
+    const declared = { filename: name, fileType: 'image/png', visibility, ...unbound } as const
+    const outcome = await attempt(start(fault), ({ media }) => media.presign(thing.owner, declared))
+    if (outcome.kind !== 'answered') return expectFault(outcome, fault)
+    thing.id = outcome.value.id
+    thing.link = outcome.value
+    thing.putUntil = clock.now() + (UPLOAD_URL_SECONDS + LATE_SECONDS) * 1000
+    thing.states = [{ status: 'pending', since: clock.now(), bytes: 'none', name, isPublic }]
+    things.push(thing)
+  }
+
+  /** Does one or more things at the same time to one object; upkeep, whoever it was meant for, sees all of them. */
+  async function together(
+    thing: Thing,
+    acts: Act[],
+    order: (work: (turn: Turn | undefined) => Promise<Observation[]>) => Promise<Observation[]>,
+    fault: Plan | null,
+  ): Promise<void> {
+    const calls = acts.filter((act) => act.do !== 'put' || canPut(thing)).map((act) => callOf(act))
+    const observations = await order((turn) =>
+      Promise.all(calls.map((call, index) => observe(thing, call, index === 0 ? fault : null, turn))),
+    )
+    const now = clock.now()
+    for (const one of things) {
+      const seen = one === thing ? observations : observations.filter(({ call }) => call.do === 'upkeep')
+      const states = after(one.states, seen, now)
+      expect(states, `${JSON.stringify(seen)} of ${JSON.stringify(one.states)}`).not.toEqual([])
+      one.states = states
+    }
+  }
+
+  function callOf(act: Act): Call {
+    if (act.do !== 'update') return act
+    names += 1
+    return { ...act, name: `name ${names}` }
+  }
+
+  const canPut = ({ link, putUntil }: Thing) => link !== undefined && clock.now() < putUntil
+
+  async function observe(thing: Thing, call: Call, fault: Plan | null, turn?: Turn): Promise<Observation> {
+    if (call.do === 'put') {
+      const { link } = thing
+      if (link === undefined) throw new Error('there is no link to put on')
+      const put = () => world.put(link, call.right ? png : gif)
+      await (turn ? turn(put) : put())
+      return { call, answer: 'ok', faulty: false }
+    }
+    const replica = start(fault, turn)
+    const outcome = await attempt(replica, (process) => make(process, thing, call))
+    return { call, answer: answerOf(outcome), faulty: fault !== null && replica.circuit.struck() }
+  }
+
+  async function make({ media, relay, upkeep }: Replica, { id = '', owner }: Thing, call: Call): Promise<Answer> {
+    if (call.do === 'put') throw new Error('no call of the service')
+    if (!('mine' in call)) return (call.do === 'upkeep' ? upkeep.run() : relay.run()).then(() => 'ok')
+    const caller = call.mine ? owner : stranger
+    if (call.do === 'delete') return media.remove(id, caller).then(() => 'ok')
+    if (call.do === 'get') return showObject(await media.get(id, caller))
+    if (call.do === 'complete') return showObject(await media.complete(id, caller, ORIGIN))
+    if (call.do === 'restore') return showObject(await media.restore(id, caller, ORIGIN))
+    if (call.do !== 'update') throw new Error(`no such call: ${call.do}`)
+    const change = { originalName: call.name, visibility: call.isPublic ? 'public' : 'private' } as const
+    return showObject(await media.update(id, caller, change, ORIGIN))
+  }
+
+  for (const step of steps) await play(step)
+  busUp = true
+  await clock.advance(PENDING_SECONDS + 200)
+  expect([...(await passOver(world)), ...(await audit(world))]).toEqual([])
+  for (const thing of things) {
+    thing.states = after(thing.states, [{ call: { do: 'upkeep' }, answer: 'ok', faulty: false }], clock.now())
+  }
+  for (const person of people) await compareLists(world, person, things, true)
+}
+
+const stranger: Caller = { userId: crypto.randomUUID(), role: 'user' }
+
+const showObject = ({ originalName, visibility }: StoredObject) =>
+  show({ name: originalName, isPublic: visibility === 'public' })
+
+function answerOf(outcome: Outcome<Answer>): Answer {
+  if (outcome.kind === 'answered') return outcome.value
+  if (outcome.kind === 'killed') return 'unknown'
+  const { error } = outcome
+  if (!(error instanceof Problem)) return 'unknown'
+  return error.status === 503 ? 'unknown' : error.code
+}
+
+/** Without a fault of its own a call of this kind has nothing to fail of. */
+function expectFault(outcome: Outcome<unknown>, fault: Plan | null): void {
+  if (outcome.kind === 'refused' && (fault === null || !(outcome.error instanceof Problem))) throw outcome.error
+}
+
+/** What a person sees in the list and in the bin, against what may be seen; narrows that down to what was. */
+async function compareLists(world: World, person: Caller, things: Thing[], last: boolean): Promise<void> {
+  const page = { type: undefined, before: undefined, limit: 100 }
+  const seen = await soundly(world, async ({ media }) => [
+    ...(await media.list(person, { ...page, status: 'active' })).objects,
+    ...(await media.list(person, { ...page, status: 'deleted' })).objects,
+  ])
+  const own = things.filter(({ owner }) => owner === person)
+  const surprises = seen.filter(({ id }) => !own.some((thing) => thing.id === id))
+  for (const { id, originalName } of surprises) {
+    const ghost = own.find((thing) => thing.id === undefined && thing.name === originalName)
+    expect(ghost, `an object that nobody made: ${originalName}`).toBeDefined()
+    if (ghost) ghost.id = id
+  }
+  for (const thing of own) {
+    const object = seen.find(({ id }) => id === thing.id)
+    const states = thing.states.filter((state) =>
+      object === undefined
+        ? state.status === 'pending' || state.status === 'gone'
+        : state.status === object.status && show(state) === showObject(object),
+    )
+    expect(states, `${object?.status ?? 'nothing'} seen of ${JSON.stringify(thing)}`).not.toEqual([])
+    thing.states = states
+    if (last && object) expect(object.status).not.toBe('pending')
+  }
+}

@@ -1,0 +1,72 @@
+/** One process of the service on a world that others share, for as long as it lives. */
+import { createImageProbe } from '../../src/media/image.ts'
+import { createInspect } from '../../src/media/inspect.ts'
+import { createMedia, type Media } from '../../src/media/lifecycle.ts'
+import { createUrlOf } from '../../src/media/object.ts'
+import { createRelay, type Relay } from '../../src/media/relay.ts'
+import { createRepository } from '../../src/media/repository.ts'
+import { createUpkeep, type Upkeep } from '../../src/media/upkeep.ts'
+import { createRecordingLog } from '../recording-log.ts'
+import { type Circuit, createCircuit, type Plan, type Turn } from './circuit.ts'
+import { MAX_OBJECT_BYTES, PENDING_SECONDS, RETENTION_SECONDS, UPLOAD_URL_SECONDS, type World } from './world.ts'
+
+export type Replica = { media: Media; relay: Relay; upkeep: Upkeep; circuit: Circuit }
+
+/** How an operation ended for who asked for it. */
+export type Outcome<T> = { kind: 'answered'; value: T } | { kind: 'refused'; error: Error } | { kind: 'killed' }
+
+const allowedTypes = new Set(['image/gif', 'image/png'])
+const inspect = createInspect({ allowedTypes, probeImage: createImageProbe({ allowedTypes, maxPixels: 1_000_000 }) })
+
+/** Starts a process with a CDN before public objects; nothing of it runs in the background. With a plan one of its calls to the outside goes wrong. */
+export function startReplica(world: World, { plan, turn }: { plan?: Plan; turn?: Turn } = {}): Replica {
+  const { sql, clock } = world
+  const { log } = createRecordingLog()
+  const repository = createRepository({ sql, pendingSeconds: PENDING_SECONDS, retentionSeconds: RETENTION_SECONDS })
+  const circuit = createCircuit({ repository, storage: world.storage, events: world.events }, plan, turn)
+  const ports = { repository: circuit.repository, storage: circuit.storage, events: circuit.events, log }
+  const relay = createRelay(ports)
+  const upkeep = createUpkeep({ ...ports, relay, now: clock.now, pendingSeconds: PENDING_SECONDS })
+  const limits = {
+    allowedTypes,
+    maxUploadBytes: MAX_OBJECT_BYTES,
+    maxObjectBytes: MAX_OBJECT_BYTES,
+    signedUrlSeconds: 900,
+    uploadUrlSeconds: UPLOAD_URL_SECONDS,
+  }
+  const atCdn = { urlOf: createUrlOf('https://cdn.test'), hasCdn: true }
+  const media = createMedia({ ...ports, inspect, relay, now: clock.now, limits, ...atCdn })
+  return { media, relay, upkeep, circuit }
+}
+
+/** Has a process do something, and whatever comes of that in the background, then ends it. */
+export async function attempt<T>(replica: Replica, work: (replica: Replica) => Promise<T>): Promise<Outcome<T>> {
+  const { circuit } = replica
+  const ended = work(replica).then(
+    (value): Outcome<T> => ({ kind: 'answered', value }),
+    (error): Outcome<T> => ({ kind: 'refused', error }),
+  )
+  const killed = circuit.fallen.then(async (): Promise<Outcome<T>> => {
+    await circuit.quiet()
+    return { kind: 'killed' }
+  })
+  const outcome = await Promise.race([ended, killed])
+  await circuit.end()
+  return outcome
+}
+
+/** The same by a process that meets no fault. Throws what the work throws. */
+export async function soundly<T>(world: World, work: (replica: Replica) => Promise<T>): Promise<T> {
+  const outcome = await attempt(startReplica(world), work)
+  if (outcome.kind === 'answered') return outcome.value
+  throw outcome.kind === 'refused' ? outcome.error : new Error('a process without a fault has hung')
+}
+
+/** What a fresh process does after everything: one pass of each, in the order they start to run. Returns the failures. */
+export async function passOver(world: World): Promise<string[]> {
+  return soundly(world, async ({ relay, upkeep }) => {
+    await relay.run()
+    const { failed } = await upkeep.run()
+    return failed.map((step) => `upkeep could not ${step}`)
+  })
+}
