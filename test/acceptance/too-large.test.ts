@@ -93,7 +93,7 @@ describe('a client that sends everything before it reads', () => {
   })
 
   test('gets to read that there is nothing at this address', async () => {
-    const answer = await sendAll({ 'content-length': String(large.body.length) }, [large.body], '/media/nowhere/upload')
+    const answer = await sendAll({ 'content-length': String(large.body.length) }, [large.body], '/media/nowhere/at/all')
     expectRawProblem(answer, 404, 'not_found')
   })
 })
