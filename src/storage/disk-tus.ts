@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream'
 import { FileStore } from '@tus/file-store'
 import { ERRORS, type KvStore, Upload } from '@tus/server'
 import { notFound, Problem } from '../problem.ts'
-import type { DiskStorage } from './disk.ts'
+import { type DiskStorage, ifMissing } from './disk.ts'
 import type { TusStore, TusStores, UploadRecords } from './tus.ts'
 
 type Disk = Pick<DiskStorage, 'adopt' | 'head' | 'uploads'>
@@ -47,7 +47,7 @@ class ArrivingFiles extends FileStore implements TusStore {
   async assemble(id: string): Promise<void> {
     const record = await this.records.load(id)
     const path = join(this.directory, id)
-    if (record === null || (await stat(path).catch(() => null)) === null) throw notFound()
+    if (record === null || (await stat(path).catch(ifMissing)) === null) throw notFound()
     await this.disk.adopt(path, id, record.contentType)
     await rm(dirname(path), { recursive: true, force: true })
   }

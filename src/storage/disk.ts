@@ -285,7 +285,8 @@ function isCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code
 }
 
-function ifMissing(error: unknown): null {
+/** For `catch`: null where nothing is there; any other error goes on. */
+export function ifMissing(error: unknown): null {
   if (isCode(error, 'ENOENT')) return null
   throw error
 }
