@@ -1,7 +1,7 @@
 /** How bytes come in, and become an object or nothing. */
 import type { Caller } from '../auth/auth.ts'
 import { DATABASE_DEADLINE_MS } from '../db/connect.ts'
-import { fileTooLarge, notFound, Problem } from '../problem.ts'
+import { fileTooLarge, notFound, Problem, type ProblemCode } from '../problem.ts'
 import { putDeadlineMs } from '../storage/storage.ts'
 import { safeFileName } from './file-name.ts'
 import { earlierPresign, earlierUpload, idempotencyOf } from './idempotency.ts'
@@ -205,7 +205,8 @@ export function createUploads(deps: Deps) {
         if (activated !== null) return announced(activated)
       } catch (error) {
         if (error instanceof Problem && REFUSALS.has(error.status)) await discard(id)
-        throw error
+        const lost = error instanceof Problem && LOST.has(error.code)
+        if (!lost || (await repository.findOwned(id, caller))?.status === 'pending') throw error
       }
       const winner = await repository.findOwned(id, caller)
       if (winner?.status === 'active') return winner
@@ -216,6 +217,8 @@ export function createUploads(deps: Deps) {
 
 // What a problem with the bytes themselves is answered with; anything else may be different the next time.
 const REFUSALS = new Set([400, 413, 415, 422])
+// What bytes look like that another call has refused or moved while they were looked at: then its answer counts.
+const LOST = new Set<ProblemCode>(['upload_incomplete', 'state_conflict', 'storage_unavailable'])
 type NamedObject = Pick<StoredObject, 'key' | 'originalName'>
 
 function uploaded(

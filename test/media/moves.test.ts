@@ -138,6 +138,20 @@ for (const { name, present, open } of stores) {
       expect(await keys()).toEqual([(await media.get(id, owner)).key])
     })
 
+    // Without `LOST` in media/uploads.ts it would be told that no bytes have arrived.
+    test('a complete that finds the bytes moved by another gets the same answer', async () => {
+      const first = createService()
+      const link = await first.media.presign(owner, declaration('public'))
+      await send(link)
+      const winner = Promise.withResolvers<unknown>()
+      const head: Storage['head'] = async (key) => winner.promise.then(() => store.storage.head(key))
+      const second = createService({ storage: { ...store.storage, head } }).media.complete(link.id, owner, ORIGIN)
+      const row = await first.media.complete(link.id, owner, ORIGIN)
+      winner.resolve(undefined)
+      expect((await second).key).toBe(row.key)
+      expect((await announced(1)).length).toBe(1)
+    })
+
     // Without `!storage.enforces.once` in media/uploads.ts the second PUT would change bytes that are active.
     test('where a link works more than once, the bytes are moved away from it', async () => {
       const storage = { ...store.storage, enforces: { once: false, checksum: true } }
