@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Caller } from '../../src/auth/auth.ts'
 import { audit } from './audit.ts'
-import { faults, type Plan } from './circuit.ts'
+import { type Fault, faults, type Plan } from './circuit.ts'
 import { type Operation, operations, type Trial } from './operations.ts'
 import { attempt, type Outcome, passOver, soundly, startReplica } from './replica.ts'
 import { PENDING_SECONDS, RETENTION_SECONDS, type World, worlds } from './world.ts'
@@ -45,7 +45,7 @@ type Point = { person: Caller; plan: Plan; retried: boolean; trial: Trial; first
 async function walk(world: World, operation: Operation, parity: number): Promise<number> {
   const points: Point[] = []
   let count = 0
-  for (const [index, fault] of faults.entries()) {
+  const walkOne = async (fault: Fault, index: number) => {
     for (let at = 1; ; at += 1) {
       const point = await tryPoint(world, operation, { at, fault }, (at + index + parity) % 2 === 0)
       points.push(point)
@@ -54,6 +54,9 @@ async function walk(world: World, operation: Operation, parity: number): Promise
       count += 1
     }
   }
+  // Each point is another person's, so that they can be tried side by side, unless they take up all there is.
+  if (operation.global) for (const [index, fault] of faults.entries()) await walkOne(fault, index)
+  else await Promise.all(faults.map(walkOne))
   const wrong = await settle(world, points)
   // One after the other, to see which it was.
   for (const { plan, retried } of wrong.length > 0 ? points : []) {

@@ -7,6 +7,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Caller } from '../../src/auth/auth.ts'
 import { INSPECTED_BYTES } from '../../src/media/inspect.ts'
 import { Problem } from '../../src/problem.ts'
+import { until } from '../until.ts'
 import { audit } from './audit.ts'
 import { faults, type Turn } from './circuit.ts'
 import { picture } from './pictures.ts'
@@ -42,6 +43,7 @@ for (const { name, present, open } of worlds) {
       const held = holdCall(2)
       const outcome = attempt(startReplica(world, { turn: held.turn }), upload)
       await held.reached
+      await until(async () => (await world.storage.list({ prefix: '', limit: 1 })).length === 1)
       await world.clock.advance(PENDING_SECONDS + 1)
       expect(await healed()).toEqual([])
       held.release()
@@ -162,7 +164,8 @@ for (const { name, present, open } of worlds) {
       expect(await rows()).toHaveLength(0)
     })
 
-    // 4. src/media/repository.ts: `AND ${ownedBy(caller)}` of findOwned, update, remove and restore, `AND ${mayView}`
+    // 4. src/media/repository.ts: `AND ${ownedBy(caller)}` of findOwned (which update and restore ask first, and have
+    // it again themselves) and of remove; `AND ${mayView}` of findVisible
     test('4: a stranger gets the same answer for what is active, pending, deleted, gone or made up', async () => {
       const active = await soundly(world, upload)
       const deleted = await soundly(world, upload)

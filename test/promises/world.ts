@@ -5,6 +5,7 @@ import { migrate } from '../../src/db/migrate.ts'
 import type { EventBus, MediaEvent } from '../../src/events/events.ts'
 import { createMemoryEventBus } from '../../src/events/memory.ts'
 import { createRedisEventBus, EVENT_STREAM } from '../../src/events/redis.ts'
+import { homes } from '../../src/media/object.ts'
 import type { UploadLink } from '../../src/media/uploads.ts'
 import { createDiskStorage } from '../../src/storage/disk.ts'
 import { readLink } from '../../src/storage/links.ts'
@@ -103,8 +104,7 @@ async function open(
     },
     async clear() {
       await sql`DELETE FROM media_objects`
-      const left = await storage.list({ prefix: '', limit: 1000 })
-      if (left.length > 0) await storage.remove(left.map(({ key }) => key))
+      for (const home of homes) await storage.removePrefix(home)
       await witness.clear()
       await receive()
       delivered.clear()
