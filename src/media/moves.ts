@@ -7,9 +7,8 @@ import type { Log } from '../log.ts'
 import { Problem } from '../problem.ts'
 import type { Storage } from '../storage/storage.ts'
 import { type Home, prefixOf } from './object.ts'
+import { REMOVAL_MS } from './pending.ts'
 import type { Repository } from './repository.ts'
-
-const REMOVAL_MS = 2000
 
 export type Moves = ReturnType<typeof createMoves>
 
