@@ -12,6 +12,7 @@ import { fileRoutes } from './routes/files.ts'
 import { type Checks, healthRoutes } from './routes/health.ts'
 import { multipartUploadRoutes } from './routes/multipart-uploads.ts'
 import { objectRoutes } from './routes/objects.ts'
+import { ownerRoutes } from './routes/owners.ts'
 import { TUS_EXPOSED_HEADERS, tusCapabilities, tusRoutes } from './routes/tus.ts'
 import { uploadRoutes } from './routes/uploads.ts'
 import { uppyRoutes } from './routes/uppy.ts'
@@ -52,6 +53,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   if (tus !== undefined) tusRoutes(app, { ...deps, tus })
   multipartUploadRoutes(app, deps)
   uppyRoutes(app, deps)
+  ownerRoutes(app, deps)
   objectRoutes(app, deps)
   if (deps.disk !== undefined) fileRoutes(app, deps.disk)
   app.doc31('/openapi.json', openApiHeader)

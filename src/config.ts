@@ -35,6 +35,7 @@ const whole = (min: number, max: number) => {
     .transform(Number)
     .refine((n) => n >= min && n <= max, expected)
 }
+const quota = whole(0, 2 ** 50).transform((n) => (n === 0 ? null : n))
 const seconds = whole(1, 10 * 365 * 86_400)
 // SigV4 links live for seven days at most (AWS, "Authenticating Requests: Using Query Parameters").
 const linkSeconds = whole(1, 7 * 86_400)
@@ -98,6 +99,8 @@ const settings = {
     'image/jpeg,image/png,image/webp,image/gif,image/avif',
     'Media types to accept, comma-separated',
   ),
+  QUOTA_BYTES: withDefault(quota, 0, 'Most bytes that one owner may have, what is in the bin included; 0: any number'),
+  QUOTA_OBJECTS: withDefault(quota, 0, 'Most objects that one owner may have, the bin included; 0: any number'),
   MAX_IMAGE_PIXELS: withDefault(whole(1, 2 ** 31), 100_000_000, 'Most pixels of a picture (width × height)'),
   SIGNED_URL_SECONDS: withDefault(linkSeconds, 900, 'Life of a link to read'),
   UPLOAD_URL_SECONDS: withDefault(linkSeconds, 900, 'Life of a link to upload'),
@@ -217,6 +220,7 @@ function toConfig(values: Values) {
     uploadMemoryBytes: values.UPLOAD_MEMORY_BYTES,
     maxObjectBytes: values.MAX_OBJECT_BYTES,
     allowedTypes: new Set(values.ALLOWED_TYPES),
+    quotas: { quotaBytes: values.QUOTA_BYTES, quotaObjects: values.QUOTA_OBJECTS },
     maxImagePixels: values.MAX_IMAGE_PIXELS,
     signedUrlSeconds: values.SIGNED_URL_SECONDS,
     uploadUrlSeconds: values.UPLOAD_URL_SECONDS,

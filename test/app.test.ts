@@ -8,7 +8,7 @@ import { createMemoryEventBus } from '../src/events/memory.ts'
 import { createImageProbe } from '../src/media/image.ts'
 import { createInspect } from '../src/media/inspect.ts'
 import { createMedia } from '../src/media/lifecycle.ts'
-import { createUrlOf } from '../src/media/object.ts'
+import { createUrlOf, NO_QUOTAS } from '../src/media/object.ts'
 import { createRelay } from '../src/media/relay.ts'
 import { createRepository } from '../src/media/repository.ts'
 import { createUploadMemory } from '../src/routes/upload-memory.ts'
@@ -19,7 +19,13 @@ import { createFolder, type Folder } from './services/folder.ts'
 
 const SECRET = 'a secret of thirty-two characters'
 const ID = '019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11'
-const limits = { maxUploadBytes: 1000, maxObjectBytes: 1000, signedUrlSeconds: 900, uploadUrlSeconds: 900 }
+const limits = {
+  maxUploadBytes: 1000,
+  maxObjectBytes: 1000,
+  signedUrlSeconds: 900,
+  uploadUrlSeconds: 900,
+  quotas: NO_QUOTAS,
+}
 
 // The service on a database that does not answer: what is asked here does not get that far, or is about just that.
 const sql = connect({ url: 'postgres://nobody@127.0.0.1:1/none' })
@@ -78,7 +84,8 @@ const codeOf = async (answer: Response) => (await answer.json()).code
 describe('an address', () => {
   const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
   test.each([
-    ['/media', ['GET', 'HEAD']],
+    ['/media', ['DELETE', 'GET', 'HEAD']],
+    ['/media/usage', ['GET', 'HEAD']],
     ['/media/upload', ['POST']],
     ['/media/presign', ['POST']],
     [`/media/${ID}`, ['DELETE', 'GET', 'HEAD', 'PATCH']],

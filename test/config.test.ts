@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { ConfigError, describeSettings, readConfig } from '../src/config.ts'
+import { NO_QUOTAS } from '../src/media/object.ts'
 
 type Env = Record<string, string>
 
@@ -44,6 +45,7 @@ describe('readConfig', () => {
       uploadUrlSeconds: 900,
       pendingSeconds: 86_400,
       retentionSeconds: 30 * 86_400,
+      quotas: NO_QUOTAS,
     })
   })
 

@@ -2,6 +2,7 @@
 import type { Caller } from '../auth/auth.ts'
 import type { Sql } from '../db/connect.ts'
 import type { Channel } from '../events/events.ts'
+import type { Quotas } from './object.ts'
 
 /** Facts to store with a change; `fields` go into the event's payload beside what every event has. */
 export type Announcement = { channel: Channel; fields?: Record<string, string | number | null> }
@@ -11,7 +12,10 @@ const SENDER_LEASE_SECONDS = 5
 
 export type Fragments = ReturnType<typeof createFragments>
 
-export function createFragments(sql: Sql) {
+/** The constraint that a statement breaks which would give an owner more than the quotas allow. */
+export const QUOTA = 'media_quota'
+
+export function createFragments(sql: Sql, { quotaBytes, quotaObjects }: Quotas) {
   const columns = sql`id, user_id AS "userId", original_name AS "originalName", mime_type AS "mimeType",
     size_bytes AS "sizeBytes", storage_key AS key, metadata, visibility, status, created_at AS "createdAt",
     upload_id AS "uploadId", outbox`
@@ -33,5 +37,14 @@ export function createFragments(sql: Sql) {
   /** The SET clauses of every arrow to purging. */
   const toPurging = sql`status = 'purging', status_changed_at = now(), upkeep_due_at = now()`
 
-  return { columns, ownedBy, seconds, owe, toPurging }
+  /**
+   * True when an owner may have this much more, which nobody else can take until the statement's end; else the statement
+   * fails with the constraint `QUOTA`.
+   */
+  const withinQuota = (owner: ReturnType<typeof sql>, more: { bytes: number; objects: number }) =>
+    quotaBytes === null && quotaObjects === null
+      ? sql`true`
+      : sql`media_reserve(${owner}, ${more.bytes}, ${more.objects}, ${quotaBytes}, ${quotaObjects})`
+
+  return { columns, ownedBy, seconds, owe, toPurging, withinQuota }
 }

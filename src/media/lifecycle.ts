@@ -3,8 +3,9 @@ import type { Log } from '../log.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Inspect } from './inspect.ts'
 import { createMultipart } from './multipart.ts'
-import type { UrlOf } from './object.ts'
+import type { Quotas, UrlOf } from './object.ts'
 import { createObjects } from './objects.ts'
+import { createOwners } from './owners.ts'
 import type { Relay } from './relay.ts'
 import type { Repository } from './repository.ts'
 import { createTusUploads } from './tus.ts'
@@ -27,6 +28,7 @@ export type Deps = {
     maxObjectBytes: number
     signedUrlSeconds: number
     uploadUrlSeconds: number
+    quotas: Quotas
   }
 }
 
@@ -38,5 +40,11 @@ export type Media = ReturnType<typeof createMedia>
  * finished by upkeep.
  */
 export function createMedia(deps: Deps) {
-  return { ...createUploads(deps), ...createMultipart(deps), ...createTusUploads(deps), ...createObjects(deps) }
+  return {
+    ...createUploads(deps),
+    ...createMultipart(deps),
+    ...createTusUploads(deps),
+    ...createObjects(deps),
+    ...createOwners(deps),
+  }
 }

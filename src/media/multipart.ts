@@ -12,7 +12,7 @@ import { acceptType } from './inspect.ts'
 import type { Deps } from './lifecycle.ts'
 import type { UploadRow } from './multipart-statements.ts'
 import { type MediaRow, prefixesOf, type Visibility } from './object.ts'
-import { newId, REMOVAL_MS, tooSlow, WRITER_GRACE_SECONDS } from './pending.ts'
+import { newId, REMOVAL_MS, refusal, tooSlow, WRITER_GRACE_SECONDS } from './pending.ts'
 import type { Repository } from './repository.ts'
 
 export type MultipartDeclaration = {
@@ -73,8 +73,8 @@ export function createMultipart({ repository, storage, log, now, limits }: Deps)
   return {
     /**
      * Announces an upload in parts and begins it; with an idempotency key, the same one again. Throws Problem
-     * `media_type_unsupported`, `file_too_large`, `idempotency_conflict`, `checksum_unenforceable` (S3 has no SHA-256
-     * of a whole object that came in parts), or `state_conflict` where the store has no uploads in parts.
+     * `media_type_unsupported`, `file_too_large`, `quota_exceeded`, `idempotency_conflict`, `checksum_unenforceable` (S3
+     * has no SHA-256 of a whole object that came in parts), or `state_conflict` where the store has no uploads in parts.
      */
     async beginMultipart(caller: Caller, declared: MultipartDeclaration): Promise<MultipartUpload> {
       const { idempotencyKey, ...declaration } = declared
@@ -103,7 +103,7 @@ export function createMultipart({ repository, storage, log, now, limits }: Deps)
       if (inserted === 'inserted') return open(object, mimeType, size)
       const winner = inserted === 'taken' ? await again() : null
       if (winner) return winner
-      throw tooSlow()
+      throw refusal(inserted)
     },
 
     /**

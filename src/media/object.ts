@@ -28,6 +28,10 @@ export type StoredObject = Common & { status: 'active' | 'deleted'; sizeBytes: n
 export type UnsettledObject = Common & { status: 'pending' | 'purging'; sizeBytes: number | null }
 export type MediaRow = StoredObject | UnsettledObject
 
+/** What one owner may have, in bytes and objects; null is no limit. */
+export type Quotas = { quotaBytes: number | null; quotaObjects: number | null }
+export const NO_QUOTAS: Quotas = { quotaBytes: null, quotaObjects: null }
+
 /**
  * Where objects are stored: `public/` is for what a CDN serves to everyone, and only used where there is one. Both
  * are in order of time, because ids are.

@@ -3,6 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { Problem } from '../problem.ts'
 import { extensionOf } from './inspect.ts'
 import { type Home, prefixOf } from './object.ts'
+import type { Inserted } from './repository.ts'
 
 /** A PUT may go on after its caller gave up on it, and a link's PUT may begin in its last second and take its time. */
 export const WRITER_GRACE_SECONDS = 3600
@@ -17,4 +18,16 @@ export function newId(madeAt: number, mimeType: string, home: Home): { id: strin
 
 export function tooSlow(): Problem {
   return new Problem('database_unavailable', 'The upload took too long. Start it again.')
+}
+
+/** Space comes back when something is purged, which takes the retention time: retrying soon is of no use. */
+export function overQuota(): Problem {
+  return new Problem('quota_exceeded', 'This is more than you may store. Remove something first.', {
+    headers: { 'retry-after': '3600' },
+  })
+}
+
+/** Why there is no row for an upload. */
+export function refusal(inserted: Exclude<Inserted, 'inserted'>): Problem {
+  return inserted === 'over_quota' ? overQuota() : tooSlow()
 }

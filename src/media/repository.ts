@@ -1,9 +1,10 @@
 /** All SQL on media_objects. Each arrow of an object's life is one conditional statement. */
 import type { Caller } from '../auth/auth.ts'
 import { type Sql, violates, within } from '../db/connect.ts'
-import { type Announcement, createFragments } from './fragments.ts'
+import { type Announcement, createFragments, QUOTA } from './fragments.ts'
 import { createMultipartStatements } from './multipart-statements.ts'
-import type { Dimensions, MediaRow, StoredObject, Visibility } from './object.ts'
+import { type Dimensions, type MediaRow, NO_QUOTAS, type Quotas, type StoredObject, type Visibility } from './object.ts'
+import { createOwnerStatements } from './owner-statements.ts'
 import { createTusStatements } from './tus-statements.ts'
 import { createUpkeepStatements } from './upkeep-statements.ts'
 
@@ -28,8 +29,11 @@ export type NewObject = {
 /** What makes a request the same as an earlier one: the client's key, and a SHA-256 of what it asked for. */
 export type Idempotency = { key: string; hash: string }
 
-/** `stale`: no row was made, nor can one be any more. `taken`: the idempotency key is another row's. */
-export type Inserted = 'inserted' | 'stale' | 'taken'
+/**
+ * `stale`: no row was made, nor can one be any more. `taken`: the idempotency key is another row's. `over_quota`: the
+ * owner would have more than the quotas allow.
+ */
+export type Inserted = 'inserted' | 'stale' | 'taken' | 'over_quota'
 
 /** `movedTo`: the key that the bytes were copied to, if they were. */
 export type Activation = { sizeBytes: number; metadata: Dimensions; movedTo?: string | undefined; event: Announcement }
@@ -45,11 +49,11 @@ export type Page = {
 
 export type Repository = ReturnType<typeof createRepository>
 
-type Settings = { sql: Sql; pendingSeconds: number; retentionSeconds: number }
+type Settings = { sql: Sql; pendingSeconds: number; retentionSeconds: number; quotas?: Quotas }
 
-export function createRepository({ sql, pendingSeconds, retentionSeconds }: Settings) {
-  const fragments = createFragments(sql)
-  const { columns, ownedBy, seconds, owe, toPurging } = fragments
+export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas = NO_QUOTAS }: Settings) {
+  const fragments = createFragments(sql, quotas)
+  const { columns, ownedBy, seconds, owe, toPurging, withinQuota } = fragments
 
   /** The SET clauses for bytes that were copied to another key: their old one may get late bytes while a link lives. */
   const moved = (to: string | undefined) =>
@@ -59,6 +63,7 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds }: Sett
     ...createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }),
     ...createMultipartStatements({ sql, fragments, pendingSeconds }),
     ...createTusStatements({ sql, fragments }),
+    ...createOwnerStatements({ sql, fragments }),
 
     /**
      * Inserts the pending row. `stale` when the id is older than half of PENDING_SECONDS by the database's clock:
@@ -74,9 +79,11 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds }: Sett
           SELECT ${object.id}, ${object.userId}, ${object.originalName}, ${object.mimeType},
             ${object.sizeBytes}::bigint, ${object.key}, ${object.visibility}, ${sql.json(object.metadata)},
             now() + ${seconds(object.linksSeconds)}, ${idempotency?.key ?? null}, ${idempotency?.hash ?? null}, ${object.tusMetadata ?? null}
-          WHERE ${object.madeAt}::bigint > extract(epoch FROM now() - ${seconds(pendingSeconds / 2)}) * 1000`)
+          WHERE CASE WHEN ${object.madeAt}::bigint > extract(epoch FROM now() - ${seconds(pendingSeconds / 2)}) * 1000
+            THEN ${withinQuota(sql`${object.userId}::uuid`, { bytes: object.sizeBytes ?? 0, objects: 1 })} END`)
         return count === 1 ? 'inserted' : 'stale'
       } catch (error) {
+        if (violates(error, QUOTA)) return 'over_quota'
         if (violates(error, 'media_objects_idempotency')) return 'taken'
         throw error
       }

@@ -1,9 +1,9 @@
 /** The statements of tus uploads: what is remembered of one beside its bytes, and who may write to it. */
 import type { Caller } from '../auth/auth.ts'
-import { type Sql, within } from '../db/connect.ts'
+import { type Sql, violates, within } from '../db/connect.ts'
 import type { UploadRecord } from '../storage/tus.ts'
-import type { Fragments } from './fragments.ts'
-import { WRITER_GRACE_SECONDS } from './pending.ts'
+import { type Fragments, QUOTA } from './fragments.ts'
+import { overQuota, WRITER_GRACE_SECONDS } from './pending.ts'
 
 /** `pending`: under way, or whole and not looked at yet. */
 export type TusUpload = {
@@ -29,7 +29,7 @@ export const TUS_LINKS_SECONDS = UPLOAD_LEASE_SECONDS + WRITER_GRACE_SECONDS
 type Settings = { sql: Sql; fragments: Fragments }
 
 export function createTusStatements({ sql, fragments }: Settings) {
-  const { ownedBy, seconds } = fragments
+  const { ownedBy, seconds, withinQuota } = fragments
 
   /** The SET clauses by which a writer has the upload for a while, and whatever it leaves behind is swept later. */
   const hold = sql`
@@ -62,12 +62,18 @@ export function createTusStatements({ sql, fragments }: Settings) {
       return count > 0
     },
 
-    /** Remembers the length of an upload that was begun without one, once. */
+    /** Remembers the length of an upload that was begun without one, once. Throws Problem `quota_exceeded`. */
     async declareTusSize(key: string, size: number): Promise<boolean> {
-      const { count } = await within(sql`
-        UPDATE media_objects SET size_bytes = ${size}
-        WHERE storage_key = ${key} AND status = 'pending' AND size_bytes IS NULL`)
-      return count > 0
+      try {
+        const { count } = await within(sql`
+          UPDATE media_objects SET size_bytes = ${size}
+          WHERE storage_key = ${key} AND status = 'pending' AND size_bytes IS NULL
+            AND ${withinQuota(sql`user_id`, { bytes: size, objects: 0 })}`)
+        return count > 0
+      } catch (error) {
+        if (violates(error, QUOTA)) throw overQuota()
+        throw error
+      }
     },
 
     /**

@@ -6,7 +6,7 @@ import { safeFileName } from './file-name.ts'
 import { acceptType } from './inspect.ts'
 import type { Deps } from './lifecycle.ts'
 import type { Visibility } from './object.ts'
-import { newId, REMOVAL_MS, tooSlow } from './pending.ts'
+import { newId, REMOVAL_MS, refusal } from './pending.ts'
 import { PIECE, TUS_LINKS_SECONDS, type TusUpload } from './tus-statements.ts'
 
 export type TusDeclaration = {
@@ -27,7 +27,7 @@ export function createTusUploads({ repository, storage, log, now, limits }: Deps
   }
 
   return {
-    /** Announces a tus upload. Throws Problem `media_type_unsupported`, `file_empty` or `file_too_large`. */
+    /** Announces a tus upload. Throws Problem `media_type_unsupported`, `file_empty`, `file_too_large` or `quota_exceeded`. */
     async beginTus(caller: Caller, declared: TusDeclaration): Promise<{ id: string; key: string }> {
       const { filename, fileType, size, visibility, metadata } = declared
       const mimeType = acceptType(fileType, limits.allowedTypes)
@@ -47,7 +47,7 @@ export function createTusUploads({ repository, storage, log, now, limits }: Deps
         idempotency: undefined,
         tusMetadata: metadata,
       })
-      if (inserted !== 'inserted') throw tooSlow()
+      if (inserted !== 'inserted') throw refusal(inserted)
       return object
     },
 

@@ -3,6 +3,7 @@ import { type Sql, within } from '../db/connect.ts'
 import type { MediaEvent } from '../events/events.ts'
 import type { Fragments } from './fragments.ts'
 import type { Home } from './object.ts'
+import { WRITER_GRACE_SECONDS } from './pending.ts'
 import { PIECE } from './tus-statements.ts'
 
 /** A row on its way out. `linksDead`: nobody can put bytes there any more, so the row may go after them. */
@@ -83,10 +84,17 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
         RETURNING id, storage_key AS key, links_until < now() AS "linksDead"`)
     },
 
-    /** A purging row whose bytes are removed for now: due again when the last link to it is dead. */
+    /**
+     * A purging row whose bytes are removed for now: no more part of what its owner has, unless a link to it still
+     * lets anyone begin to send more; then due again when that is over, and when nobody can be at it any more.
+     */
     async postpone(id: string): Promise<void> {
+      const linksEnd = sql`links_until - ${seconds(WRITER_GRACE_SECONDS)}`
       await within(sql`
-        UPDATE media_objects SET upkeep_due_at = links_until WHERE id = ${id} AND status = 'purging'`)
+        UPDATE media_objects
+        SET counted = counted AND ${linksEnd} > now(),
+          upkeep_due_at = CASE WHEN ${linksEnd} > now() THEN ${linksEnd} ELSE links_until END
+        WHERE id = ${id} AND status = 'purging'`)
     },
 
     /** purging → nothing. False while events are owed or a link lives. */

@@ -10,7 +10,7 @@ import type { Deps } from './lifecycle.ts'
 import { createMoves } from './moves.ts'
 import { assemble } from './multipart.ts'
 import { type Home, homeOf, type MediaRow, prefixesOf, type StoredObject, type Visibility } from './object.ts'
-import { newId, REMOVAL_MS, tooSlow, WRITER_GRACE_SECONDS } from './pending.ts'
+import { newId, REMOVAL_MS, refusal, tooSlow, WRITER_GRACE_SECONDS } from './pending.ts'
 
 export type Upload = {
   name: string
@@ -38,6 +38,7 @@ export type UploadLink = {
 export function createUploads(deps: Deps) {
   const { repository, storage, inspect, relay, log, now, limits, urlOf, hasCdn } = deps
   const homeFor = (visibility: Visibility): Home => (hasCdn && visibility === 'public' ? 'public/' : 'media/')
+  const hasQuotas = Object.values(limits.quotas).some((quota) => quota !== null)
   const moves = createMoves(deps)
   const announced = <T extends StoredObject | null>(row: T): T => {
     if (row !== null) relay.announce(row)
@@ -83,7 +84,7 @@ export function createUploads(deps: Deps) {
     /**
      * Stores a file that is here in full. The bytes and the pending row are written in parallel; only when both are
      * there does one UPDATE make the object visible and owe its event.
-     * Throws what `inspect` throws, and Problem `file_empty`.
+     * Throws what `inspect` throws, and Problem `file_empty` or `quota_exceeded`.
      */
     async upload(caller: Caller, upload: Upload, origin: string): Promise<StoredObject> {
       const { name, bytes, visibility } = upload
@@ -118,7 +119,7 @@ export function createUploads(deps: Deps) {
         await removeBytes(object.id)
         const winner = insert.value === 'taken' ? await earlier() : null
         if (winner) return winner
-        throw tooSlow()
+        throw refusal(insert.value)
       }
       try {
         if (put.status === 'rejected') throw put.reason
@@ -137,7 +138,8 @@ export function createUploads(deps: Deps) {
 
     /**
      * Announces an upload that goes straight to the store, and makes the link for it; with an idempotency key, again
-     * for the same object. Throws Problem `media_type_unsupported`, `file_too_large` or `idempotency_conflict`.
+     * for the same object. Throws Problem `media_type_unsupported`, `file_too_large`, `quota_exceeded`,
+     * `idempotency_conflict`, or `request_invalid` without a size where there are quotas.
      */
     async presign(caller: Caller, declared: Declaration): Promise<UploadLink> {
       const { idempotencyKey, ...declaration } = declared
@@ -145,6 +147,7 @@ export function createUploads(deps: Deps) {
       if (sha256 !== undefined && !storage.enforces.checksum)
         throw new Problem('checksum_unenforceable', 'The store does not check SHA-256. Leave it out.')
       const mimeType = acceptType(declared.fileType, limits.allowedTypes)
+      if (size === undefined && hasQuotas) throw sizeRequired()
       if (size !== undefined && size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
       const { userId } = caller
       const idempotency = idempotencyOf(idempotencyKey, 'presign', declaration)
@@ -179,7 +182,7 @@ export function createUploads(deps: Deps) {
       if (inserted === 'inserted') return link
       const winner = inserted === 'taken' ? await again() : null
       if (winner) return winner
-      throw tooSlow()
+      throw refusal(inserted)
     },
 
     /**
@@ -229,6 +232,11 @@ function uploaded(
   const { key, originalName } = object
   const fields = { url, key, mimeType, sizeBytes, ...dimensions, originalName }
   return { channel: 'photo:uploaded' as const, fields }
+}
+
+function sizeRequired(): Problem {
+  const errors = [{ field: 'size', message: 'is required, because there are quotas' }]
+  return new Problem('request_invalid', 'Some fields are not valid.', { errors })
 }
 
 function empty(): Problem {

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '../port.ts'
-import { tied } from '../process.ts'
+import { runToEnd, tied } from '../process.ts'
 
 export type Runtime = 'bun' | 'deno'
 export type Backend = 'real' | 'embedded'
@@ -72,6 +72,13 @@ export async function startService(options: {
   }
   await untilReady(service, () => child.exitCode ?? child.signalCode)
   return service
+}
+
+/** One pass of upkeep by a process of its own, with exactly these settings. */
+export function runUpkeep(env: Record<string, string>): Promise<void> {
+  const { PATH = '', HOME = '' } = process.env
+  const command = [process.execPath, '--no-env-file', 'src/cli/upkeep.ts']
+  return runToEnd(command, { cwd: repository, env: { PATH, HOME, ...env } })
 }
 
 /** What the suite runs on: ACCEPTANCE_RUNTIME (`bun`, or `deno`) and ACCEPTANCE_BACKEND (`real`, or `embedded`). */

@@ -1,11 +1,10 @@
 import { test } from 'bun:test'
 import { type Client, createClient, JWT_SECRET } from '../acceptance/client.ts'
 import { type Inside, lookInside } from '../acceptance/inside.ts'
-import { acceptanceRun, type RunningService, repository, startService } from '../acceptance/service.ts'
+import { acceptanceRun, type RunningService, runUpkeep, startService } from '../acceptance/service.ts'
 import { settingsFor } from '../acceptance/stage.ts'
 import { createBucketName, removeBucket } from '../buckets.ts'
 import { createDatabase } from '../database.ts'
-import { runToEnd } from '../process.ts'
 import { startProxy, type TcpProxy } from '../proxy.ts'
 import { services } from '../services/shared.ts'
 
@@ -69,11 +68,7 @@ async function onStage(body: (stage: FaultStage) => Promise<void>): Promise<void
         const another = await start(direct)
         return { ...another, ...createClient(another.baseUrl) }
       },
-      runUpkeep: () =>
-        runToEnd([process.execPath, '--no-env-file', 'src/cli/upkeep.ts'], {
-          cwd: repository,
-          env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...direct },
-        }),
+      runUpkeep: () => runUpkeep(direct),
     })
   } finally {
     await inside?.close()

@@ -8,7 +8,7 @@ import { createMemoryEventBus } from '../../src/events/memory.ts'
 import { createImageProbe } from '../../src/media/image.ts'
 import { createInspect } from '../../src/media/inspect.ts'
 import { createMedia, type Deps } from '../../src/media/lifecycle.ts'
-import { createUrlOf } from '../../src/media/object.ts'
+import { createUrlOf, NO_QUOTAS } from '../../src/media/object.ts'
 import { createRelay } from '../../src/media/relay.ts'
 import { createRepository } from '../../src/media/repository.ts'
 import { createUpkeep } from '../../src/media/upkeep.ts'
@@ -22,7 +22,14 @@ const ORIGIN = 'https://api.example.com'
 const CDN = 'https://cdn.example.com'
 const owner: Caller = { userId: '11111111-2222-4333-8444-555555555555', role: 'user' }
 const allowedTypes = new Set(['image/jpeg', 'image/png'])
-const limits = { maxUploadBytes: 1e7, maxObjectBytes: 1e7, signedUrlSeconds: 900, uploadUrlSeconds: 900, allowedTypes }
+const limits = {
+  maxUploadBytes: 1e7,
+  maxObjectBytes: 1e7,
+  signedUrlSeconds: 900,
+  uploadUrlSeconds: 900,
+  allowedTypes,
+  quotas: NO_QUOTAS,
+}
 const rocket = await readFile(join(import.meta.dir, '../corpus/accept/rocket.jpg'))
 const inspect = createInspect({ allowedTypes, probeImage: createImageProbe({ allowedTypes, maxPixels: 1e8 }) })
 

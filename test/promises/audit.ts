@@ -33,6 +33,7 @@ export async function audit(world: World, { linksAlive = false } = {}): Promise<
     ...(await world.unfinished()).map((key) => `an upload in parts still under way: ${key}`),
     ...unsettled.filter((row) => !waiting.includes(row)).map(({ id, status }) => `left ${status}: ${id}`),
     ...rows.filter(({ owed }) => owed > 0).map(({ id, owed }) => `${owed} events still owed: ${id}`),
+    ...(await miscounts(world)),
     ...(await pasts(world, new Set(rows.map(({ id }) => id)))),
   ]
 }
@@ -43,6 +44,18 @@ async function bytesOf({ id, key, size, type, status }: Row, { storage }: World)
   if (head.size !== size || head.contentType !== type)
     return [`${status} as ${size} bytes of ${type}, stored are ${head.size} of ${head.contentType}: ${id}`]
   return []
+}
+
+/** Owners of whom the usage kept is not what their rows add up to. */
+async function miscounts({ sql }: World): Promise<string[]> {
+  const wrong = await sql<{ kept: string; counted: string }[]>`
+    SELECT to_json(kept) AS kept, to_json(counted) AS counted
+    FROM media_usage kept FULL JOIN (
+      SELECT user_id, coalesce(sum(size_bytes), 0)::bigint AS bytes, count(*) AS objects
+      FROM media_objects WHERE counted GROUP BY user_id
+    ) counted USING (user_id)
+    WHERE (kept.bytes, kept.objects) IS DISTINCT FROM (counted.bytes, counted.objects)`
+  return wrong.map((row) => `usage miscounted: ${JSON.stringify(row)}`)
 }
 
 /** What each object went through, and whether exactly that was announced. */

@@ -15,6 +15,8 @@ export type Replica = { media: Media; relay: Relay; upkeep: Upkeep; circuit: Cir
 /** How an operation ended for who asked for it. */
 export type Outcome<T> = { kind: 'answered'; value: T } | { kind: 'refused'; error: Error } | { kind: 'killed' }
 
+// Never reached, but counted.
+const QUOTAS = { quotaBytes: 10 ** 12, quotaObjects: 10 ** 6 }
 const allowedTypes = new Set(['image/gif', 'image/png'])
 const inspect = createInspect({ allowedTypes, probeImage: createImageProbe({ allowedTypes, maxPixels: 1_000_000 }) })
 
@@ -22,7 +24,12 @@ const inspect = createInspect({ allowedTypes, probeImage: createImageProbe({ all
 export function startReplica(world: World, { plan, turn }: { plan?: Plan; turn?: Turn } = {}): Replica {
   const { sql, clock } = world
   const { log } = createRecordingLog()
-  const repository = createRepository({ sql, pendingSeconds: PENDING_SECONDS, retentionSeconds: RETENTION_SECONDS })
+  const repository = createRepository({
+    sql,
+    pendingSeconds: PENDING_SECONDS,
+    retentionSeconds: RETENTION_SECONDS,
+    quotas: QUOTAS,
+  })
   const circuit = createCircuit({ repository, storage: world.storage, events: world.events }, plan, turn)
   const ports = { repository: circuit.repository, storage: circuit.storage, events: circuit.events, log }
   const relay = createRelay(ports)
@@ -33,6 +40,7 @@ export function startReplica(world: World, { plan, turn }: { plan?: Plan; turn?:
     maxObjectBytes: MAX_OBJECT_BYTES,
     signedUrlSeconds: 900,
     uploadUrlSeconds: UPLOAD_URL_SECONDS,
+    quotas: QUOTAS,
   }
   const atCdn = { urlOf: createUrlOf('https://cdn.test'), hasCdn: true }
   const media = createMedia({ ...ports, inspect, relay, now: clock.now, limits, ...atCdn })

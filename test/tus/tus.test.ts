@@ -6,7 +6,7 @@ import { createMemoryEventBus } from '../../src/events/memory.ts'
 import { createImageProbe } from '../../src/media/image.ts'
 import { createInspect } from '../../src/media/inspect.ts'
 import { createMedia, type Media } from '../../src/media/lifecycle.ts'
-import { createUrlOf } from '../../src/media/object.ts'
+import { createUrlOf, NO_QUOTAS } from '../../src/media/object.ts'
 import { createRelay } from '../../src/media/relay.ts'
 import { createRepository, type Repository } from '../../src/media/repository.ts'
 import { createDiskTusStores } from '../../src/storage/disk-tus.ts'
@@ -23,7 +23,14 @@ import { refusal } from '../refusal.ts'
 
 const ORIGIN = 'https://api.example.com'
 const allowedTypes = new Set(['image/jpeg', 'image/png'])
-const limits = { maxUploadBytes: 1e7, maxObjectBytes: 1e7, signedUrlSeconds: 900, uploadUrlSeconds: 900, allowedTypes }
+const limits = {
+  maxUploadBytes: 1e7,
+  maxObjectBytes: 1e7,
+  signedUrlSeconds: 900,
+  uploadUrlSeconds: 900,
+  allowedTypes,
+  quotas: NO_QUOTAS,
+}
 const rocket = await readCorpus('accept/rocket.jpg')
 
 describe('an upload whose last request died', () => {
