@@ -2,7 +2,7 @@
 import { createImageProbe } from '../../src/media/image.ts'
 import { createInspect } from '../../src/media/inspect.ts'
 import { createMedia, type Media } from '../../src/media/lifecycle.ts'
-import { createUrlOf } from '../../src/media/object.ts'
+import { createUrlOf, NO_QUOTAS } from '../../src/media/object.ts'
 import { createRelay, type Relay } from '../../src/media/relay.ts'
 import { createRepository } from '../../src/media/repository.ts'
 import { createUpkeep, type Upkeep } from '../../src/media/upkeep.ts'
@@ -40,7 +40,8 @@ export function startReplica(world: World, { plan, turn }: { plan?: Plan; turn?:
     maxObjectBytes: MAX_OBJECT_BYTES,
     signedUrlSeconds: 900,
     uploadUrlSeconds: UPLOAD_URL_SECONDS,
-    quotas: QUOTAS,
+    // Declarations may come without a size.
+    quotas: NO_QUOTAS,
   }
   const atCdn = { urlOf: createUrlOf('https://cdn.test'), hasCdn: true }
   const media = createMedia({ ...ports, inspect, relay, now: clock.now, limits, ...atCdn })
