@@ -1,9 +1,10 @@
 /**
  * `bun run bench:memory [WORD…]`: how much memory the service takes for what it must be able to do with little, on
  * services of its own. Measures what has one of the words in its name, everything without any; fails when something
- * takes more than it may. Needs Linux.
+ * takes more than it may. Direct uploads are sent to the reference in turn. Needs Linux.
  */
 import { stopSharedServices } from '../test/services/shared.ts'
+import { manyDirect, sixDirect } from './direct.ts'
 import { multipart } from './multipart.ts'
 import { MB } from './process-memory.ts'
 import { tus } from './tus.ts'
@@ -16,7 +17,7 @@ export type Figure = {
   measure(): Promise<{ bytes: number; note?: string }>
 }
 
-const figures: Figure[] = [multipart, tus]
+const figures: Figure[] = [sixDirect, manyDirect, multipart, tus]
 
 if (import.meta.main) await measure(process.argv.slice(2))
 

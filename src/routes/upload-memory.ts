@@ -15,8 +15,8 @@ export type UploadMemory = {
   usage(): { reserved: number; waiting: number }
 }
 
-// What a body occupies while it is held: itself, and what the runtime's HTTP client copies of it on its way to the
-// store. Measured as the growth of the resident set over uploads of 50 MB, on Bun 1.4.5.
+// What a body occupies while it is held: itself, the pieces it came in until they are collected, and, of a small one, a
+// copy on its way to the store. Measured as the growth of the resident set over uploads at once, on Bun 1.4.5.
 const BYTES_PER_BYTE = 2.5
 const LONGEST_WAIT_MS = 30_000
 

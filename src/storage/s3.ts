@@ -13,6 +13,7 @@ import type { S3Config } from '../config.ts'
 import { deadline } from '../deadline.ts'
 import { createClient, isLate, reach, unavailable } from './s3-client.ts'
 import { createAbortUploads, createS3Multipart } from './s3-multipart.ts'
+import { sendPut } from './s3-put.ts'
 import { presign } from './sigv4.ts'
 import { type Enforcement, putDeadlineMs, STORE_DEADLINE_MS, type Storage } from './storage.ts'
 
@@ -83,16 +84,14 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
       const url = await sign({ method: 'PUT', key, expiresIn: PUT_LINK_SECONDS, headers, internal: true })
       await reach(async () => {
         try {
-          const answer = await fetch(url, {
-            method: 'PUT',
+          const { ok, status, text } = await sendPut({
+            url,
             headers,
-            // A view on a plain ArrayBuffer: bodies are never in shared memory.
-            body: bytes as Uint8Array<ArrayBuffer>,
+            bytes,
             signal: deadline(putDeadlineMs(bytes.length), signal),
-            ...(Date.now() < freshUntil && { keepalive: false }),
+            fresh: Date.now() < freshUntil,
           })
-          const text = await answer.text()
-          if (!answer.ok) throw new Error(`PUT ${key}: ${answer.status} ${text}`)
+          if (!ok) throw new Error(`PUT ${key}: ${status} ${text}`)
         } catch (error) {
           if (isLate(error)) freshUntil = Date.now() + IDLE_CONNECTION_MS
           throw error
