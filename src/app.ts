@@ -4,12 +4,15 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { cors } from 'hono/cors'
 import { HTTPException } from 'hono/http-exception'
 import { requestId } from 'hono/request-id'
+import type { Authenticate } from './auth/auth.ts'
+import type { Limiter } from './limits/limits.ts'
 import type { Log } from './log.ts'
 import { Problem, problemResponse, toProblem } from './problem.ts'
 import { drainUnread } from './routes/body.ts'
 import type { Deps as RouteDeps } from './routes/context.ts'
 import { fileRoutes } from './routes/files.ts'
 import { type Checks, healthRoutes } from './routes/health.ts'
+import { createIdentify, LIMIT_HEADERS } from './routes/identify.ts'
 import { multipartUploadRoutes } from './routes/multipart-uploads.ts'
 import { objectRoutes } from './routes/objects.ts'
 import { ownerRoutes } from './routes/owners.ts'
@@ -20,7 +23,11 @@ import { refuseInvalid } from './routes/validation.ts'
 import type { DiskStorage } from './storage/disk.ts'
 import { TUS_PATH, type Tus } from './tus/tus.ts'
 
-export type AppDeps = RouteDeps & {
+export type AppDeps = Omit<RouteDeps, 'identify'> & {
+  authenticate: Authenticate
+  /** Absent: requests are not limited. */
+  limiter: Limiter | undefined
+  trustedProxies: number
   checks: Checks
   /** Whether the process is on its way out, so that no new requests should come. */
   stopping: () => boolean
@@ -32,10 +39,11 @@ export type AppDeps = RouteDeps & {
   log: Log
 }
 
-const EXPOSED_HEADERS = ['Location', 'ETag', 'X-Request-Id', 'Retry-After', ...TUS_EXPOSED_HEADERS]
+const EXPOSED_HEADERS = ['Location', 'ETag', 'X-Request-Id', 'Retry-After', ...LIMIT_HEADERS, ...TUS_EXPOSED_HEADERS]
 
 /** The whole HTTP interface. Does no I/O when called. */
-export function createApp(deps: AppDeps): OpenAPIHono {
+export function createApp(given: AppDeps): OpenAPIHono {
+  const deps = { ...given, identify: createIdentify(given) }
   const app = new OpenAPIHono({ defaultHook: refuseInvalid })
   app.onError((error, c) => respond(error, c, deps.log))
   app.notFound((c) => problemResponse(c, unmatched(app, c.req.path, c.req.method)))

@@ -22,7 +22,10 @@ const list = z.string().transform((v) =>
     .map((item) => item.trim())
     .filter((item) => item !== ''),
 )
-const origins = list.refine((v) => v.every(isOrigin), 'expected origins like https://app.example.com, comma-separated')
+const origins = list.refine(
+  (v) => v.every(isOrigin),
+  'expected origins like https://app.example.com, comma-separated; no wildcard',
+)
 const mediaTypes = list.refine((v) => v.length > 0 && v.every(isDetectable), {
   error: ({ input }) =>
     `expected media types that their bytes give away, comma-separated; not so: ${undetectable(input).join(', ') || '(none given)'}`,
@@ -98,6 +101,16 @@ const settings = {
     mediaTypes,
     'image/jpeg,image/png,image/webp,image/gif,image/avif',
     'Media types to accept, comma-separated',
+  ),
+  RATE_LIMIT_PER_MINUTE: withDefault(
+    whole(0, 1_000_000),
+    6000,
+    'Requests a minute of each caller, and of each address without one; 0: any number',
+  ),
+  TRUSTED_PROXIES: withDefault(
+    whole(0, 10),
+    0,
+    'Proxies in front that add to X-Forwarded-For, which tells the address of who has no credentials',
   ),
   QUOTA_BYTES: withDefault(quota, 0, 'Most bytes that one owner may have, what is in the bin included; 0: any number'),
   QUOTA_OBJECTS: withDefault(quota, 0, 'Most objects that one owner may have, the bin included; 0: any number'),
@@ -220,6 +233,8 @@ function toConfig(values: Values) {
     uploadMemoryBytes: values.UPLOAD_MEMORY_BYTES,
     maxObjectBytes: values.MAX_OBJECT_BYTES,
     allowedTypes: new Set(values.ALLOWED_TYPES),
+    rateLimitPerMinute: values.RATE_LIMIT_PER_MINUTE,
+    trustedProxies: values.TRUSTED_PROXIES,
     quotas: { quotaBytes: values.QUOTA_BYTES, quotaObjects: values.QUOTA_OBJECTS },
     maxImagePixels: values.MAX_IMAGE_PIXELS,
     signedUrlSeconds: values.SIGNED_URL_SECONDS,

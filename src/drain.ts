@@ -1,7 +1,8 @@
 /** Ending without dropping anybody. `deno serve` gives no handle on its server, so requests are counted instead. */
 
 export type Drainable = {
-  fetch: (request: Request) => Promise<Response>
+  /** `peer`: what the runtime's server gives with each request. */
+  fetch: (request: Request, peer: unknown) => Promise<Response>
   /** Resolves when no request is being answered, or after `ms` milliseconds. */
   idle: (ms: number) => Promise<void>
 }
@@ -10,13 +11,13 @@ export type Drainable = {
 const FLUSH_MS = 50
 
 /** Wraps a handler so that it can be waited for. */
-export function drainable(handle: (request: Request) => Response | Promise<Response>): Drainable {
+export function drainable(handle: (request: Request, peer: unknown) => Response | Promise<Response>): Drainable {
   let running = 0
   return {
-    async fetch(request) {
+    async fetch(request, peer) {
       running += 1
       try {
-        return await handle(request)
+        return await handle(request, peer)
       } finally {
         running -= 1
       }

@@ -46,6 +46,8 @@ const app = createApp({
   urlOf,
   hasCdn,
   uploadMemory: createUploadMemory(config.uploadMemoryBytes),
+  limiter: service.limiter,
+  trustedProxies: config.trustedProxies,
   corsOrigins: config.corsOrigins,
   checks: { database: repository.check, storage: storage.check, events: events.check },
   stopping: isStopping,
@@ -53,7 +55,7 @@ const app = createApp({
   tus: createTus({ media, storage, stores: tusStores, locker, log, ...config }),
   log,
 })
-const requests = drainable((request) => app.fetch(request))
+const requests = drainable((request, peer) => app.fetch(request, { peer }))
 relay.start()
 upkeep.start()
 process.once('SIGTERM', stop)

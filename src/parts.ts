@@ -9,6 +9,9 @@ import { startPGlite } from './db/pglite.ts'
 import type { EventBus } from './events/events.ts'
 import { createMemoryEventBus } from './events/memory.ts'
 import { createRedisEventBus } from './events/redis.ts'
+import type { Limiter } from './limits/limits.ts'
+import { createMemoryLimiter } from './limits/memory.ts'
+import { createRedisLimiter } from './limits/redis.ts'
 import type { Log } from './log.ts'
 import { createDiskStorage, type DiskStorage } from './storage/disk.ts'
 import { createDiskTusStores } from './storage/disk-tus.ts'
@@ -26,6 +29,8 @@ export type Parts = {
   /** The same store once more, for the bytes of tus uploads. */
   tusStores: TusStores
   events: EventBus
+  /** Absent when requests are not limited. */
+  limiter: Limiter | undefined
   /** Absent when bearer tokens are not in use. */
   jwtSecret: string | undefined
   /** Whether that secret is a random one, kept in DATA_DIR, because no way to authenticate was set. */
@@ -69,9 +74,16 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Pa
 
   const events = config.redisUrl ? await createRedisEventBus({ url: config.redisUrl, log }) : createMemoryEventBus()
   closers.push(events.close)
+  const limiter = await openLimiter(config, log)
+  if (limiter !== undefined) closers.push(limiter.close)
 
   const jwtSecret = development ? await (await inDataDir()).secret('auth') : config.auth.jwtSecret
-  return { sql, storage, disk, tusStores, events, jwtSecret, development }
+  return { sql, storage, disk, tusStores, events, limiter, jwtSecret, development }
+}
+
+async function openLimiter({ rateLimitPerMinute: limit, redisUrl }: Config, log: Log): Promise<Limiter | undefined> {
+  if (limit === 0) return undefined
+  return redisUrl === undefined ? createMemoryLimiter({ limit }) : createRedisLimiter({ url: redisUrl, limit, log })
 }
 
 async function openDatabase(

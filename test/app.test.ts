@@ -60,6 +60,8 @@ beforeEach(async () => {
     }),
     urlOf,
     hasCdn: false,
+    limiter: undefined,
+    trustedProxies: 0,
     authenticate: createAuthenticate({
       jwtSecret: SECRET,
       issuer: undefined,

@@ -1,9 +1,10 @@
 /** What every route needs of the request: who is calling, and where clients reach the service. */
 import type { Context, MiddlewareHandler } from 'hono'
-import type { Authenticate, Caller } from '../auth/auth.ts'
+import type { Caller } from '../auth/auth.ts'
 import type { Media } from '../media/lifecycle.ts'
 import type { UrlOf } from '../media/object.ts'
 import { Problem } from '../problem.ts'
+import type { Identify } from './identify.ts'
 import type { UploadMemory } from './upload-memory.ts'
 
 export type RequiresCaller = { Variables: { caller: Caller } }
@@ -12,7 +13,7 @@ export type AllowsStranger = { Variables: { viewer: Caller | null } }
 /** What the routes are given. */
 export type Deps = {
   media: Media
-  authenticate: Authenticate
+  identify: Identify
   /** Absent: the origin of each request. */
   publicBaseUrl: string | undefined
   maxUploadBytes: number
@@ -21,20 +22,20 @@ export type Deps = {
   hasCdn: boolean
 }
 
-/** Lets only known callers on; throws Problem `token_missing` or `token_invalid`. */
-export function requireCaller(authenticate: Authenticate): MiddlewareHandler<RequiresCaller> {
+/** Lets only known callers on; throws what `identify` throws, and Problem `token_missing`. */
+export function requireCaller(identify: Identify): MiddlewareHandler<RequiresCaller> {
   return async function requireCaller(c, next) {
-    const caller = await authenticate(c.req.raw.headers)
+    const caller = await identify(c)
     if (caller === null) throw new Problem('token_missing', 'Send a bearer token in the Authorization header.')
     c.set('caller', caller)
     await next()
   }
 }
 
-/** Lets callers without credentials on, too; wrong ones throw Problem `token_invalid`. */
-export function allowStranger(authenticate: Authenticate): MiddlewareHandler<AllowsStranger> {
+/** Lets callers without credentials on, too; throws what `identify` throws. */
+export function allowStranger(identify: Identify): MiddlewareHandler<AllowsStranger> {
   return async function allowStranger(c, next) {
-    c.set('viewer', await authenticate(c.req.raw.headers))
+    c.set('viewer', await identify(c))
     await next()
   }
 }

@@ -40,8 +40,8 @@ const PartLinks = z
   })
   .openapi('PartLinks')
 
-export function multipartUploadRoutes(app: OpenAPIHono, { media, authenticate }: Deps): void {
-  const known = requireCaller(authenticate)
+export function multipartUploadRoutes(app: OpenAPIHono, { media, identify }: Deps): void {
+  const known = requireCaller(identify)
 
   const begin = createRoute({
     method: 'post',

@@ -21,10 +21,10 @@ import {
 const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 
 export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
-  const { media, authenticate, publicBaseUrl, urlOf, hasCdn } = deps
+  const { media, identify, publicBaseUrl, urlOf, hasCdn } = deps
   const { sign } = media
-  const known = requireCaller(authenticate)
-  const anyone = allowStranger(authenticate)
+  const known = requireCaller(identify)
+  const anyone = allowStranger(identify)
 
   const list = createRoute({
     method: 'get',

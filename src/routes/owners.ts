@@ -22,8 +22,8 @@ const Erasure = z
 
 const OwnerQuery = z.strictObject({ userId: z.uuid().openapi({ param: { name: 'userId', in: 'query' } }) })
 
-export function ownerRoutes(app: OpenAPIHono, { media, authenticate }: Deps): void {
-  const known = requireCaller(authenticate)
+export function ownerRoutes(app: OpenAPIHono, { media, identify }: Deps): void {
+  const known = requireCaller(identify)
 
   const usage = createRoute({
     method: 'get',

@@ -30,9 +30,9 @@ export function tusCapabilities(tus: Tus): MiddlewareHandler {
   }
 }
 
-export function tusRoutes(app: OpenAPIHono, { authenticate, publicBaseUrl, tus }: Deps & { tus: Tus }): void {
+export function tusRoutes(app: OpenAPIHono, { identify, publicBaseUrl, tus }: Deps & { tus: Tus }): void {
   const paths = [TUS_PATH, `${TUS_PATH}/:id`]
-  const known = requireCaller(authenticate)
+  const known = requireCaller(identify)
 
   async function handle(c: Context<RequiresCaller>): Promise<Response> {
     const id = c.req.param('id')

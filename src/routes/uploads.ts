@@ -39,8 +39,8 @@ const MULTIPART = [
 const IDEMPOTENCY = ['idempotency_conflict', 'state_conflict'] as const
 
 export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
-  const { media, authenticate, publicBaseUrl, maxUploadBytes, uploadMemory, urlOf } = deps
-  const known = requireCaller(authenticate)
+  const { media, identify, publicBaseUrl, maxUploadBytes, uploadMemory, urlOf } = deps
+  const known = requireCaller(identify)
 
   const upload = createRoute({
     method: 'post',

@@ -44,8 +44,8 @@ type Signed = z.infer<typeof Signed>
 
 const XML = { 'application/xml': { schema: z.string() } }
 
-export function uppyRoutes(app: OpenAPIHono, { media, authenticate, publicBaseUrl, urlOf }: Deps): void {
-  const known = requireCaller(authenticate)
+export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, urlOf }: Deps): void {
+  const known = requireCaller(identify)
 
   const sign = createRoute({
     method: 'post',

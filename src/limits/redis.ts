@@ -1,0 +1,60 @@
+/** Counts in Redis, for all replicas together. */
+import { Redis } from 'ioredis'
+import { RateLimiterRedis } from 'rate-limiter-flexible'
+import type { Log } from '../log.ts'
+import { allowanceOf } from './allowance.ts'
+import { type Limiter, WINDOW_SECONDS } from './limits.ts'
+
+const DEADLINE_MS = 250
+// For so long nobody asks a Redis that did not answer, so that requests are not slowed.
+const PASS_MS = 5000
+
+/**
+ * Connects in the background and for ever again; resolves when the first attempt has ended, well or not. While there is
+ * no connection, requests pass.
+ */
+export async function createRedisLimiter(deps: { url: string; limit: number; log: Log }): Promise<Limiter> {
+  const { url, limit, log } = deps
+  const redis = new Redis(url, {
+    lazyConnect: true,
+    connectTimeout: 1000,
+    commandTimeout: DEADLINE_MS,
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: false,
+    retryStrategy: (attempt) => Math.min(attempt * 100, 2000),
+  })
+  // Told by `take`, once an outage.
+  redis.on('error', () => {})
+  await redis.connect().catch(() => {})
+  const counter = new RateLimiterRedis({
+    storeClient: redis,
+    points: limit,
+    duration: WINDOW_SECONDS,
+    keyPrefix: 'media:limit',
+  })
+  let passUntil = 0
+  let counting = true
+
+  return {
+    limit,
+
+    async take(key) {
+      if (Date.now() < passUntil) return null
+      try {
+        const allowance = await allowanceOf(counter.consume(key))
+        if (!counting) log.info('limits: requests are counted again')
+        counting = true
+        return allowance
+      } catch (error) {
+        if (counting) log.warn({ err: error }, 'limits: Redis does not answer, requests pass without being counted')
+        counting = false
+        passUntil = Date.now() + PASS_MS
+        return null
+      }
+    },
+
+    async close() {
+      redis.disconnect()
+    },
+  }
+}
