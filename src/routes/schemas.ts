@@ -137,7 +137,7 @@ export const ContentQuery = z.strictObject({
     .openapi({ param: { name: 'download', in: 'query' }, description: 'Save it under its original name.' }),
 })
 
-export const ProblemBody = z
+const ProblemBody = z
   .object({
     type: z.string(),
     title: z.string(),
