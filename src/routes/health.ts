@@ -24,6 +24,7 @@ export function healthRoutes(
     method: 'get',
     path: '/health/live',
     summary: 'Is the process up?',
+    security: [],
     responses: {
       200: {
         description: 'Yes.',
@@ -37,6 +38,7 @@ export function healthRoutes(
     method: 'get',
     path: '/health/ready',
     summary: 'Can it serve, and which part cannot?',
+    security: [],
     responses: {
       200: { description: 'It can.', content: { 'application/json': { schema: Ready } } },
       503: { description: 'It cannot.', content: { 'application/json': { schema: Ready } } },

@@ -9,9 +9,17 @@ import { IdempotencyHeader, IdParam, JSON_BODY, KNOWN, PresignBody, problems } f
 const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 const MAX_LINKS = 100
 
-const MultipartBody = PresignBody.extend({
-  size: z.int().min(1).openapi({ description: 'Exact size of the whole file in bytes.' }),
-}).openapi('MultipartRequest')
+// Not by `extend`: the document would say that it has to be a PresignRequest, which allows no field of another kind.
+const MultipartBody = z
+  .strictObject({
+    ...PresignBody.shape,
+    size: z
+      .int()
+      .min(1)
+      .max(Number.MAX_SAFE_INTEGER)
+      .openapi({ description: 'Exact size of the whole file in bytes.' }),
+  })
+  .openapi('MultipartRequest')
 
 const Multipart = z
   .object({

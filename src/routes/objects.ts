@@ -6,6 +6,7 @@ import { jsonOnly } from './body.ts'
 import { allowStranger, type Deps, originOf, requireCaller } from './context.ts'
 import { present, presentSigned } from './present.ts'
 import {
+  ANYONE,
   ContentQuery,
   IdParam,
   JSON_BODY,
@@ -57,6 +58,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     method: 'get',
     path: '/media/{id}',
     summary: 'Get a media object with a link to its bytes',
+    security: ANYONE,
     middleware: anyone,
     request: { params: IdParam },
     responses: {
@@ -74,6 +76,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     method: 'get',
     path: '/media/{id}/content',
     summary: 'Go to the bytes, as an <img src> does',
+    security: ANYONE,
     middleware: anyone,
     request: { params: IdParam, query: ContentQuery },
     responses: {

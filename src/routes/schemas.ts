@@ -59,6 +59,7 @@ export const UploadFields = z.strictObject({ visibility: Visibility.default('pri
 export const uploadBody = {
   type: 'object' as const,
   required: ['file'],
+  additionalProperties: false,
   properties: {
     file: { type: 'string' as const, format: 'binary', description: 'The file; its bytes decide its type.' },
     visibility: { type: 'string' as const, enum: [...visibilities], default: 'private' },
@@ -69,7 +70,12 @@ export const PresignBody = z
   .strictObject({
     filename: FileName,
     fileType: MediaType,
-    size: z.int().min(1).optional().openapi({ description: 'Exact size in bytes; the link then takes no other.' }),
+    size: z
+      .int()
+      .min(1)
+      .max(Number.MAX_SAFE_INTEGER)
+      .optional()
+      .openapi({ description: 'Exact size in bytes; the link then takes no other.' }),
     sha256: z
       .string()
       .regex(/^[0-9a-f]{64}$/i, 'expected 64 hexadecimal digits')
@@ -95,7 +101,7 @@ export const Presigned = z
 export const PatchBody = z
   .strictObject({ originalName: FileName.optional(), visibility: Visibility.optional() })
   .refine((body) => Object.keys(body).length > 0, 'expected originalName or visibility')
-  .openapi('MediaChange')
+  .openapi('MediaChange', { minProperties: 1 })
 
 export const ListQuery = z
   .strictObject({
@@ -129,6 +135,9 @@ export const ListQuery = z
       }),
   })
   .openapi('ListQuery')
+
+/** The `security` of a route that also takes callers without credentials, for what is public. */
+export const ANYONE = [{ bearer: [] }, { gateway: [] }, {}]
 
 export const ContentQuery = z.strictObject({
   download: z

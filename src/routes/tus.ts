@@ -77,15 +77,21 @@ function describe(app: OpenAPIHono): void {
   const tus = { description: 'tus 1.0', url: 'https://tus.io/protocols/resumable-upload' }
   const failures = [...KNOWN, 'precondition_failed', 'storage_unavailable', 'database_unavailable'] as const
   const ofUpload = [...failures, 'not_found', 'upload_locked'] as const
-  const parameters = [
-    { name: 'id', in: 'path' as const, required: true, schema: { type: 'string' as const, format: 'uuid' } },
-  ]
+  const protocol = header('Tus-Resumable', { type: 'string', enum: [TUS_RESUMABLE] })
+  const offset = header('Upload-Offset', { type: 'integer', minimum: 0 })
+  const id = { name: 'id', in: 'path' as const, required: true, schema: { type: 'string' as const, format: 'uuid' } }
+  const parameters = [id, protocol]
   const own = { externalDocs: tus, tags: ['tus'] }
   const registry = app.openAPIRegistry
   registry.registerPath({
     ...own,
     method: 'post',
     path: TUS_PATH,
+    parameters: [
+      protocol,
+      header('Upload-Length', { type: 'integer', minimum: 1 }),
+      header('Upload-Metadata', { type: 'string', description: 'Keys and base64 values.' }),
+    ],
     summary: 'Begin a tus upload',
     description: 'Upload-Metadata: `filetype` (one of the accepted media types), `filename`, `visibility`.',
     responses: {
@@ -108,7 +114,8 @@ function describe(app: OpenAPIHono): void {
     ...own,
     method: 'patch',
     path: `${TUS_PATH}/{id}`,
-    parameters,
+    parameters: [...parameters, offset],
+    request: { body: { required: true, content: { 'application/offset+octet-stream': { schema: BYTES } } } },
     summary: 'Send bytes of a tus upload',
     description: 'The last ones complete it: refused as a direct upload of the same bytes would be.',
     responses: {
@@ -137,4 +144,12 @@ function describe(app: OpenAPIHono): void {
       ...problems(...ofUpload, 'state_conflict'),
     },
   })
+}
+
+const BYTES = { type: 'string' as const, format: 'binary' }
+
+type HeaderSchema = { type: 'string' | 'integer'; enum?: string[]; minimum?: number; description?: string }
+
+function header(name: string, schema: HeaderSchema) {
+  return { name, in: 'header' as const, required: true, schema }
 }
