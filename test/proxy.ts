@@ -20,6 +20,8 @@ export type TcpProxy = {
   delay(milliseconds: number): void
   /** How many bytes of clients have come in so far. */
   received(): number
+  /** How many bytes have come from behind it so far. */
+  answered(): number
   /** `refuse` once so many bytes more have come in; resolves then. */
   refuseAfter(bytes: number): Promise<void>
   /** Requests arrive from now on, and no answer ever comes back on the connections there are. */
@@ -37,6 +39,7 @@ export async function startProxy(target: string): Promise<TcpProxy> {
   let arrivals: Connection['state'] = 'open'
   let lag = 0
   let received = 0
+  let answered = 0
   let limit: { bytes: number; reached: () => void } | undefined
   let server: Server | undefined
 
@@ -62,6 +65,7 @@ export async function startProxy(target: string): Promise<TcpProxy> {
       if (connection.state !== 'dead') behind.write(data)
     })
     behind.on('data', (data) => {
+      answered += data.length
       const forward = () => connection.state === 'open' && client.write(data)
       if (lag > 0) setTimeout(forward, lag)
       else forward()
@@ -112,6 +116,7 @@ export async function startProxy(target: string): Promise<TcpProxy> {
     },
     refuse,
     received: () => received,
+    answered: () => answered,
     refuseAfter(bytes) {
       const { promise, resolve } = Promise.withResolvers<void>()
       limit = { bytes: received + bytes, reached: () => resolve(refuse()) }
