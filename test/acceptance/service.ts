@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '../port.ts'
 import { runToEnd, tied } from '../process.ts'
+import { expectNoSecrets } from './secrets.ts'
 
 export type Runtime = 'bun' | 'deno'
 export type Backend = 'real' | 'embedded'
@@ -23,6 +24,7 @@ export type RunningService = {
  * `GET /health/ready` answers 200 (30 s at most). Its environment is exactly `env`, PORT and HOST, and PATH, HOME and
  * TMPDIR of this process. Its working folder is `cwd`, else the repository; Deno finds its packages from there, so for
  * Deno it has to be inside the repository.
+ * `stop` and `kill` throw when it has written a secret, a token or a link's signature.
  * @throws Error with the logs when it ends before it is ready, or is not ready in time
  */
 export async function startService(options: {
@@ -49,6 +51,7 @@ export async function startService(options: {
     child.kill(signal)
     const code = await child.exited
     await reading
+    expectNoSecrets(written, options.env)
     return code
   }
   const service: RunningService = {
