@@ -89,6 +89,7 @@ const settings = {
   DATA_DIR: withDefault(text, '.data', 'Folder of the embedded parts'),
 
   AUTH_JWT_SECRET: optionalSecret(secret, 'Shared secret of HS256 bearer tokens'),
+  AUTH_JWKS_URL: optional(httpUrl, "The auth service's public keys (JWKS) for bearer tokens signed with one of them"),
   AUTH_ISSUER: optional(text, 'The `iss` a bearer token must have; absent: any'),
   AUTH_AUDIENCE: optional(text, 'The `aud` a bearer token must have; absent: any'),
   GATEWAY_SECRET: optionalSecret(secret, 'X-Gateway-Secret of a gateway whose X-User-Id and X-User-Role are trusted'),
@@ -189,7 +190,7 @@ function contradictions(isSet: (name: Name) => boolean, production: boolean): st
   needInProduction('DATABASE_URL')
   needInProduction('REDIS_URL')
   needInProduction('S3_BUCKET', 'S3_ENDPOINT')
-  needInProduction('AUTH_JWT_SECRET', 'GATEWAY_SECRET')
+  needInProduction('AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'GATEWAY_SECRET')
   if (isSet('AWS_ACCESS_KEY_ID') !== isSet('AWS_SECRET_ACCESS_KEY'))
     problems.push('AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: expected both or neither')
   if (isSet('S3_PUBLIC_ENDPOINT') && !isSet('S3_ENDPOINT') && !isSet('S3_BUCKET'))
@@ -224,6 +225,7 @@ function toConfig(values: Values) {
     dataDir: values.DATA_DIR,
     auth: {
       jwtSecret: values.AUTH_JWT_SECRET,
+      jwksUrl: values.AUTH_JWKS_URL,
       issuer: values.AUTH_ISSUER,
       audience: values.AUTH_AUDIENCE,
       gatewaySecret: values.GATEWAY_SECRET,

@@ -6,6 +6,7 @@ import process from 'node:process'
 import { createApp } from './app.ts'
 import { createAuthenticate } from './auth/auth.ts'
 import { developmentToken } from './auth/development.ts'
+import { createJwks } from './auth/jwks.ts'
 import { type Config, ConfigError, readConfig } from './config.ts'
 import { drainable, keepServing } from './drain.ts'
 import { createLog } from './log.ts'
@@ -34,13 +35,15 @@ const inspect = createInspect({ allowedTypes: config.allowedTypes, probeImage })
 const urlOf = createUrlOf(config.cdnBaseUrl)
 const hasCdn = config.cdnBaseUrl !== undefined
 const media = createMedia({ repository, storage, inspect, relay, log, now: Date.now, limits: config, urlOf, hasCdn })
+const { jwksUrl } = config.auth
+const jwks = jwksUrl === undefined ? undefined : createJwks({ url: jwksUrl, log })
 let stopping = false
 const isStopping = () => stopping
 const leases = media.tusLeases
 const locker = createLeaseLocker({ leases, log, leaseMs: UPLOAD_LEASE_SECONDS * 1000, stopping: isStopping })
 const app = createApp({
   media,
-  authenticate: createAuthenticate({ ...config.auth, jwtSecret: service.jwtSecret }),
+  authenticate: createAuthenticate({ ...config.auth, jwtSecret: service.jwtSecret, jwks }),
   publicBaseUrl: config.publicBaseUrl,
   maxUploadBytes: config.maxUploadBytes,
   urlOf,

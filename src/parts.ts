@@ -55,7 +55,8 @@ export async function openParts(config: Config, log: Log): Promise<Parts> {
 }
 
 async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Parts, 'close'>> {
-  const development = config.auth.jwtSecret === undefined && config.auth.gatewaySecret === undefined
+  const { jwtSecret: given, jwksUrl, gatewaySecret } = config.auth
+  const development = [given, jwksUrl, gatewaySecret].every((setting) => setting === undefined)
   let dataDir: DataDir | undefined
   const inDataDir = async () => {
     if (dataDir === undefined) {
@@ -77,7 +78,7 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Pa
   const limiter = await openLimiter(config, log)
   if (limiter !== undefined) closers.push(limiter.close)
 
-  const jwtSecret = development ? await (await inDataDir()).secret('auth') : config.auth.jwtSecret
+  const jwtSecret = development ? await (await inDataDir()).secret('auth') : given
   return { sql, storage, disk, tusStores, events, limiter, jwtSecret, development }
 }
 

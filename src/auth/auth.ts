@@ -1,6 +1,6 @@
 /** Who is calling: a bearer token, or the trusted headers of a gateway. */
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { errors, type JWTPayload, jwtVerify } from 'jose'
+import { errors, type JWTPayload, type JWTVerifyGetKey, type JWTVerifyOptions, jwtVerify } from 'jose'
 import { validate as isUuid } from 'uuid'
 import { Problem } from '../problem.ts'
 
@@ -9,28 +9,54 @@ export type Role = 'user' | 'service'
 export type Caller = { userId: string; role: Role }
 
 export type AuthSettings = {
-  /** Shared secret of HS256 tokens; absent: no bearer token is accepted. */
+  /** Shared secret of HS256 tokens; absent: none of them is accepted. */
   jwtSecret: string | undefined
+  /** Finds the auth service's public key of a token; absent: only tokens with the shared secret are accepted. */
+  jwks?: JWTVerifyGetKey | undefined
   issuer: string | undefined
   audience: string | undefined
   /** Absent: no gateway is trusted. */
   gatewaySecret: string | undefined
 }
 
-/** Who sent these headers; null when they carry no credentials. Throws Problem `token_invalid`. */
+/**
+ * Who sent these headers; null when they carry no credentials. Throws Problem `token_invalid`, or `auth_unavailable`
+ * when the key of the token is not known and can't be asked for.
+ */
 export type Authenticate = (headers: Headers) => Promise<Caller | null>
 
 // Clocks of two well-kept machines differ by less than this.
 const CLOCK_TOLERANCE_SECONDS = 5
+// Which key a token is held against is fixed here and not by the token: a public key is never taken for a secret.
+const SECRET_ALGORITHM = 'HS256'
+const KEY_ALGORITHMS = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'Ed25519',
+]
 
 /**
  * `Authorization` decides alone where it is there; else `X-User-Id` and `X-User-Role`,
  * believed only together with the right `X-Gateway-Secret`.
  */
-export function createAuthenticate({ jwtSecret, issuer, audience, gatewaySecret }: AuthSettings): Authenticate {
-  const key = jwtSecret === undefined ? undefined : new TextEncoder().encode(jwtSecret)
+export function createAuthenticate({ jwtSecret, jwks, issuer, audience, gatewaySecret }: AuthSettings): Authenticate {
+  const secret = jwtSecret === undefined ? undefined : new TextEncoder().encode(jwtSecret)
+  const algorithms = [...(secret ? [SECRET_ALGORITHM] : []), ...(jwks ? KEY_ALGORITHMS : [])]
+  const keyOf: JWTVerifyGetKey = (header, token) => {
+    const key = header.alg === SECRET_ALGORITHM ? secret : jwks?.(header, token)
+    if (key === undefined) throw invalid('The token is not valid.')
+    return key
+  }
   const options = {
-    algorithms: ['HS256'],
+    algorithms,
     requiredClaims: ['exp', 'sub'],
     clockTolerance: CLOCK_TOLERANCE_SECONDS,
     ...(issuer === undefined ? {} : { issuer }),
@@ -41,8 +67,8 @@ export function createAuthenticate({ jwtSecret, issuer, audience, gatewaySecret 
     const authorization = headers.get('authorization')
     if (authorization !== null) {
       const token = /^Bearer +([A-Za-z0-9._~+/-]+=*) *$/i.exec(authorization)?.[1]
-      if (token === undefined || key === undefined) throw invalid('Authorization is not a bearer token.')
-      const { sub, role } = await verify(token, key, options)
+      if (token === undefined || algorithms.length === 0) throw invalid('Authorization is not a bearer token.')
+      const { sub, role } = await verify(token, keyOf, options)
       return toCaller(sub, role, "The token's sub")
     }
     const presented = headers.get('x-gateway-secret')
@@ -54,13 +80,14 @@ export function createAuthenticate({ jwtSecret, issuer, audience, gatewaySecret 
   }
 }
 
-async function verify(token: string, key: Uint8Array, options: Parameters<typeof jwtVerify>[2]): Promise<JWTPayload> {
+async function verify(token: string, keyOf: JWTVerifyGetKey, options: JWTVerifyOptions): Promise<JWTPayload> {
   try {
-    return (await jwtVerify(token, key, options)).payload
+    return (await jwtVerify(token, keyOf, options)).payload
   } catch (error) {
+    if (error instanceof Problem) throw error
     if (error instanceof errors.JWTExpired) throw invalid('The token has expired.', error)
-    if (error instanceof errors.JOSEError) throw invalid('The token is not valid.', error)
-    throw error
+    // Whatever a key of the auth service is not good for is no reason to believe the token.
+    throw invalid('The token is not valid.', error)
   }
 }
 

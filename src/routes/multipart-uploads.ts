@@ -67,6 +67,7 @@ export function multipartUploadRoutes(app: OpenAPIHono, { media, identify }: Dep
       },
       ...problems(
         ...JSON_BODY,
+        'quota_exceeded',
         'idempotency_conflict',
         'state_conflict',
         'file_too_large',

@@ -32,7 +32,7 @@ export function ownerRoutes(app: OpenAPIHono, { media, identify }: Deps): void {
     middleware: known,
     responses: {
       200: { description: 'Your usage.', content: { 'application/json': { schema: Usage } } },
-      ...problems('token_missing', 'token_invalid', 'database_unavailable'),
+      ...problems('token_missing', 'token_invalid', 'rate_limited', 'auth_unavailable', 'database_unavailable'),
     },
   })
   app.openapi(usage, async (c) => c.json(await media.usage(c.var.caller), 200))

@@ -163,7 +163,7 @@ type ProblemAnswer = {
 }
 
 /** What any route may answer that takes ids, queries or fields from a caller it has to know. */
-export const KNOWN = ['request_invalid', 'token_missing', 'token_invalid'] as const
+export const KNOWN = ['request_invalid', 'token_missing', 'token_invalid', 'rate_limited', 'auth_unavailable'] as const
 /** The same for a route with a JSON body. */
 export const JSON_BODY = [...KNOWN, 'body_too_large', 'content_type_unsupported'] as const
 

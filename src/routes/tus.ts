@@ -96,7 +96,7 @@ function describe(app: OpenAPIHono): void {
     description: 'Upload-Metadata: `filetype` (one of the accepted media types), `filename`, `visibility`.',
     responses: {
       201: { description: '`Location` is where the bytes go; its last segment is the id of the media object.' },
-      ...problems(...failures, 'file_empty', 'file_too_large', 'media_type_unsupported'),
+      ...problems(...failures, 'file_empty', 'quota_exceeded', 'file_too_large', 'media_type_unsupported'),
     },
   })
   registry.registerPath({

@@ -57,7 +57,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
         headers: { Location: { schema: { type: 'string' } } },
         content: { 'application/json': { schema: MediaObject } },
       },
-      ...problems(...MULTIPART, 'body_too_large', ...IDEMPOTENCY, ...REFUSALS, ...FAILURES),
+      ...problems(...MULTIPART, 'body_too_large', 'quota_exceeded', ...IDEMPOTENCY, ...REFUSALS, ...FAILURES),
     },
   })
   app.openapi(upload, async (c) => {
@@ -88,6 +88,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
       },
       ...problems(
         ...JSON_BODY,
+        'quota_exceeded',
         'idempotency_conflict',
         'checksum_unenforceable',
         'file_too_large',

@@ -55,7 +55,15 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, u
     request: { body: { required: true, content: { 'application/json': { schema: SignBody } } } },
     responses: {
       200: { description: 'What signRequest returns.', content: { 'application/json': { schema: Signed } } },
-      ...problems(...JSON_BODY, 'not_found', 'state_conflict', 'file_too_large', 'media_type_unsupported', ...FAILURES),
+      ...problems(
+        ...JSON_BODY,
+        'not_found',
+        'quota_exceeded',
+        'state_conflict',
+        'file_too_large',
+        'media_type_unsupported',
+        ...FAILURES,
+      ),
     },
   })
   app.openapi(sign, async (c) => {

@@ -1,0 +1,61 @@
+/** The public keys of an auth service (RFC 7517), kept and followed. */
+import { createRemoteJWKSet, customFetch, type JWTVerifyGetKey } from 'jose'
+import type { Log } from '../log.ts'
+import { Problem } from '../problem.ts'
+
+// A key that is withdrawn is believed for this long.
+const REFRESH_MS = 10 * 60_000
+// A key that is not known makes them be fetched anew, at most this often: tokens with made-up keys cost nothing.
+const COOLDOWN_MS = 10_000
+const RETRY_MS = 5000
+const FETCH_DEADLINE_MS = 5000
+
+/**
+ * Finds the key that signed a token. Keys once fetched go on working while the auth service is down; a token whose key
+ * is not known then throws Problem `auth_unavailable`, otherwise jose's `JWKSNoMatchingKey`.
+ */
+export function createJwks({ url, log }: { url: string; log: Log }): JWTVerifyGetKey {
+  let retryAt = 0
+  let refreshAt = Number.POSITIVE_INFINITY
+
+  async function load(input: string, init: RequestInit): Promise<Response> {
+    if (Date.now() < retryAt) throw unavailable()
+    try {
+      const answer = await fetch(input, init)
+      const text = await answer.text()
+      if (!answer.ok) throw new Error(`${url} answered ${answer.status}`)
+      if (!isKeySet(JSON.parse(text))) throw new Error(`${url} holds no set of keys`)
+      refreshAt = Date.now() + REFRESH_MS
+      return new Response(text)
+    } catch (error) {
+      retryAt = Date.now() + RETRY_MS
+      log.warn({ err: error }, 'auth: the keys of the auth service cannot be fetched')
+      throw unavailable(error)
+    }
+  }
+
+  const keys = createRemoteJWKSet(new URL(url), {
+    // Refreshed here, because jose would refuse known keys when it can't.
+    cacheMaxAge: Number.POSITIVE_INFINITY,
+    cooldownDuration: COOLDOWN_MS,
+    timeoutDuration: FETCH_DEADLINE_MS,
+    [customFetch]: load,
+  })
+
+  return async function keyOf(header, token) {
+    if (Date.now() > refreshAt) {
+      refreshAt = Date.now() + RETRY_MS
+      // Has told the log why, and is tried again soon.
+      keys.reload().catch(() => {})
+    }
+    return keys(header, token)
+  }
+}
+
+function isKeySet(json: unknown): boolean {
+  return typeof json === 'object' && json !== null && 'keys' in json && Array.isArray(json.keys)
+}
+
+function unavailable(cause?: unknown): Problem {
+  return new Problem('auth_unavailable', 'The token cannot be checked at the moment. Try again.', { cause })
+}
