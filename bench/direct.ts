@@ -20,11 +20,14 @@ function direct(count: number, mostMb: number): Figure {
     async measure() {
       const stage = await openStage({ MAX_UPLOAD_BYTES: String(SIZE) })
       const ours = await peakDuring(count, { ...stage, pid: stage.service.pid })
-      const theirs = await peakDuring(count, await openReference())
       const unclean = ours.answers.filter((answer) => answer !== '201' && answer !== '503 overloaded')
       if (unclean.length > 0) throw new Error(`neither stored nor refused cleanly: ${tally(unclean)}`)
-      const note = `${tally(ours.answers)}; reference ${Math.round(theirs.bytes / MB)} MB, ${tally(theirs.answers)}`
-      return { bytes: ours.bytes, note }
+      const theirs = await peakDuring(count, await openReference())
+      return {
+        bytes: ours.bytes,
+        referenceBytes: theirs.bytes,
+        note: `answers: ${tally(ours.answers)}; of the reference: ${tally(theirs.answers)}`,
+      }
     },
   }
 }
@@ -37,9 +40,9 @@ async function peakDuring(
   { baseUrl, pid, close }: Contestant,
 ): Promise<{ bytes: number; answers: string[] }> {
   try {
-    const small = await jpegOf(WARM_UP.size)
+    const small = await formOf(WARM_UP.size)
     for (let i = 0; i < WARM_UP.times; i++) await upload(baseUrl, small)
-    const large = await jpegOf(SIZE)
+    const large = await formOf(SIZE)
     await resetPeak(pid)
     const answers = await Promise.all(Array.from({ length: count }, () => upload(baseUrl, large)))
     return { bytes: await peakOf(pid), answers }
@@ -48,9 +51,17 @@ async function peakDuring(
   }
 }
 
-/** The status of the answer and its problem code. */
-async function upload(baseUrl: string, content: Uint8Array): Promise<string> {
+type Form = { body: Blob; headers: Record<string, string> }
+
+/** A Blob, so that all requests send the same bytes and this process holds them once. */
+async function formOf(size: number): Promise<Form> {
+  const content = await jpegOf(size)
   const { body, headers } = multipart([{ name: 'file', filename: 'a.jpg', type: 'image/jpeg', content }])
+  return { body: new Blob([body]), headers }
+}
+
+/** The status of the answer, with its problem code; what went wrong when there was none. */
+async function upload(baseUrl: string, { body, headers }: Form): Promise<string> {
   const authorization = `Bearer ${await tokenFor(newUser())}`
   try {
     const answer = await fetch(`${baseUrl}/media/upload`, {

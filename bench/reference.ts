@@ -60,7 +60,7 @@ const NODE_PACKAGE = `node-${platform()}-${arch()}`
 
 /** A folder of the user's cache with the reference and its own Node, for this very source. */
 async function install(): Promise<string> {
-  const files = await readdir(SOURCE)
+  const files = (await readdir(SOURCE)).sort()
   const hash = createHash('sha256').update(NODE_VERSION)
   for (const file of files) hash.update(await readFile(join(SOURCE, file)))
   const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'media-service-bench')
