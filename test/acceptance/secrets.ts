@@ -10,9 +10,11 @@ export function expectNoSecrets(written: string, env: Record<string, string>): v
   // The embedded default prints a token, for whoever has just started it to paste.
   const development = !env.AUTH_JWT_SECRET && !env.AUTH_JWKS_URL && !env.GATEWAY_SECRET
   const shapes = development ? SHAPES.slice(1) : SHAPES
+  // What is too short to be taken as a secret stands in any text.
+  const real = secrets.filter((value) => value.length >= 16)
   const found = written
     .split('\n')
-    .filter((line) => secrets.some((s) => s !== '' && line.includes(s)) || shapes.some((shape) => shape.test(line)))
+    .filter((line) => real.some((value) => line.includes(value)) || shapes.some((shape) => shape.test(line)))
   if (found.length > 0) throw new Error(`The service wrote what nobody may read:\n${found.join('\n')}`)
 }
 
