@@ -53,7 +53,11 @@ export function createJwks({ url, log }: { url: string; log: Log }): JWTVerifyGe
 }
 
 function isKeySet(json: unknown): boolean {
-  return typeof json === 'object' && json !== null && 'keys' in json && Array.isArray(json.keys)
+  return isObject(json) && 'keys' in json && Array.isArray(json.keys) && json.keys.every(isObject)
+}
+
+function isObject(json: unknown): json is object {
+  return typeof json === 'object' && json !== null && !Array.isArray(json)
 }
 
 function unavailable(cause?: unknown): Problem {

@@ -109,6 +109,12 @@ describe('the keys of an auth service', () => {
         published = 'nonsense'
       },
     ],
+    [
+      'answers keys that are none',
+      () => {
+        published = { keys: [null] }
+      },
+    ],
   ])(
     'go on working while the auth service %s; one that is not known is 503, without asking each time',
     async (_, fail) => {
