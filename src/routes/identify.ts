@@ -61,9 +61,11 @@ function addressOf(c: Context, trustedProxies: number): string {
 
 /** The other end of the connection, as the server tells it with each request: Bun its server, Deno the connection. */
 function peerOf(c: Context): string {
-  const peer: unknown = c.env?.peer
-  if (typeof peer !== 'object' || peer === null) return ''
-  if ('requestIP' in peer && typeof peer.requestIP === 'function') return peer.requestIP(c.req.raw)?.address ?? ''
-  const { remoteAddr } = peer as { remoteAddr?: { hostname?: string } }
-  return remoteAddr?.hostname ?? ''
+  const peer: Peer | undefined = c.env?.peer
+  return peer?.requestIP?.(c.req.raw)?.address ?? peer?.remoteAddr?.hostname ?? ''
+}
+
+type Peer = {
+  requestIP?: (request: Request) => { address: string } | null
+  remoteAddr?: { hostname?: string }
 }

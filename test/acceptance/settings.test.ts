@@ -17,7 +17,12 @@ describe('wrong settings', () => {
     PORT: '99999',
     NODE_ENV: 'staging',
     PUBLIC_BASE_URL: 'media.example.test',
-    CORS_ORIGINS: 'https://app.example.test/page',
+    CORS_ORIGINS: '*',
+    AUTH_JWKS_URL: 'file:///keys.json',
+    RATE_LIMIT_PER_MINUTE: '-1',
+    TRUSTED_PROXIES: 'all',
+    QUOTA_BYTES: '1 GB',
+    QUOTA_OBJECTS: '1.5',
     DATABASE_URL: 'mysql://127.0.0.1/media',
     REDIS_URL: 'http://127.0.0.1',
     S3_ENDPOINT: 'ftp://127.0.0.1',
@@ -108,7 +113,8 @@ describe('bun run config', () => {
   const names = `PORT HOST DATABASE_URL REDIS_URL S3_ENDPOINT S3_PUBLIC_ENDPOINT S3_REGION S3_BUCKET AWS_ACCESS_KEY_ID
     AWS_SECRET_ACCESS_KEY AUTH_JWT_SECRET AUTH_ISSUER AUTH_AUDIENCE GATEWAY_SECRET LINK_SECRET PUBLIC_BASE_URL
     CORS_ORIGINS MAX_UPLOAD_BYTES MAX_OBJECT_BYTES ALLOWED_TYPES MAX_IMAGE_PIXELS SIGNED_URL_SECONDS
-    UPLOAD_URL_SECONDS PENDING_SECONDS RETENTION_SECONDS DATA_DIR`.split(/\s+/)
+    UPLOAD_URL_SECONDS PENDING_SECONDS RETENTION_SECONDS DATA_DIR AUTH_JWKS_URL RATE_LIMIT_PER_MINUTE QUOTA_BYTES
+    QUOTA_OBJECTS`.split(/\s+/)
 })
 
 /** Starts the service with these settings alone; its exit code and what it wrote. */
