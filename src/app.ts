@@ -50,6 +50,7 @@ export function createApp(given: AppDeps): OpenAPIHono {
 
   const { tus } = deps
   app.use(requestId({ limitLength: 128 }))
+  app.use(refuseBadHost())
   // Before the answer about other origins, which is the last word on OPTIONS.
   if (tus !== undefined) for (const path of [TUS_PATH, `${TUS_PATH}/*`]) app.use(path, tusCapabilities(tus))
   if (deps.corsOrigins.length > 0) app.use(cors({ origin: deps.corsOrigins, exposeHeaders: EXPOSED_HEADERS }))
@@ -91,10 +92,21 @@ function respond(error: unknown, c: Context, log: Log): Response {
   return problemResponse(c, problem)
 }
 
-/** Hono itself throws only for a JSON body that does not parse. */
+/** Hono itself throws only for a JSON body that does not parse, and for a content type that it cannot read. */
 function fromHono(error: unknown): unknown {
-  if (!(error instanceof HTTPException) || error.status !== 400) return error
+  if (!(error instanceof HTTPException)) return error
+  if (error.status === 415)
+    return new Problem('content_type_unsupported', 'The content type of the request cannot be read.', { cause: error })
+  if (error.status !== 400) return error
   return new Problem('request_invalid', 'The body is not valid JSON.', { cause: error })
+}
+
+/** A Host that makes no URL is 400 (RFC 9112, section 3.2): what is linked to in an answer may begin with it. */
+function refuseBadHost(): MiddlewareHandler {
+  return async function refuseBadHost(c, next) {
+    if (!URL.canParse(c.req.url)) throw new Problem('request_invalid', 'The Host header is not valid.')
+    await next()
+  }
 }
 
 /** `GET /media/upload` is no object with the id `upload`: a path without parameters has only its own methods. */

@@ -17,8 +17,16 @@ type Stage = {
 const bun = process.execPath
 const acceptance = [bun, 'test', 'test/acceptance']
 const faults = [bun, 'test', 'test/faults']
+const fuzz = [bun, 'test', 'test/fuzz']
 // Folders that have a stage of their own.
-const apart = ['test/acceptance/**', 'test/browser/**', 'test/faults/**', 'test/promises/**', 'test/soak/**']
+const apart = [
+  'test/acceptance/**',
+  'test/browser/**',
+  'test/faults/**',
+  'test/fuzz/**',
+  'test/promises/**',
+  'test/soak/**',
+]
 
 const stages: Stage[] = [
   { name: 'setup', command: [bun, 'test/setup.ts'], counts: 'failure' },
@@ -65,6 +73,8 @@ const stages: Stage[] = [
     services: 'needed',
     env: { ACCEPTANCE_RUNTIME: 'deno' },
   },
+  { name: 'fuzz-bun', command: fuzz, counts: 'tests', services: 'needed', env: { ACCEPTANCE_RUNTIME: 'bun' } },
+  { name: 'fuzz-deno', command: fuzz, counts: 'tests', services: 'needed', env: { ACCEPTANCE_RUNTIME: 'deno' } },
   { name: 'soak', command: [bun, 'test', 'test/soak'], counts: 'tests', services: 'needed' },
   { name: 'browser', command: [bun, 'test', 'test/browser'], counts: 'tests', services: 'needed' },
 ]
