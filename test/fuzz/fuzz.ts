@@ -4,7 +4,7 @@ import { cpuSecondsOf } from './cpu.ts'
 import { exchange, type WireRequest } from './exchange.ts'
 import { faultOf } from './verdict.ts'
 
-export const CPU_SECONDS = 2
+const CPU_SECONDS = 2
 const GROWTH_BYTES = 300_000_000
 
 type Target = { baseUrl: string; pid: number }
