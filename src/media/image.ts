@@ -1,8 +1,10 @@
 /** What a picture says of itself. The one module that knows sharp. */
+import { availableParallelism } from 'node:os'
 import imageSize from 'image-size'
 import sharp from 'sharp'
 import { Problem } from '../problem.ts'
 import type { Dimensions } from './object.ts'
+import { createProbing } from './probing.ts'
 
 /** Reads the dimensions from the beginning of a picture, or from all of it. Decodes no pixels. */
 export type ProbeImage = (bytes: Uint8Array, options: { mimeType: string; whole: boolean }) => Promise<Dimensions>
@@ -20,10 +22,12 @@ const LOADERS: Record<string, string> = {
 
 // libvips wants all of a WebP or GIF before it tells the size; their headers say it in the first few bytes.
 const HEADER_PARSED = new Set(['image/webp', 'image/gif'])
+const DEADLINE_MS = 5000
 
 /**
  * Sets up libvips for this process: no cache, only the loaders that the allowed types need.
- * The probe throws Problem `image_unreadable` or `image_too_large`; other types than pictures have no dimensions.
+ * The probe throws Problem `image_unreadable`, `image_too_large` or `overloaded`; other types than pictures have no
+ * dimensions.
  */
 export function createImageProbe({
   allowedTypes,
@@ -32,6 +36,7 @@ export function createImageProbe({
   allowedTypes: ReadonlySet<string>
   maxPixels: number
 }): ProbeImage {
+  const probe = createProbing({ concurrency: availableParallelism(), deadlineMs: DEADLINE_MS })
   sharp.cache(false)
   sharp.block({ operation: ['VipsForeignLoad'] })
   sharp.unblock({
@@ -40,7 +45,8 @@ export function createImageProbe({
 
   return async function probeImage(bytes, { mimeType, whole }) {
     if (!(mimeType in LOADERS)) return { width: null, height: null }
-    const size = !whole && HEADER_PARSED.has(mimeType) ? parseHeader(bytes) : await readMetadata(bytes, maxPixels)
+    const headerOnly = !whole && HEADER_PARSED.has(mimeType)
+    const size = headerOnly ? parseHeader(bytes) : await probe(() => readMetadata(bytes, maxPixels))
     if (size.width * size.height > maxPixels) throw tooLarge(maxPixels)
     return size
   }

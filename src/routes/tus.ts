@@ -128,6 +128,7 @@ function describe(app: OpenAPIHono): void {
         'media_type_unsupported',
         'image_unreadable',
         'image_too_large',
+        'overloaded',
         'type_mismatch',
         'size_mismatch',
       ),

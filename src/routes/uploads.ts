@@ -131,6 +131,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
         'type_mismatch',
         'size_mismatch',
         ...REFUSALS,
+        'overloaded',
         ...FAILURES,
       ),
     },

@@ -115,6 +115,7 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, u
         'media_type_unsupported',
         'image_unreadable',
         'image_too_large',
+        'overloaded',
         ...FAILURES,
       ),
     },

@@ -1,0 +1,37 @@
+import { expect, test } from 'bun:test'
+import { createProbing } from '../../src/media/probing.ts'
+import { refusal } from '../refusal.ts'
+
+const never = () => new Promise<never>(() => {})
+
+test('so many are read at once, the rest in order', async () => {
+  const probe = createProbing({ concurrency: 2, deadlineMs: 5000 })
+  let running = 0
+  let most = 0
+  const order: number[] = []
+  const read = (n: number) => async () => {
+    running += 1
+    most = Math.max(most, running)
+    await Bun.sleep(1)
+    running -= 1
+    order.push(n)
+    return n
+  }
+  const results = await Promise.all(Array.from({ length: 10 }, (_, n) => probe(read(n))))
+  expect(results).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+  expect(order).toEqual(results)
+  expect(most).toBe(2)
+})
+
+test('one that takes too long is refused for itself, those that waited for it as overload', async () => {
+  const probe = createProbing({ concurrency: 1, deadlineMs: 50 })
+  const [slow, waiting] = [refusal(probe(never)), refusal(probe(async () => 1))]
+  expect(await slow).toMatchObject({ code: 'image_unreadable', status: 422 })
+  expect(await waiting).toMatchObject({ code: 'overloaded', status: 503 })
+})
+
+test('a place is free again after a failure', async () => {
+  const probe = createProbing({ concurrency: 1, deadlineMs: 5000 })
+  await expect(probe(() => Promise.reject(new Error('broken')))).rejects.toThrow('broken')
+  expect(await probe(async () => 1)).toBe(1)
+})
