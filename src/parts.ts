@@ -84,7 +84,9 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Pa
 
 async function openLimiter({ rateLimitPerMinute: limit, redisUrl }: Config, log: Log): Promise<Limiter | undefined> {
   if (limit === 0) return undefined
-  return redisUrl === undefined ? createMemoryLimiter({ limit }) : createRedisLimiter({ url: redisUrl, limit, log })
+  return redisUrl === undefined
+    ? createMemoryLimiter({ limit })
+    : createRedisLimiter({ url: redisUrl, limit, log, now: Date.now })
 }
 
 async function openDatabase(

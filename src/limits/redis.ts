@@ -13,12 +13,20 @@ const PASS_MS = 5000
  * Connects in the background and for ever again; resolves when the first attempt has ended, well or not. While there is
  * no connection, requests pass.
  */
-export async function createRedisLimiter(deps: { url: string; limit: number; log: Log }): Promise<Limiter> {
-  const { url, limit, log } = deps
+export async function createRedisLimiter(deps: {
+  url: string
+  limit: number
+  log: Log
+  /** Milliseconds since whenever. */
+  now: () => number
+}): Promise<Limiter> {
+  const { url, limit, log, now } = deps
   const redis = new Redis(url, {
     lazyConnect: true,
     connectTimeout: 1000,
     commandTimeout: DEADLINE_MS,
+    // Without it, a connection that stays open and dead would be used for ever.
+    socketTimeout: 1000,
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
     retryStrategy: (attempt) => Math.min(attempt * 100, 2000),
@@ -31,6 +39,8 @@ export async function createRedisLimiter(deps: { url: string; limit: number; log
     points: limit,
     duration: WINDOW_SECONDS,
     keyPrefix: 'media:limit',
+    // Who is over the limit is refused from memory: their flood does not reach Redis.
+    inMemoryBlockOnConsumed: limit + 1,
   })
   let passUntil = 0
   let counting = true
@@ -39,16 +49,19 @@ export async function createRedisLimiter(deps: { url: string; limit: number; log
     limit,
 
     async take(key) {
-      if (Date.now() < passUntil) return null
+      if (now() < passUntil) return null
+      // One request finds out whether Redis is back; those beside it are not to wait for that.
+      if (!counting) passUntil = now() + PASS_MS
       try {
         const allowance = await allowanceOf(counter.consume(key))
         if (!counting) log.info('limits: requests are counted again')
         counting = true
+        passUntil = 0
         return allowance
       } catch (error) {
         if (counting) log.warn({ err: error }, 'limits: Redis does not answer, requests pass without being counted')
         counting = false
-        passUntil = Date.now() + PASS_MS
+        passUntil = now() + PASS_MS
         return null
       }
     },
