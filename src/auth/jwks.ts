@@ -12,7 +12,8 @@ const FETCH_DEADLINE_MS = 5000
 
 /**
  * Finds the key that signed a token. Keys once fetched go on working while the auth service is down; a token whose key
- * is not known then throws Problem `auth_unavailable`, otherwise jose's `JWKSNoMatchingKey`.
+ * is not known then throws Problem `auth_unavailable`, otherwise jose's `JWKSNoMatchingKey`. They are asked for at once,
+ * in the background: without them the service starts, too, and the log says so.
  */
 export function createJwks({ url, log }: { url: string; log: Log }): JWTVerifyGetKey {
   let retryAt = 0
@@ -41,12 +42,14 @@ export function createJwks({ url, log }: { url: string; log: Log }): JWTVerifyGe
     timeoutDuration: FETCH_DEADLINE_MS,
     [customFetch]: load,
   })
+  // `load` has told the log why it failed, and is tried again soon.
+  const follow = () => void keys.reload().catch(() => {})
+  follow()
 
   return async function keyOf(header, token) {
     if (Date.now() > refreshAt) {
       refreshAt = Date.now() + RETRY_MS
-      // Has told the log why, and is tried again soon.
-      keys.reload().catch(() => {})
+      follow()
     }
     return keys(header, token)
   }

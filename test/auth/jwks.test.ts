@@ -4,6 +4,7 @@ import { createAuthenticate } from '../../src/auth/auth.ts'
 import { createJwks } from '../../src/auth/jwks.ts'
 import { createRecordingLog } from '../recording-log.ts'
 import { refusal } from '../refusal.ts'
+import { until } from '../until.ts'
 
 const ID = '0190f6a2-7c5e-4d52-b54b-3f7c1f0e6a11'
 const SECRET = 'a secret of thirty-two characters'
@@ -22,11 +23,14 @@ const second = await signer('second')
 let published: unknown
 let fetches = 0
 let status = 200
+let services = 0
 const authService = Bun.serve({
   port: 0,
   hostname: '127.0.0.1',
-  fetch() {
-    fetches += 1
+  fetch({ url }) {
+    // A service of an earlier test may still be asking.
+    const [, asking] = /^\/(\d+)\/jwks.json$/.exec(new URL(url).pathname) ?? []
+    if (asking === undefined || Number(asking) === services) fetches += 1
     return Response.json(published, { status })
   },
 })
@@ -38,9 +42,10 @@ function token({ alg, kid, privateKey }: Signer, header: Record<string, unknown>
 }
 
 /** A service that knows the auth service's address, and perhaps a shared secret. */
-function service(jwtSecret?: string) {
-  const url = new URL('/jwks.json', authService.url).href
-  const jwks = createJwks({ url, log: createRecordingLog().log })
+function service(jwtSecret?: string, { log } = createRecordingLog()) {
+  services += 1
+  const url = new URL(`/${services}/jwks.json`, authService.url).href
+  const jwks = createJwks({ url, log })
   const authenticate = createAuthenticate({
     jwtSecret,
     jwks,
@@ -67,6 +72,27 @@ describe('the keys of an auth service', () => {
     const ask = service()
     const bearer = await token(own)
     for (let i = 0; i < 5; i++) expect(await ask(bearer)).toEqual({ userId: ID, role: 'user' })
+    expect(fetches).toBe(1)
+  })
+
+  test('are asked for at start; where that fails, the log says so, and tokens are 503 until they are there', async () => {
+    status = 500
+    const recording = createRecordingLog()
+    const ask = service(undefined, recording)
+    await until(() => recording.lines.some(({ msg }) => msg.includes('cannot be fetched')))
+    status = 200
+    expect(await refusal(ask(await token(first)))).toMatchObject(UNAVAILABLE)
+    expect(fetches).toBe(1)
+    later(6000)
+    expect(await ask(await token(first))).toMatchObject({ userId: ID })
+    expect(fetches).toBe(2)
+  })
+
+  test('are fetched once for all tokens that wait for them', async () => {
+    const ask = service()
+    const bearer = await token(first)
+    const callers = await Promise.all(Array.from({ length: 20 }, () => ask(bearer)))
+    expect(callers).toHaveLength(20)
     expect(fetches).toBe(1)
   })
 
