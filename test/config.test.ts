@@ -83,6 +83,7 @@ describe('readConfig', () => {
 
   test.each([
     ['PORT', ['0', '65536', '-1', '8080.5', '0x50', '1e3', ' 80', 'http']],
+    ['AUTH_JWKS_URL', ['auth.example/jwks.json', 'file:///etc/keys.json', 'data:application/json,{}']],
     ['PUBLIC_BASE_URL', ['media.example', 'ftp://media.example', 'javascript:alert(1)']],
     ['CORS_ORIGINS', ['*', 'null', 'https://a.example/', 'a.example', 'https://a.example https://b.example']],
     ['ALLOWED_TYPES', ['image/*', 'image/svg+xml', ' , ', 'jpeg']],
@@ -145,9 +146,11 @@ describe('in production', () => {
     ])
   })
 
-  test('nothing is wrong with all parts set, and either way to authenticate will do', () => {
+  test('nothing is wrong with all parts set, and any way to authenticate will do', () => {
     expect(complaintsAbout(production)).toEqual([])
-    expect(complaintsAbout({ ...production, AUTH_JWT_SECRET: '', GATEWAY_SECRET: SECRET })).toEqual([])
+    const AUTH_JWKS_URL = 'https://auth.example/jwks.json'
+    for (const other of [{ GATEWAY_SECRET: SECRET }, { AUTH_JWKS_URL }])
+      expect(complaintsAbout({ ...production, AUTH_JWT_SECRET: '', ...other })).toEqual([])
   })
 })
 
