@@ -21,6 +21,9 @@ const SECRETS: [RegExp, string][] = [
   [/\b(bearer|basic) +[^\s"\\]+/gi, '$1 [redacted]'],
   [/\b(x-amz-(?:signature|security-token)|signature)=[^\s"\\&]+/gi, '$1=[redacted]'],
   [/("(?:authorization|x-gateway-secret|cookie)" *: *")(?:[^"\\]|\\.)*/gi, '$1[redacted]'],
+  // What S3 repeats of a request that it refuses (SignatureDoesNotMatch, ExpiredToken): its XML, and as the SDK has it.
+  [/(<(?:SignatureProvided|Token-\d+)>)[^<"\\]*/g, '$1[redacted]'],
+  [/("(?:SignatureProvided|Token-\d+)" *: *")(?:[^"\\]|\\.)*/g, '$1[redacted]'],
   [/(\/\/[^\s"\\/@:]*):[^\s"\\/@]+@/g, '$1:[redacted]@'],
 ]
 

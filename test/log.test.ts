@@ -31,6 +31,21 @@ test.each([
     (log) => log.warn({ err: failure({ input: 'postgres://u:hunter2@db/m' }) }, 'x'),
     'hunter2',
   ],
+  [
+    'the signature that S3 repeats',
+    (log) => log.warn({ err: new Error('403 <Error><SignatureProvided>0a1b2c</SignatureProvided>') }, 'x'),
+    '0a1b2c',
+  ],
+  [
+    'the session token that S3 repeats',
+    (log) => log.warn({ err: new Error('400 <Token-0>FwoGZXIv/+=</Token-0>') }, 'x'),
+    'FwoG',
+  ],
+  [
+    'what the SDK makes of them',
+    (log) => log.warn({ err: Object.assign(new Error('x'), { SignatureProvided: 'FwoG', 'Token-0': 'FwoG' }) }, 'x'),
+    'FwoG',
+  ],
   ['the cause of an error', (log) => log.warn({ err: new Error('a', { cause: new Error(TOKEN) }) }, 'x'), 'eyJ'],
 ] as [string, (log: ReturnType<typeof createLog>) => void, string][])(
   '%s is not logged, and the line is still JSON',
