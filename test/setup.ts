@@ -26,6 +26,8 @@ const programs: Program[] = [
 // The project's archive is read-only now, so this is a commit of its last state and not a release.
 const minioModule = 'github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c'
 
+let listsAreFresh = false
+
 await setUp()
 
 /** Installs what is missing and may be installed here, and says one line for each. What then still lacks fails CI. */
@@ -47,8 +49,6 @@ async function setUp(): Promise<void> {
     }
   }
 }
-
-let listsAreFresh = false
 
 /** Debian starts the servers it installs where an init system runs; the tests do not use those but their own. */
 async function installPackage(name: string): Promise<string> {
