@@ -26,7 +26,7 @@ export function idempotencyOf(key: string | undefined, ...parts: unknown[]): Ide
  */
 export async function earlierUpload(
   { repository }: { repository: Repository },
-  discard: (id: string) => Promise<void>,
+  discard: (row: MediaRow) => Promise<void>,
   { userId, idempotency, attemptSeconds }: { userId: string; idempotency: Idempotency; attemptSeconds: number },
 ): Promise<StoredObject | null> {
   for (let waited = 0; ; waited += POLL_MS) {
@@ -35,7 +35,7 @@ export async function earlierUpload(
     refuseOther(row, idempotency)
     if (row.status === 'active' || row.status === 'deleted') return row
     if (!row.underWay) {
-      await discard(row.id)
+      await discard(row)
       return null
     }
     if (waited >= WAIT_MS)

@@ -7,7 +7,7 @@ import type { Log } from '../log.ts'
 import { Problem } from '../problem.ts'
 import type { Storage } from '../storage/storage.ts'
 import { type Home, prefixOf } from './object.ts'
-import { REMOVAL_MS } from './pending.ts'
+import { REMOVAL_MS } from './removal.ts'
 import type { Repository } from './repository.ts'
 
 export type Moves = ReturnType<typeof createMoves>

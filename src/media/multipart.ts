@@ -11,8 +11,9 @@ import { earlierPresign, idempotencyOf } from './idempotency.ts'
 import { acceptType } from './inspect.ts'
 import type { Deps } from './lifecycle.ts'
 import type { UploadRow } from './multipart-statements.ts'
-import { type MediaRow, prefixesOf, type Visibility } from './object.ts'
-import { newId, REMOVAL_MS, refusal, tooSlow, WRITER_GRACE_SECONDS } from './pending.ts'
+import type { MediaRow, Visibility } from './object.ts'
+import { newId, refusal, tooSlow, WRITER_GRACE_SECONDS } from './pending.ts'
+import { tryToRemoveBytes } from './removal.ts'
 import type { Repository } from './repository.ts'
 
 export type MultipartDeclaration = {
@@ -157,13 +158,7 @@ export function createMultipart({ repository, storage, log, now, limits }: Deps)
      */
     async abortUpload(id: string, caller: Caller): Promise<void> {
       const row = (await repository.abandonOwned(id, caller)) ?? (await refuse(id, caller))
-      try {
-        const signal = AbortSignal.timeout(REMOVAL_MS)
-        await storage.abortUploads(row.key, { signal })
-        for (const prefix of prefixesOf(id)) await storage.removePrefix(prefix, { signal })
-      } catch (error) {
-        log.warn({ err: error, id }, 'upload: bytes left for upkeep to remove')
-      }
+      await tryToRemoveBytes({ storage, log }, { id, key: row.key })
     },
   }
 

@@ -7,8 +7,6 @@ import type { Inserted } from './repository.ts'
 
 /** A PUT may go on after its caller gave up on it, and a link's PUT may begin in its last second and take its time. */
 export const WRITER_GRACE_SECONDS = 3600
-/** How long a caller waits for bytes to be removed that upkeep removes in any case. */
-export const REMOVAL_MS = 2000
 
 /** A new object's id and key. Ids are in order of time, so that a listing of the store is, too. */
 export function newId(madeAt: number, mimeType: string, home: Home): { id: string; madeAt: number; key: string } {

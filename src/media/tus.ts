@@ -6,7 +6,8 @@ import { safeFileName } from './file-name.ts'
 import { acceptType } from './inspect.ts'
 import type { Deps } from './lifecycle.ts'
 import type { Visibility } from './object.ts'
-import { newId, REMOVAL_MS, refusal } from './pending.ts'
+import { newId, refusal } from './pending.ts'
+import { REMOVAL_MS } from './removal.ts'
 import { PIECE, TUS_LINKS_SECONDS, type TusUpload } from './tus-statements.ts'
 
 export type TusDeclaration = {

@@ -6,6 +6,7 @@ import type { Log } from '../log.ts'
 import type { Storage } from '../storage/storage.ts'
 import { type Home, homes, prefixesOf } from './object.ts'
 import type { Relay } from './relay.ts'
+import { removeBytes } from './removal.ts'
 import type { Repository } from './repository.ts'
 import { MOVE_GRACE_SECONDS, type PurgingRow, type SweepRow } from './upkeep-statements.ts'
 
@@ -79,8 +80,7 @@ export function createUpkeep({ repository, storage, relay, log, now, pendingSeco
 
   /** The bytes go before the row does: a row may lack its bytes here, but no bytes their row. */
   async function purgeOne({ id, key, linksDead }: PurgingRow, report: UpkeepReport): Promise<void> {
-    await storage.abortUploads(key)
-    for (const prefix of prefixesOf(id)) await storage.removePrefix(prefix)
+    await removeBytes(storage, { id, key })
     report.emptied += 1
     if (!linksDead) await repository.postpone(id)
     else if (await repository.forget(id)) report.forgotten += 1

@@ -9,8 +9,9 @@ import { acceptType, INSPECTED_BYTES, type Inspection } from './inspect.ts'
 import type { Deps } from './lifecycle.ts'
 import { createMoves } from './moves.ts'
 import { assemble } from './multipart.ts'
-import { type Home, homeOf, type MediaRow, prefixesOf, type StoredObject, type Visibility } from './object.ts'
-import { newId, REMOVAL_MS, refusal, tooSlow, WRITER_GRACE_SECONDS } from './pending.ts'
+import { type Home, homeOf, type MediaRow, type StoredObject, type Visibility } from './object.ts'
+import { newId, refusal, tooSlow, WRITER_GRACE_SECONDS } from './pending.ts'
+import { tryToRemoveBytes } from './removal.ts'
 
 export type Upload = {
   name: string
@@ -46,21 +47,12 @@ export function createUploads(deps: Deps) {
   }
 
   /** Takes a pending object out of its life, unless something else has just moved it on. Never fails. */
-  async function discard(id: string): Promise<void> {
+  async function discard(object: { id: string; key: string }): Promise<void> {
+    const { id } = object
     try {
-      if (await repository.abandon(id)) await removeBytes(id)
+      if (await repository.abandon(id)) await tryToRemoveBytes(deps, object)
     } catch (error) {
       log.warn({ err: error, id }, 'object: left for upkeep to give up')
-    }
-  }
-
-  /** Removes what is there now, soon or not at all: upkeep does it again, and nobody should wait for it. */
-  async function removeBytes(id: string): Promise<void> {
-    try {
-      const signal = AbortSignal.timeout(REMOVAL_MS)
-      for (const prefix of prefixesOf(id)) await storage.removePrefix(prefix, { signal })
-    } catch (error) {
-      log.warn({ err: error, id }, 'object: bytes left for upkeep to remove')
     }
   }
 
@@ -116,7 +108,7 @@ export function createUploads(deps: Deps) {
       ])
       if (insert.status === 'fulfilled' && insert.value !== 'inserted') {
         // There is no row, and never will be: these bytes are nobody else's to remove.
-        await removeBytes(object.id)
+        await tryToRemoveBytes(deps, object)
         const winner = insert.value === 'taken' ? await earlier() : null
         if (winner) return winner
         throw refusal(insert.value)
@@ -129,7 +121,7 @@ export function createUploads(deps: Deps) {
         if (row === null) throw tooSlow()
         return announced(row)
       } catch (error) {
-        const discarded = discard(object.id)
+        const discarded = discard(object)
         // A database that has just missed its deadline would only make the client wait for another.
         if (!(error instanceof Problem && error.code === 'database_unavailable')) await discarded
         throw error
@@ -207,7 +199,7 @@ export function createUploads(deps: Deps) {
         if (movedTo !== undefined) await moves.remove(activated === null ? movedTo : row.key)
         if (activated !== null) return announced(activated)
       } catch (error) {
-        if (error instanceof Problem && REFUSALS.has(error.status)) await discard(id)
+        if (error instanceof Problem && REFUSALS.has(error.status)) await discard(row)
         const lost = error instanceof Problem && LOST.has(error.code)
         if (!lost || (await repository.findOwned(id, caller))?.status === 'pending') throw error
       }

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import { readCorpus } from '../corpus.ts'
 import { answered, expectInvalid, expectProblem, type MediaObject, newUser, tokenFor } from './client.ts'
-import { jpegOf, MiB, partsClient } from './parts.ts'
+import { jpegOf, MiB, partsClient, uploadsUnderWay } from './parts.ts'
 import { backend, openStage } from './stage.ts'
 
 const stage = await openStage()
@@ -164,6 +164,7 @@ describe.skipIf(backend === 'embedded')("an upload in parts, in S3's words", () 
     await sendPart(user, upload, 2, new Uint8Array(5 * MiB))
     await expectProblem(await follow('POST', end), 422, 'size_mismatch')
     expect((await inside?.rowOf(upload.id))?.status).toBe('purging')
+    expect(await uploadsUnderWay(stage.env.S3_BUCKET ?? '', upload.key)).toEqual([])
   })
 
   test('whose parts are too small to be put together waits for larger ones', async () => {
