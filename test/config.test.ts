@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test'
+import { join } from 'node:path'
 import { ConfigError, describeSettings, readConfig } from '../src/config.ts'
 import { NO_QUOTAS } from '../src/media/object.ts'
 
@@ -170,7 +171,7 @@ describe('describeSettings', () => {
         AWS_SECRET_ACCESS_KEY AUTH_JWT_SECRET AUTH_ISSUER AUTH_AUDIENCE GATEWAY_SECRET LINK_SECRET PUBLIC_BASE_URL
         CORS_ORIGINS MAX_UPLOAD_BYTES MAX_OBJECT_BYTES ALLOWED_TYPES MAX_IMAGE_PIXELS SIGNED_URL_SECONDS
         UPLOAD_URL_SECONDS PENDING_SECONDS RETENTION_SECONDS DATA_DIR AUTH_JWKS_URL RATE_LIMIT_PER_MINUTE QUOTA_BYTES
-    QUOTA_OBJECTS`.split(/\s+/),
+        QUOTA_OBJECTS`.split(/\s+/),
       ),
     )
   })
@@ -182,6 +183,16 @@ describe('describeSettings', () => {
       expect(complaintsAbout({ [name]: 'hunter2' }).join()).not.toContain('hunter2')
     },
   )
+})
+
+test('every setting can be given through the compose file, and nothing there is no setting', async () => {
+  const file = (name: string) => Bun.file(join(import.meta.dir, '..', name)).text()
+  const compose = Bun.YAML.parse(await file('docker-compose.yml')) as { services: { media: { environment: object } } }
+  const inCompose = Object.keys(compose.services.media.environment)
+  const inImage = [...(await file('Dockerfile')).matchAll(/^(?:ENV| {4})\s*([A-Z_]+)=/gm)].map(([, name]) => name)
+  // Nothing is kept there in production.
+  const known = settingNames().filter((name) => name !== 'DATA_DIR')
+  expect([...inCompose, ...inImage].sort()).toEqual(known.sort())
 })
 
 function settingNames(): string[] {

@@ -13,7 +13,8 @@ const LOCK = 7_233_501_946
 /**
  * Applies what is new, each file in a transaction of its own, under a lock that makes replicas that start together
  * take turns. Returns the names applied.
- * @throws Error when a file that was applied is missing or has another content now, and when there are no files
+ * @throws Error when a file that was applied is missing or has another content now, when a new one is numbered below
+ * one that was applied, and when there are no files
  */
 export async function migrate(sql: Sql, folder = MIGRATIONS_FOLDER): Promise<string[]> {
   const files = await readMigrations(folder)
@@ -62,4 +63,7 @@ function check(past: Map<string, string>, files: Migration[]): void {
     if (found === undefined) throw new Error(`migration ${name} was applied to this database, but its file is missing`)
     if (found !== checksum) throw new Error(`migration ${name} was changed after it was applied to this database`)
   }
+  const last = [...past.keys()].sort().at(-1) ?? ''
+  const late = files.find(({ name }) => name < last && !past.has(name))
+  if (late) throw new Error(`migration ${late.name} is new, but ${last} was applied to this database before it`)
 }

@@ -80,6 +80,14 @@ for (const { name, present, open } of databases) {
       expect(await steps()).toEqual([])
     })
 
+    test('stop when a new file is numbered below one that was applied', async () => {
+      await write('0002_b.sql', 'CREATE TABLE steps (step text)')
+      await run()
+      await write('0001_a.sql', 'CREATE TABLE other (step text)')
+      expect((await refusal(run())).message).toContain('0001_a.sql is new, but 0002_b.sql was applied')
+      expect(await tables()).toEqual(['media_migrations', 'steps'])
+    })
+
     test('stop when a file that was applied is missing, also when all of them are', async () => {
       await write('0001_a.sql', 'CREATE TABLE steps (step text)')
       await run()
