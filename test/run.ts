@@ -18,6 +18,7 @@ const bun = process.execPath
 const acceptance = [bun, 'test', 'test/acceptance']
 const faults = [bun, 'test', 'test/faults']
 const fuzz = [bun, 'test', 'test/fuzz']
+const schemathesis = [bun, 'test', 'test/schemathesis']
 // Folders that have a stage of their own.
 const apart = [
   'test/acceptance/**',
@@ -25,6 +26,7 @@ const apart = [
   'test/faults/**',
   'test/fuzz/**',
   'test/promises/**',
+  'test/schemathesis/**',
   'test/soak/**',
 ]
 
@@ -75,6 +77,20 @@ const stages: Stage[] = [
   },
   { name: 'fuzz-bun', command: fuzz, counts: 'tests', services: 'needed', env: { ACCEPTANCE_RUNTIME: 'bun' } },
   { name: 'fuzz-deno', command: fuzz, counts: 'tests', services: 'needed', env: { ACCEPTANCE_RUNTIME: 'deno' } },
+  {
+    name: 'schemathesis-bun',
+    command: schemathesis,
+    counts: 'tests',
+    services: 'needed',
+    env: { ACCEPTANCE_RUNTIME: 'bun' },
+  },
+  {
+    name: 'schemathesis-deno',
+    command: schemathesis,
+    counts: 'tests',
+    services: 'needed',
+    env: { ACCEPTANCE_RUNTIME: 'deno' },
+  },
   { name: 'soak', command: [bun, 'test', 'test/soak'], counts: 'tests', services: 'needed' },
   { name: 'browser', command: [bun, 'test', 'test/browser'], counts: 'tests', services: 'needed' },
 ]

@@ -1,5 +1,7 @@
+import { join } from 'node:path'
 import { findChromium } from './browser/chromium.ts'
 import { inCi } from './ci.ts'
+import { ENVIRONMENT, findSchemathesis, REQUIREMENTS } from './schemathesis/program.ts'
 import { findMinio } from './services/minio.ts'
 import { findPostgres } from './services/postgres.ts'
 import { findRedis } from './services/redis.ts'
@@ -20,6 +22,7 @@ const programs: Program[] = [
   { name: 'Redis', find: findRedis, forServices: true, install: () => installPackage('redis-server') },
   { name: 'ps', find: () => Bun.which('ps'), forServices: true, install: () => installPackage('procps') },
   { name: 'MinIO', find: findMinio, forServices: true, install: installMinio },
+  { name: 'schemathesis', find: findSchemathesis, forServices: false, install: installSchemathesis },
   { name: 'Chromium', find: findChromium, forServices: false, install: () => installPackage('chromium') },
 ]
 
@@ -65,6 +68,14 @@ async function installMinio(): Promise<string> {
   console.log('setup: building MinIO from source, about 3 minutes')
   await run(['go', 'install', minioModule])
   return `built ${findMinio()}`
+}
+
+async function installSchemathesis(): Promise<string> {
+  if (!Bun.which('python3') || Bun.spawnSync(['python3', '-m', 'ensurepip', '--version']).exitCode !== 0)
+    await installPackage('python3-venv')
+  await run(['python3', '-m', 'venv', ENVIRONMENT])
+  await run([join(ENVIRONMENT, 'bin', 'pip'), 'install', '--quiet', '--requirement', REQUIREMENTS])
+  return `installed into ${ENVIRONMENT}`
 }
 
 /** What to put before a command that only root may run. */

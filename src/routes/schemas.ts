@@ -4,10 +4,13 @@ import { visibilities } from '../media/object.ts'
 import { type ProblemCode, problemCodes, statusOf } from '../problem.ts'
 
 const Id = z.uuid().openapi({ example: '019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11' })
+// RFC 9562, for what a list of them has to look like.
+const HEX = '[0-9a-fA-F]'
+const UUID = `${HEX}{8}-${HEX}{4}-[1-8]${HEX}{3}-[89abAB]${HEX}{3}-${HEX}{12}`
 const Visibility = z.enum(visibilities)
 const Time = z.iso.datetime().openapi({ example: '2026-11-22T12:00:00.000Z' })
 const FileName = z.string().min(1).max(1024).openapi({ example: 'holiday.jpg' })
-const MediaType = z.string().max(127).openapi({ example: 'image/jpeg' })
+const MediaType = z.string().max(127).openapi({ format: 'media-range', example: 'image/jpeg' })
 
 export const IdParam = z.object({ id: Id.openapi({ param: { name: 'id', in: 'path' } }) })
 
@@ -57,13 +60,21 @@ export const UploadFields = z.strictObject({ visibility: Visibility.default('pri
 
 /** For the document only: the handler reads the body as a stream of parts, so nothing may parse it before. */
 export const uploadBody = {
-  type: 'object' as const,
-  required: ['file'],
-  additionalProperties: false,
-  properties: {
-    file: { type: 'string' as const, format: 'binary', description: 'The file; its bytes decide its type.' },
-    visibility: { type: 'string' as const, enum: [...visibilities], default: 'private' },
+  schema: {
+    type: 'object' as const,
+    required: ['file'],
+    additionalProperties: false,
+    properties: {
+      file: {
+        type: 'string' as const,
+        format: 'binary',
+        minLength: 1,
+        description: 'The file; its bytes decide its type.',
+      },
+      visibility: { type: 'string' as const, enum: [...visibilities], default: 'private' },
+    },
   },
+  encoding: { file: { contentType: 'image/png, image/jpeg, application/octet-stream' } },
 }
 
 export const PresignBody = z
@@ -118,7 +129,7 @@ export const ListQuery = z
       .regex(/^[a-z]+\/([a-z0-9.+-]+|\*)$/, 'expected a media type, or a family such as image/*')
       .max(127)
       .optional()
-      .openapi({ param: { name: 'type', in: 'query' }, example: 'image/*' }),
+      .openapi({ param: { name: 'type', in: 'query' }, format: 'media-range', example: 'image/*' }),
     status: z
       .enum(['active', 'deleted'])
       .default('active')
@@ -131,6 +142,7 @@ export const ListQuery = z
       .openapi({
         param: { name: 'ids', in: 'query' },
         type: 'string',
+        pattern: `^${UUID}(,${UUID}){0,99}$`,
         description: 'Up to 100 ids, comma-separated, instead of every other parameter.',
       }),
   })

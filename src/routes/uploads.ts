@@ -49,7 +49,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
     middleware: known,
     request: {
       headers: IdempotencyHeader,
-      body: { required: true, content: { 'multipart/form-data': { schema: uploadBody } } },
+      body: { required: true, content: { 'multipart/form-data': uploadBody } },
     },
     responses: {
       201: {

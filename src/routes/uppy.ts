@@ -16,6 +16,16 @@ const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 
 const { filename, fileType, size, visibility } = PresignBody.shape
 
+/** Which fields go together; a new file first, in one piece and in parts, then what belongs to one under way. */
+const USES = [
+  ...['fileType', 'contentType'].flatMap((type) => [
+    use(['PUT'], [type], ['uploadId']),
+    use(['POST'], [type, 'size'], ['uploadId']),
+  ]),
+  use(['PUT'], ['uploadId', 'partNumber']),
+  use(['GET', 'POST', 'DELETE'], ['uploadId']),
+]
+
 /** What Uppy hands to `signRequest`, and what the page adds about the file. */
 const SignBody = z
   .object({
@@ -29,7 +39,7 @@ const SignBody = z
     size,
     visibility,
   })
-  .openapi('SignRequest')
+  .openapi('SignRequest', { anyOf: USES })
 type SignBody = z.infer<typeof SignBody>
 
 const Signed = z
@@ -151,6 +161,11 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, u
     }))
     return xml(c, 'ListPartsResult', { Key: key, UploadId: uploadId, IsTruncated: 'false', Part })
   })
+}
+
+function use(methods: string[], required: string[], absent: string[] = []) {
+  const properties = { method: { type: 'string' as const, enum: methods } }
+  return { properties, required, ...(absent.length > 0 && { not: { required: absent } }) }
 }
 
 /** What is known of a new file: its type at least. Uppy says the type of small files itself, and no name. */
