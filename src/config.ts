@@ -115,7 +115,11 @@ const settings = {
   ),
   QUOTA_BYTES: withDefault(quota, 0, 'Most bytes that one owner may have, what is in the bin included; 0: any number'),
   QUOTA_OBJECTS: withDefault(quota, 0, 'Most objects that one owner may have, the bin included; 0: any number'),
-  MAX_IMAGE_PIXELS: withDefault(whole(1, 2 ** 31), 100_000_000, 'Most pixels of a picture (width × height)'),
+  MAX_IMAGE_PIXELS: withDefault(
+    whole(1, 2 ** 31),
+    100_000_000,
+    'Most pixels of a picture (width × height); all frames of an animation may have ten times as many',
+  ),
   SIGNED_URL_SECONDS: withDefault(linkSeconds, 900, 'Life of a link to read'),
   UPLOAD_URL_SECONDS: withDefault(linkSeconds, 900, 'Life of a link to upload'),
   PENDING_SECONDS: withDefault(seconds, 86_400, 'How long an upload may stay incomplete'),

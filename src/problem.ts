@@ -27,7 +27,7 @@ const catalogue = {
   media_type_unsupported: [415, 'Files of this type are not accepted'],
   range_not_satisfiable: [416, 'The range is outside of the file'],
   image_unreadable: [422, 'The picture cannot be read'],
-  image_too_large: [422, 'The picture has too many pixels'],
+  image_too_large: [422, 'The picture has too many pixels or frames'],
   type_mismatch: [422, 'The bytes are of another type than was declared'],
   size_mismatch: [422, 'The bytes are of another size than was declared'],
   checksum_mismatch: [422, 'The bytes have another checksum than was declared'],

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import manifest from './corpus/manifest.json'
+import { makePicture } from './made-pictures.ts'
 
 /** Files that are accepted, with what they are; `video/mp4` only where the operator allows it. */
 export const accepted = manifest.accept
@@ -10,6 +11,7 @@ export const names = manifest.names
 
 export const DEFAULT_TYPES = new Set(['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif'])
 
-export function readCorpus(file: string): Promise<Uint8Array<ArrayBuffer>> {
+export async function readCorpus(file: string): Promise<Uint8Array<ArrayBuffer>> {
+  if (file.startsWith('made/')) return makePicture(file, await readCorpus('accept/rocket.jpg'))
   return Bun.file(join(import.meta.dir, 'corpus', file)).bytes()
 }

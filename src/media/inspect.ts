@@ -6,12 +6,17 @@ import type { ProbeImage } from './image.ts'
 import type { Dimensions } from './object.ts'
 
 export type Inspection = { mimeType: string; dimensions: Dimensions }
-export type Inspect = (bytes: Uint8Array, options: { whole: boolean }) => Promise<Inspection>
+export type Inspect = (bytes: Uint8Array) => Promise<Inspection>
 
-/** As much of a file as is read to inspect it where it lies in a store: no camera's header is larger. */
+/**
+ * As much of a file as is looked at, wherever it lies: that bounds what a hostile one can cost, and makes the answer the
+ * same for every way in. It is the limit of metadata before a picture, too: no camera writes more.
+ */
 export const INSPECTED_BYTES = 1024 * 1024
 // file-type is right from these on; more only costs it time.
 const TYPE_BYTES = 4100
+// Most programs write the directory of a TIFF, which tells its size, behind the pixels.
+const SIZE_AT_END = new Set(['image/tiff'])
 
 /**
  * Inspects a whole file, or its first `INSPECTED_BYTES`.
@@ -19,10 +24,11 @@ const TYPE_BYTES = 4100
  */
 export function createInspect(deps: { allowedTypes: ReadonlySet<string>; probeImage: ProbeImage }): Inspect {
   const { allowedTypes, probeImage } = deps
-  return async function inspect(bytes, { whole }) {
+  return async function inspect(bytes) {
     const detected = await fileTypeFromBuffer(bytes.subarray(0, TYPE_BYTES))
     const mimeType = acceptType(detected?.mime ?? 'unknown', allowedTypes)
-    return { mimeType, dimensions: await probeImage(bytes, { mimeType, whole }) }
+    const looked = SIZE_AT_END.has(mimeType) ? bytes : bytes.subarray(0, INSPECTED_BYTES)
+    return { mimeType, dimensions: await probeImage(looked, mimeType) }
   }
 }
 

@@ -66,7 +66,7 @@ export function createUploads(deps: Deps) {
       throw new Problem('size_mismatch', `${row.sizeBytes} bytes were declared, ${stored.size} have arrived.`)
     const { etag } = stored
     const bytes = await storage.read(row.key, { start: 0, length: Math.min(stored.size, INSPECTED_BYTES), etag })
-    const found = await inspect(bytes, { whole: bytes.length === stored.size })
+    const found = await inspect(bytes)
     if (found.mimeType !== row.mimeType || stored.contentType !== row.mimeType)
       throw new Problem('type_mismatch', `${row.mimeType} was declared, the bytes are ${found.mimeType}.`)
     return { ...found, sizeBytes: stored.size, etag }
@@ -81,7 +81,7 @@ export function createUploads(deps: Deps) {
     async upload(caller: Caller, upload: Upload, origin: string): Promise<StoredObject> {
       const { name, bytes, visibility } = upload
       if (bytes.length === 0) throw empty()
-      const { mimeType, dimensions } = await inspect(bytes, { whole: true })
+      const { mimeType, dimensions } = await inspect(bytes)
       const { userId } = caller
       const idempotency = idempotencyOf(upload.idempotencyKey, 'upload', name, visibility, bytes)
       const sizeBytes = bytes.length
