@@ -56,6 +56,7 @@ export function createApp(given: AppDeps): OpenAPIHono {
   if (deps.corsOrigins.length > 0) app.use(cors({ origin: deps.corsOrigins, exposeHeaders: EXPOSED_HEADERS }))
   app.use(drainUnread())
   app.use(refuseOtherMethods(app))
+  app.use('/media/*', noStore())
 
   healthRoutes(app, deps)
   uploadRoutes(app, deps)
@@ -106,6 +107,14 @@ function refuseBadHost(): MiddlewareHandler {
   return async function refuseBadHost(c, next) {
     if (!URL.canParse(c.req.url)) throw new Problem('request_invalid', 'The Host header is not valid.')
     await next()
+  }
+}
+
+/** What is answered under /media is for its caller, and may hold a link that is soon dead; content says otherwise. */
+function noStore(): MiddlewareHandler {
+  return async function noStore(c, next) {
+    await next()
+    if (!c.res.headers.has('cache-control')) c.header('cache-control', 'no-store')
   }
 }
 

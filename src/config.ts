@@ -251,7 +251,7 @@ function toConfig(values: Values) {
 }
 
 function isOrigin(value: string): boolean {
-  return URL.canParse(value) && new URL(value).origin === value
+  return URL.canParse(value) && new URL(value).origin === value && !value.includes('*')
 }
 
 function isDetectable(type: string): boolean {

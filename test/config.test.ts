@@ -86,7 +86,10 @@ describe('readConfig', () => {
     ['PORT', ['0', '65536', '-1', '8080.5', '0x50', '1e3', ' 80', 'http']],
     ['AUTH_JWKS_URL', ['auth.example/jwks.json', 'file:///etc/keys.json', 'data:application/json,{}']],
     ['PUBLIC_BASE_URL', ['media.example', 'ftp://media.example', 'javascript:alert(1)']],
-    ['CORS_ORIGINS', ['*', 'null', 'https://a.example/', 'a.example', 'https://a.example https://b.example']],
+    [
+      'CORS_ORIGINS',
+      ['*', 'https://*.a.example', 'null', 'https://a.example/', 'a.example', 'https://a.example https://b.example'],
+    ],
     ['ALLOWED_TYPES', ['image/*', 'image/svg+xml', ' , ', 'jpeg']],
     ['S3_FORCE_PATH_STYLE', ['yes', '1', 'TRUE']],
     ['NODE_ENV', ['prod', 'staging']],

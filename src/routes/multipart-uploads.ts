@@ -98,7 +98,6 @@ export function multipartUploadRoutes(app: OpenAPIHono, { media, identify }: Dep
   app.openapi(list, async (c) => {
     const { parts } = await media.arrivedParts(c.req.valid('param').id, c.var.caller)
     if (parts === null) throw new Problem('state_conflict', 'The parts are put together already: call complete.')
-    c.header('cache-control', 'no-store')
     return c.json({ parts }, 200)
   })
 
@@ -116,7 +115,6 @@ export function multipartUploadRoutes(app: OpenAPIHono, { media, identify }: Dep
   app.openapi(link, async (c) => {
     const { partNumbers } = c.req.valid('json')
     const { links, expiresAt } = await media.linkParts(c.req.valid('param').id, c.var.caller, partNumbers)
-    c.header('cache-control', 'no-store')
     return c.json({ urls: links, expiresAt: expiresAt.toISOString() }, 200)
   })
 

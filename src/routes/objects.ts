@@ -50,7 +50,6 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
       : await media.list(caller, { ...page, type: page.type, before: cursor })
     const origin = originOf(c, publicBaseUrl)
     const items = await Promise.all(objects.map((row) => presentSigned(row, origin, { sign, urlOf })))
-    c.header('cache-control', 'no-store')
     return c.json({ items, nextCursor: more ? (items.at(-1)?.id ?? null) : null }, 200)
   })
 
@@ -68,7 +67,6 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
   })
   app.openapi(get, async (c) => {
     const row = await media.get(c.req.valid('param').id, c.var.viewer)
-    c.header('cache-control', 'no-store')
     return c.json(await presentSigned(row, originOf(c, publicBaseUrl), { sign, urlOf }), 200)
   })
 

@@ -40,7 +40,6 @@ export function tusRoutes(app: OpenAPIHono, { identify, publicBaseUrl, tus }: De
     const request = overridden(c.req.raw)
     if (request.method === 'GET' || (request.method === 'POST') !== (id === undefined))
       throw misused(request.method, id)
-    c.header('cache-control', 'no-store')
     return tus.handle({ request, id: id?.toLowerCase(), caller: c.var.caller, origin: originOf(c, publicBaseUrl) })
   }
 

@@ -102,7 +102,6 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, u
       const number = required(partNumber, 'partNumber')
       return { id, url: await media.linkPart(id, caller, { partNumber: number, uploadId }) }
     }
-    c.header('cache-control', 'no-store')
     return c.json(await answer(), 200)
   })
 
@@ -195,7 +194,6 @@ function everyPart(size: number): StoredPart[] {
 type Content = { [element: string]: string | number | Content[] }
 
 function xml(c: Context, root: string, content: Content): Response {
-  c.header('cache-control', 'no-store')
   c.header('content-type', 'application/xml')
   const namespace = 'http://s3.amazonaws.com/doc/2006-03-01/'
   return c.body(`<?xml version="1.0" encoding="UTF-8"?>\n<${root} xmlns="${namespace}">${elements(content)}</${root}>`)

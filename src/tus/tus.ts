@@ -222,7 +222,7 @@ function ofFinished(
   const headers = { 'upload-offset': length, ...locationOf(id, origin) }
   if (request.method === 'HEAD') {
     const described = metadata === '' ? {} : { 'upload-metadata': metadata }
-    const known = { 'upload-length': length, 'cache-control': 'no-store', ...described }
+    const known = { 'upload-length': length, ...described }
     return new Response(null, { headers: { ...headers, ...known } })
   }
   if (request.method === 'PATCH' && request.headers.get('upload-offset') === length)
