@@ -179,10 +179,19 @@ export function describeSettings(env: Record<string, string | undefined> = proce
   return Object.entries<Setting<unknown>>(settings)
     .map(([name, { doc, fallback, secret }]) => {
       const given = env[name]
-      const now = given ? `set: ${secret ? '(hidden)' : given}` : fallback ? `default: ${fallback}` : 'not set'
+      const now = given
+        ? `set: ${secret ? '(hidden)' : withoutCredentials(given)}`
+        : fallback
+          ? `default: ${fallback}`
+          : 'not set'
       return `${name}\n  ${doc}\n  ${now}`
     })
     .join('\n')
+}
+
+/** Of a URL that is no secret as such: what stands before its host, and its query, which may hold a key. */
+function withoutCredentials(value: string): string {
+  return value.replace(/\/\/[^/]*@/, '//(hidden)@').replace(/\?.*$/, '?(hidden)')
 }
 
 /** What is wrong with the settings taken together. */

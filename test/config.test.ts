@@ -179,6 +179,21 @@ describe('describeSettings', () => {
     )
   })
 
+  test.each(['AUTH_JWKS_URL', 'S3_ENDPOINT', 'PUBLIC_BASE_URL'])(
+    'hides the credentials in %s, and shows the rest',
+    (name) => {
+      const shown = (value: string) =>
+        describeSettings({ [name]: value })
+          .split('\n')
+          .find((line) => line.includes('set: '))
+      expect(shown('https://me:hunter2@auth.example/keys.json?key=hunter3#x')).toBe(
+        '  set: https://(hidden)@auth.example/keys.json?(hidden)',
+      )
+      expect(shown('https://hunter2@auth.example/@keys')).toBe('  set: https://(hidden)@auth.example/@keys')
+      expect(shown('https://auth.example/keys.json')).toBe('  set: https://auth.example/keys.json')
+    },
+  )
+
   test.each(['DATABASE_URL', 'REDIS_URL', 'AWS_SECRET_ACCESS_KEY', 'AUTH_JWT_SECRET', 'GATEWAY_SECRET', 'LINK_SECRET'])(
     'hides %s, and so does the error when it is wrong',
     (name) => {

@@ -1,7 +1,7 @@
 import { afterAll, expect, test } from 'bun:test'
 import { expectProblem, newUser, tokenFor } from './client.ts'
 import { expectNoSecrets } from './secrets.ts'
-import { openStage } from './stage.ts'
+import { backend, openStage } from './stage.ts'
 
 const GATEWAY_SECRET = 'what only the gateway and the service know'
 const LINK_SECRET = 'what the links of the disk store are signed with'
@@ -37,8 +37,8 @@ test('a link that is refused, or that finds nothing, leaves no signature in the 
   expectNoSecrets(service.logs(), env)
 })
 
-test('the OpenAPI document and health name no secret', async () => {
-  for (const path of ['/openapi.json', '/health/live', '/health/ready'])
+test('what is for inside names no secret: the OpenAPI document, health, metrics', async () => {
+  for (const path of ['/openapi.json', '/health/live', '/health/ready', '/metrics', '/docs'])
     expectNoSecrets(await (await call(path)).text(), env)
 })
 
@@ -46,6 +46,12 @@ test.each([
   ['a setting', () => `x ${GATEWAY_SECRET} x`],
   ['a token', async () => `x ${await tokenFor(newUser())}`],
   ['a signed link', () => 'GET /a?b=c&X-Amz-Signature=0a1b2c'],
+  ...(backend === 'embedded'
+    ? []
+    : [
+        ['the password of the database', () => `x ${new URL(env.DATABASE_URL ?? '').password} x`] as const,
+        ['the password of Redis', () => `x ${new URL(env.REDIS_URL ?? '').password} x`] as const,
+      ]),
 ])('%s in what a service wrote is found', async (_, write) => {
   const written = await write()
   expect(() => expectNoSecrets(written, env)).toThrow('what nobody may read')

@@ -1,12 +1,12 @@
 const NAMES = ['AUTH_JWT_SECRET', 'GATEWAY_SECRET', 'LINK_SECRET', 'AWS_SECRET_ACCESS_KEY']
-const URLS = ['DATABASE_URL', 'REDIS_URL']
+const URLS = ['DATABASE_URL', 'REDIS_URL', 'AUTH_JWKS_URL']
 
 // Of a JWT, and of a signed link into either store.
 const SHAPES = [/\beyJ[\w-]{5,}\.[\w-]*/, /[?&]X-Amz-Signature=(?!\[)/i, /[?&]signature=(?!\[)/i]
 
 /** Throws when a service that was started with these settings wrote one of their secrets, a token, or a signature. */
 export function expectNoSecrets(written: string, env: Record<string, string>): void {
-  const secrets = [...NAMES.map((name) => env[name] ?? ''), ...URLS.map((name) => passwordIn(env[name]))]
+  const secrets = [...NAMES.map((name) => env[name] ?? ''), ...URLS.flatMap((name) => passwordIn(env[name]))]
   // The embedded default prints a token, for whoever has just started it to paste.
   const development = !env.AUTH_JWT_SECRET && !env.AUTH_JWKS_URL && !env.GATEWAY_SECRET
   const shapes = development ? SHAPES.slice(1) : SHAPES
@@ -18,7 +18,8 @@ export function expectNoSecrets(written: string, env: Record<string, string>): v
   if (found.length > 0) throw new Error(`The service wrote what nobody may read:\n${found.join('\n')}`)
 }
 
-function passwordIn(url: string | undefined): string {
-  const password = url && URL.canParse(url) ? decodeURIComponent(new URL(url).password) : ''
-  return password === '' ? '' : `:${password}@`
+/** As it stands in the URL, and as it is. */
+function passwordIn(url: string | undefined): string[] {
+  const password = url && URL.canParse(url) ? new URL(url).password : ''
+  return [password, decodeURIComponent(password)]
 }

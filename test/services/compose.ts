@@ -4,8 +4,8 @@ import { runToEnd } from '../process.ts'
 import { atEnd } from './folder.ts'
 import { minioAccount, minioAnswers } from './minio.ts'
 import { type ServiceControl, untilAnswers } from './native.ts'
-import { postgresAnswers } from './postgres.ts'
-import { redisAnswers } from './redis.ts'
+import { POSTGRES_PASSWORD, postgresAnswers, postgresUrl } from './postgres.ts'
+import { REDIS_PASSWORD, redisAnswers, redisUrl } from './redis.ts'
 
 export type ComposeServices = {
   postgres: ServiceControl
@@ -24,6 +24,8 @@ export async function startCompose(): Promise<ComposeServices> {
     POSTGRES_PORT: String(postgresPort),
     REDIS_PORT: String(redisPort),
     MINIO_PORT: String(minioPort),
+    POSTGRES_PASSWORD,
+    REDIS_PASSWORD,
     MINIO_ROOT_USER: minioAccount.accessKeyId,
     MINIO_ROOT_PASSWORD: minioAccount.secretAccessKey,
     MINIO_REGION: minioAccount.region,
@@ -33,12 +35,12 @@ export async function startCompose(): Promise<ComposeServices> {
   // Unpaused first (a complaint that nothing is paused goes unheard): a paused container does not stop.
   const remove = atEnd('"$@" unpause; exec "$@" down --volumes --timeout 0', compose, env)
   const act = (...args: string[]) => runToEnd([...compose, ...args], { env })
-  const postgresUrl = `postgres://postgres@127.0.0.1:${postgresPort}/postgres`
-  const redisUrl = `redis://127.0.0.1:${redisPort}`
+  const databaseUrl = postgresUrl(postgresPort)
+  const eventsUrl = redisUrl(redisPort)
   const minioUrl = `http://127.0.0.1:${minioPort}`
   const services = {
-    postgres: control('postgres', postgresUrl, () => postgresAnswers(postgresUrl), act),
-    redis: control('redis', redisUrl, () => redisAnswers(redisUrl), act),
+    postgres: control('postgres', databaseUrl, () => postgresAnswers(databaseUrl), act),
+    redis: control('redis', eventsUrl, () => redisAnswers(eventsUrl), act),
     minio: control('minio', minioUrl, () => minioAnswers(minioUrl), act),
   }
   try {

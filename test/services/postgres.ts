@@ -1,14 +1,17 @@
 import { existsSync } from 'node:fs'
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import postgres from 'postgres'
 import { freePort } from '../port.ts'
 import { runToEnd, tied } from '../process.ts'
 import { type ServiceControl, startNative } from './native.ts'
 
+/** Of the superuser `postgres`; one that can be recognised where it should not be. */
+export const POSTGRES_PASSWORD = 'the-password-of-the-test-postgres'
+
 /**
- * Starts Postgres with its data in `folder`/postgres, with superuser `postgres` and without a password on the loopback
- * address. fsync stays on: a test that kills it expects that nothing committed is lost.
+ * Starts Postgres with its data in `folder`/postgres, on the loopback address. fsync stays on: a test that kills it
+ * expects that nothing committed is lost.
  */
 export async function startPostgres(folder: string): Promise<ServiceControl> {
   const binaries = findPostgres()
@@ -17,7 +20,7 @@ export async function startPostgres(folder: string): Promise<ServiceControl> {
   const data = join(own, 'data')
   const user = await makeFolder(own)
   const port = await freePort()
-  const url = `postgres://postgres@127.0.0.1:${port}/postgres`
+  const url = postgresUrl(port)
   await initialise(binaries, data, user)
   return startNative({
     name: 'Postgres',
@@ -39,6 +42,10 @@ export async function startPostgres(folder: string): Promise<ServiceControl> {
     answers: () => postgresAnswers(url),
     afterKill: () => removeSharedMemory(data),
   })
+}
+
+export function postgresUrl(port: number): string {
+  return `postgres://postgres:${POSTGRES_PASSWORD}@127.0.0.1:${port}/postgres`
 }
 
 /** Rejects until Postgres answers a query; also while it recovers after a crash. */
@@ -73,9 +80,12 @@ async function makeFolder(path: string): Promise<string | undefined> {
 }
 
 async function initialise(binaries: string, data: string, user: string | undefined): Promise<void> {
+  const passwordFile = join(data, '..', 'password')
+  await writeFile(passwordFile, POSTGRES_PASSWORD)
   // --no-sync is about the files of the fresh cluster only, not about what is committed to it later.
-  const initdb = [join(binaries, 'initdb'), '-D', data, '-U', 'postgres', '--auth=trust', '-E', 'UTF8', '--no-locale']
-  await runToEnd(tied([...initdb, '--no-sync'], user ? { user } : {}), { cwd: join(data, '..') })
+  const initdb = [join(binaries, 'initdb'), '-D', data, '-U', 'postgres', '-E', 'UTF8', '--no-locale']
+  const login = ['--auth=scram-sha-256', `--pwfile=${passwordFile}`]
+  await runToEnd(tied([...initdb, ...login, '--no-sync'], user ? { user } : {}), { cwd: join(data, '..') })
 }
 
 /** Line 7 of postmaster.pid holds key and id of the System V segment that outlives a killed Postgres. */

@@ -4,6 +4,9 @@ import { RedisClient } from 'bun'
 import { freePort } from '../port.ts'
 import { type ServiceControl, startNative } from './native.ts'
 
+/** One that can be recognised where it should not be. */
+export const REDIS_PASSWORD = 'the-password-of-the-test-redis'
+
 /** Starts Redis with its data in `folder`/redis; every write is on disk before it is answered. */
 export async function startRedis(folder: string): Promise<ServiceControl> {
   const binary = findRedis()
@@ -11,7 +14,7 @@ export async function startRedis(folder: string): Promise<ServiceControl> {
   const own = join(folder, 'redis')
   await mkdir(own)
   const port = await freePort()
-  const url = `redis://127.0.0.1:${port}`
+  const url = redisUrl(port)
   return startNative({
     name: 'Redis',
     url,
@@ -19,7 +22,7 @@ export async function startRedis(folder: string): Promise<ServiceControl> {
       binary,
       ...['--bind', '127.0.0.1'],
       ...['--port', String(port)],
-      ...['--protected-mode', 'yes'],
+      ...['--requirepass', REDIS_PASSWORD],
       ...['--dir', own],
       ...['--appendonly', 'yes'],
       ...['--appendfsync', 'always'],
@@ -29,6 +32,10 @@ export async function startRedis(folder: string): Promise<ServiceControl> {
     stopSignal: 'SIGTERM',
     answers: () => redisAnswers(url),
   })
+}
+
+export function redisUrl(port: number): string {
+  return `redis://:${REDIS_PASSWORD}@127.0.0.1:${port}`
 }
 
 /** Rejects until Redis answers; also while it loads its file after a restart. */
