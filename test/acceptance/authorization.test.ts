@@ -105,6 +105,11 @@ const others: Record<string, { path: string; sent?: Call; known: string; service
   'POST /media/upload': { path: '/media/upload', known: '415 content_type_unsupported' },
   'POST /media/presign': { path: '/media/presign', sent: { json: {} }, known: '400 request_invalid' },
   'POST /media/multipart': { path: '/media/multipart', sent: { json: {} }, known: '400 request_invalid' },
+  'POST /media/sign, of a new file': {
+    path: '/media/sign',
+    sent: { json: { method: 'PUT', key: 'a' } },
+    known: '400 request_invalid',
+  },
   'POST /media/tus': { path: '/media/tus', known: '412 precondition_failed' },
   'GET /media': { path: '/media', known: '200' },
   'GET /media/usage': { path: '/media/usage', known: '200' },
@@ -163,6 +168,31 @@ test.each(Object.entries(others))('%s: who gets what', async (name, { path, sent
   }
   expect(await everything()).toEqual(before)
 })
+
+test.each(['GET', 'POST', 'DELETE'])(
+  'POST /media/sign, for a %s of Uppy: where to send it, whatever is there',
+  async (method) => {
+    for (const caller of callers) {
+      for (const target of targets) {
+        const { id, key, uploadId } = target
+        const json = { method, key, uploadId }
+        const { outcome, body } = await probe(
+          'POST',
+          { path: at('/media/sign'), sent: () => ({ json }), own: {} },
+          caller,
+          target,
+        )
+        expect([caller.name, outcome]).toEqual([caller.name, credentialsRefused(caller) ?? '200'])
+        if (outcome !== '200') continue
+        const address = `/media/${id}/upload?uploadId=${encodeURIComponent(uploadId)}`
+        // Nothing but what the caller sent: its own token, and the ids.
+        const { authorization } = caller.headers
+        const headers = authorization === undefined ? {} : { authorization }
+        expect(JSON.parse(body)).toEqual({ id, url: expect.stringContaining(address), headers })
+      }
+    }
+  },
+)
 
 test('lists and usage are about the caller alone, also for a service, and by ids', async () => {
   const active = targets.filter(({ state }) => state === 'active').map(({ id }) => id)
