@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import type { Log } from '../log.ts'
 import { Problem } from '../problem.ts'
 import type { Storage } from '../storage/storage.ts'
-import { type Home, prefixOf } from './object.ts'
+import { dispositionOf, type Home, prefixOf } from './object.ts'
 import { REMOVAL_MS } from './removal.ts'
 import type { Repository } from './repository.ts'
 
@@ -19,10 +19,11 @@ export function createMoves({ repository, storage, log }: { repository: Reposito
      * The row still has the old key then: the caller's next statement gives it the new one.
      * Throws Problem `state_conflict` when the object is on its way out.
      */
-    async copy({ id, key }: { id: string; key: string }, home: Home, etag: string): Promise<string> {
+    async copy(object: { id: string; key: string; mimeType: string }, home: Home, etag: string): Promise<string> {
+      const { id, key, mimeType } = object
       if (!(await repository.announceMove(id))) throw new Problem('state_conflict', 'The object is being removed.')
       const to = `${prefixOf(id, home)}${randomBytes(6).toString('hex')}/${key.slice(key.lastIndexOf('/') + 1)}`
-      await storage.copy(key, to, { etag })
+      await storage.copy(key, to, { etag, as: { contentType: mimeType, disposition: dispositionOf(mimeType) } })
       return to
     },
 

@@ -58,6 +58,11 @@ export function homeOf({ key }: { key: string }): Home {
   return key.startsWith('public/') ? 'public/' : 'media/'
 }
 
+/** `inline` for what browsers show without running anything. */
+export function dispositionOf(mimeType: string): 'inline' | 'attachment' {
+  return /^(image|video|audio)\//.test(mimeType) ? 'inline' : 'attachment'
+}
+
 /** The stable address of an object's bytes: the CDN's for what lies there for everyone, else the service's own. */
 export type UrlOf = (object: { id: string; key: string }, origin: string) => string
 

@@ -5,7 +5,7 @@ import { notFound, Problem } from '../problem.ts'
 import { safeFileName } from './file-name.ts'
 import type { Deps } from './lifecycle.ts'
 import { createMoves } from './moves.ts'
-import { type Home, homeOf, type StoredObject, type Visibility } from './object.ts'
+import { dispositionOf, type Home, homeOf, type StoredObject, type Visibility } from './object.ts'
 import type { Page } from './repository.ts'
 
 export type Change = { originalName?: string | undefined; visibility?: Visibility | undefined }
@@ -95,7 +95,7 @@ export function createObjects(deps: Deps) {
         from,
         expiresIn,
         contentType: mimeType,
-        disposition: download ? createDisposition(originalName) : INLINE.test(mimeType) ? 'inline' : 'attachment',
+        disposition: download ? createDisposition(originalName) : dispositionOf(mimeType),
         cacheControl: visibility === 'public' ? 'public, max-age=31536000, immutable' : 'private',
       })
       const expiresAt = new Date(from.getTime() + expiresIn * 1000)
@@ -103,9 +103,6 @@ export function createObjects(deps: Deps) {
     },
   }
 }
-
-// Shown by browsers without running anything.
-const INLINE = /^(image|video|audio)\//
 
 function missing(viewer: Caller | null): never {
   if (viewer === null) throw new Problem('token_missing', 'Authenticate to see whether there is something here.')

@@ -9,7 +9,7 @@ import { acceptType, INSPECTED_BYTES, type Inspection } from './inspect.ts'
 import type { Deps } from './lifecycle.ts'
 import { createMoves } from './moves.ts'
 import { assemble } from './multipart.ts'
-import { type Home, homeOf, type MediaRow, type StoredObject, type Visibility } from './object.ts'
+import { dispositionOf, type Home, homeOf, type MediaRow, type StoredObject, type Visibility } from './object.ts'
 import { newId, refusal, tooSlow, WRITER_GRACE_SECONDS } from './pending.ts'
 import { tryToRemoveBytes } from './removal.ts'
 
@@ -103,7 +103,7 @@ export function createUploads(deps: Deps) {
         idempotency,
       }
       const [put, insert] = await Promise.allSettled([
-        storage.put(object.key, bytes, { contentType: mimeType }),
+        storage.put(object.key, bytes, { contentType: mimeType, disposition: dispositionOf(mimeType) }),
         repository.insert(object),
       ])
       if (insert.status === 'fulfilled' && insert.value !== 'inserted') {

@@ -79,8 +79,9 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
     name: 's3',
     enforces,
 
-    async put(key, bytes, { contentType, signal }) {
-      const headers = { 'content-type': contentType }
+    async put(key, bytes, { contentType, disposition, signal }) {
+      const said = disposition === undefined ? {} : { 'content-disposition': disposition }
+      const headers = { 'content-type': contentType, ...said }
       const url = await sign({ method: 'PUT', key, expiresIn: PUT_LINK_SECONDS, headers, internal: true })
       await reach(async () => {
         try {
@@ -129,9 +130,14 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
       return bytes ?? new Uint8Array()
     },
 
-    async copy(from, to, { etag, signal }) {
-      const CopySource = `${bucket}/${from}`
-      const command = new CopyObjectCommand({ Bucket: bucket, Key: to, CopySource, CopySourceIfMatch: etag })
+    async copy(from, to, { etag, as, signal }) {
+      const command = new CopyObjectCommand({
+        Bucket: bucket,
+        Key: to,
+        CopySource: `${bucket}/${from}`,
+        CopySourceIfMatch: etag,
+        ...(as && { MetadataDirective: 'REPLACE', ContentType: as.contentType, ContentDisposition: as.disposition }),
+      })
       // The store does the work, and takes as long for it as for any bytes; nothing of ours is held meanwhile.
       await reach(() => client.send(command, { abortSignal: deadline(COPY_DEADLINE_MS, signal) }))
     },

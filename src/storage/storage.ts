@@ -12,8 +12,15 @@ export interface Storage {
   /** For logs and readiness. */
   readonly name: 's3' | 'disk'
 
-  /** Stores the bytes durably before it resolves, or not at all; gives up after `putDeadlineMs(bytes.length)`. */
-  put(key: string, bytes: Uint8Array, options: { contentType: string } & Cancel): Promise<void>
+  /**
+   * Stores the bytes durably before it resolves, or not at all; gives up after `putDeadlineMs(bytes.length)`. Who reads
+   * them past signed links, as a CDN does, is told type and disposition, too.
+   */
+  put(
+    key: string,
+    bytes: Uint8Array,
+    options: Pick<Presentation, 'contentType'> & Partial<Presentation> & Cancel,
+  ): Promise<void>
 
   /** What links to upload can be relied on for. */
   readonly enforces: Enforcement
@@ -27,8 +34,11 @@ export interface Storage {
    */
   read(key: string, range: { start: number; length: number; etag?: string } & Cancel): Promise<Uint8Array>
 
-  /** Copies an object within the store, if its ETag is still this one; else it rejects. */
-  copy(from: string, to: string, options: { etag: string } & Cancel): Promise<void>
+  /**
+   * Copies an object within the store, if its ETag is still this one; else it rejects. What the copy says of itself is
+   * what is given here, or else what the object said.
+   */
+  copy(from: string, to: string, options: { etag: string; as?: Presentation } & Cancel): Promise<void>
 
   /** Up to `limit` (1–1,000) objects below a prefix, in the byte order of their keys, after `startAfter`. */
   list(options: { prefix: string; startAfter?: string; limit: number } & Cancel): Promise<ListedObject[]>
@@ -66,6 +76,7 @@ export interface Storage {
   close(): void
 }
 
+export type Presentation = { contentType: string; disposition: string }
 export type Cancel = { signal?: AbortSignal | undefined }
 /** `etag`: as the store writes it; another one means other bytes. */
 export type StoredHead = { size: number; contentType: string; etag: string }

@@ -159,6 +159,36 @@ describe('a page of another origin', () => {
   })
 })
 
+// A CDN serves what the bucket says, without any link.
+describe.skipIf(backend === 'embedded')('where a CDN serves public objects', async () => {
+  if (backend === 'embedded') return
+  const withCdn = await openStage({
+    ALLOWED_TYPES: 'image/jpeg,application/pdf',
+    CDN_BASE_URL: 'https://cdn.example.test',
+  })
+  afterAll(withCdn.close)
+
+  test.each([
+    ['accept/rocket.jpg', 'image/jpeg', 'inline'],
+    ['refuse/document.pdf', 'application/pdf', 'attachment'],
+  ])('%s is %s and %s there', async (file, type, disposition) => {
+    const user = newUser()
+    const bytes = await readCorpus(file)
+    const fields = { visibility: 'public' }
+    const direct = await withCdn.uploaded(user, file, fields)
+    const link = await withCdn.presigned(user, { fileType: type, ...fields })
+    expect((await withCdn.put(link, bytes)).status).toBe(200)
+    const throughStore = await answered<MediaObject>(200, await withCdn.complete(user, link.id))
+    const { id } = await withCdn.uploaded(user, file)
+    const changed = await answered<MediaObject>(200, await withCdn.patch(user, id, fields))
+    for (const { key, url } of [direct, throughStore, changed]) {
+      expect(url).toBe(`https://cdn.example.test/${key}`)
+      const stored = await withCdn.inside?.storedUnder(key)
+      expect([stored?.type, stored?.disposition]).toEqual([type, disposition])
+    }
+  })
+})
+
 // The store has no say in these; see README.md, "In production".
 describe.skipIf(backend === 'real')('a link into the service itself', () => {
   const isolation = {

@@ -3,6 +3,8 @@ import { Redis } from 'ioredis'
 import postgres from 'postgres'
 import type { Services } from '../services/services.ts'
 
+export type Stored = { bytes: Uint8Array; type: string | undefined; disposition: string | undefined }
+
 export type Row = {
   id: string
   user_id: string
@@ -59,11 +61,12 @@ export async function lookInside(services: Services, env: Record<string, string>
       return sql<Row[]>`SELECT * FROM media_objects WHERE user_id = ${userId} ORDER BY id`
     },
 
-    /** What is stored under a key, with its content type; null when nothing is. */
-    async storedUnder(key: string): Promise<{ bytes: Uint8Array; type: string | undefined } | null> {
+    /** What is stored under a key, and what the store says of it by itself; null when nothing is. */
+    async storedUnder(key: string): Promise<Stored | null> {
       try {
-        const { Body, ContentType } = await s3.send(new GetObjectCommand({ Bucket, Key: key }))
-        return { bytes: (await Body?.transformToByteArray()) ?? new Uint8Array(), type: ContentType }
+        const { Body, ContentType, ContentDisposition } = await s3.send(new GetObjectCommand({ Bucket, Key: key }))
+        const bytes = (await Body?.transformToByteArray()) ?? new Uint8Array()
+        return { bytes, type: ContentType, disposition: ContentDisposition }
       } catch (error) {
         if (error instanceof NoSuchKey) return null
         throw error
