@@ -1,12 +1,13 @@
 /** Middleware and routes, nothing else. */
 import { OpenAPIHono } from '@hono/zod-openapi'
-import type { Context, MiddlewareHandler } from 'hono'
+import type { MiddlewareHandler } from 'hono'
 import { cors } from 'hono/cors'
 import { HTTPException } from 'hono/http-exception'
 import { requestId } from 'hono/request-id'
 import type { Authenticate } from './auth/auth.ts'
 import type { Limiter } from './limits/limits.ts'
-import type { Log } from './log.ts'
+import type { RequestRecord } from './observe/record.ts'
+import { observeRequests } from './observe/requests.ts'
 import { Problem, problemResponse, toProblem } from './problem.ts'
 import { drainUnread } from './routes/body.ts'
 import type { Deps as RouteDeps } from './routes/context.ts'
@@ -36,7 +37,8 @@ export type AppDeps = Omit<RouteDeps, 'identify'> & {
   /** Absent: there are no tus uploads. */
   tus?: Tus | undefined
   corsOrigins: string[]
-  log: Log
+  /** Called once for each request, when everything that it began has ended. */
+  onRequest: (record: RequestRecord) => void
 }
 
 const EXPOSED_HEADERS = ['Location', 'ETag', 'X-Request-Id', 'Retry-After', ...LIMIT_HEADERS, ...TUS_EXPOSED_HEADERS]
@@ -45,11 +47,12 @@ const EXPOSED_HEADERS = ['Location', 'ETag', 'X-Request-Id', 'Retry-After', ...L
 export function createApp(given: AppDeps): OpenAPIHono {
   const deps = { ...given, identify: createIdentify(given) }
   const app = new OpenAPIHono({ defaultHook: refuseInvalid })
-  app.onError((error, c) => respond(error, c, deps.log))
+  app.onError((error, c) => problemResponse(c, toProblem(fromHono(error))))
   app.notFound((c) => problemResponse(c, unmatched(app, c.req.path, c.req.method)))
 
   const { tus } = deps
   app.use(requestId({ limitLength: 128 }))
+  app.use(observeRequests(deps.onRequest))
   app.use(refuseBadHost())
   // Before the answer about other origins, which is the last word on OPTIONS.
   if (tus !== undefined) for (const path of [TUS_PATH, `${TUS_PATH}/*`]) app.use(path, tusCapabilities(tus))
@@ -85,12 +88,6 @@ const openApiHeader = {
     description: 'Takes files in, hands out short-lived links to them, and says what happened.',
   },
   security: [{ bearer: [] }, { gateway: [] }],
-}
-
-function respond(error: unknown, c: Context, log: Log): Response {
-  const problem = toProblem(fromHono(error))
-  if (problem.status >= 500) log.error({ err: problem.cause ?? problem, code: problem.code }, problem.message)
-  return problemResponse(c, problem)
 }
 
 /** Hono itself throws only for a JSON body that does not parse, and for a content type that it cannot read. */

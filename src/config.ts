@@ -63,6 +63,11 @@ const settings = {
   ),
   PORT: withDefault(whole(1, 65_535), 8080, 'Port to listen on (under `deno serve`, its --port decides)'),
   HOST: withDefault(text, '127.0.0.1', 'Address to listen on (under `deno serve`, its --host decides)'),
+  LOG_LEVEL: withDefault(
+    z.enum(['debug', 'info', 'warn', 'error'], 'expected debug, info, warn or error'),
+    'info',
+    'Least level of what is logged; requests are info, those for health and metrics debug',
+  ),
   PUBLIC_BASE_URL: optional(httpUrl, "Where clients reach the service, for links to it; absent: the request's origin"),
   CDN_BASE_URL: optional(httpUrl, 'CDN in front of public/ in the bucket; absent: public objects are served by links'),
   CORS_ORIGINS: optional(origins, 'Origins whose pages may call the service, comma-separated; absent: none'),
@@ -145,7 +150,7 @@ export type S3Config = {
 }
 
 /** What the settings say, in the shape the service uses. Sizes are in bytes, times in seconds. */
-export type Config = ReturnType<typeof toConfig>
+export type Config = ReturnType<typeof readConfig>
 
 /** Wrong settings, all of them: each line names one and says what was expected. */
 export class ConfigError extends Error {
@@ -159,7 +164,7 @@ export class ConfigError extends Error {
  * Reads and checks all settings. An empty value counts as absent, as Compose passes them.
  * @throws ConfigError that lists every wrong setting, never only the first
  */
-export function readConfig(env: Record<string, string | undefined> = process.env): Config {
+export function readConfig(env: Record<string, string | undefined> = process.env) {
   const problems: string[] = []
   const values: Record<string, unknown> = {}
   for (const [name, { schema, fallback }] of Object.entries<Setting<unknown>>(settings)) {
@@ -171,7 +176,10 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   }
   problems.push(...contradictions((name) => Boolean(env[name]), values.NODE_ENV === 'production'))
   if (problems.length > 0) throw new ConfigError(problems)
-  return toConfig(values as Values)
+  const defaults = Object.entries<Setting<unknown>>(settings).flatMap(([name, { fallback }]) =>
+    fallback === undefined || env[name] ? [] : [name],
+  )
+  return { ...toConfig(values as Values), defaults }
 }
 
 /** The settings as text, a block each: name, documentation, default, and what is set now (secrets hidden). */
@@ -229,6 +237,7 @@ function toConfig(values: Values) {
   return {
     port: values.PORT,
     host: values.HOST,
+    logLevel: values.LOG_LEVEL,
     publicBaseUrl: values.PUBLIC_BASE_URL,
     cdnBaseUrl: values.CDN_BASE_URL,
     corsOrigins: values.CORS_ORIGINS ?? [],

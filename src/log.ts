@@ -1,18 +1,81 @@
 /** The log: one JSON line an entry, without what lets its reader act for somebody else. */
+import process from 'node:process'
 import { type DestinationStream, pino } from 'pino'
+import { currentRecord } from './observe/record.ts'
 
 /** What modules log through; a test may give its own. */
 export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error'>
 
-/** @param destination where lines go; absent: stdout */
-export function createLog(destination?: DestinationStream): Log {
-  const options = {
-    base: null,
-    timestamp: pino.stdTimeFunctions.isoTime,
-    // On the line as it is written: errors of libraries carry URLs and headers in places that nobody can list.
-    hooks: { streamWrite: withoutSecrets },
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+
+export type LogOutput = {
+  /** What is written here is out when the call returns. */
+  now: DestinationStream
+  /** What is written here is out within a tenth of a second, and before the process ends by itself. */
+  soon: DestinationStream
+}
+
+type Options = { level: LogLevel; output: DestinationStream }
+
+/** Entries say which request they belong to. */
+export function createLog({ level, output }: Options): Log {
+  return pino(
+    {
+      ...FORMAT,
+      level,
+      mixin: () => ({ requestId: currentRecord()?.requestId }),
+      // On the line as it is written: errors of libraries carry URLs and headers in places that nobody can list.
+      hooks: { streamWrite: withoutSecrets },
+    },
+    output,
+  )
+}
+
+/** For entries of which every field is known to hold no secret: looking for one costs more than writing the line. */
+export function createTrustedLog({ level, output }: Options): Log {
+  return pino({ ...FORMAT, level }, output)
+}
+
+const FORMAT = { base: null, timestamp: pino.stdTimeFunctions.isoTime }
+
+const FLUSH_MS = 100
+const BUFFERED_BYTES = 8192
+
+/** Standard output: for people where it is a terminal, else lines of JSON. */
+export async function openLogOutput(): Promise<LogOutput> {
+  if (process.stdout.isTTY) {
+    const { default: pretty } = await import('pino-pretty')
+    const terminal = pretty({
+      sync: true,
+      singleLine: true,
+      translateTime: 'SYS:HH:MM:ss.l',
+      ignore: 'method,route,status,ms',
+      messageFormat: '{msg}{if route} {method} {route} {status}, {ms} ms{end}',
+    })
+    return { now: terminal, soon: terminal }
   }
-  return destination === undefined ? pino(options) : pino(options, destination)
+  const stdout = pino.destination({ dest: 1, sync: true, minLength: BUFFERED_BYTES })
+  let flushing: ReturnType<typeof setTimeout> | undefined
+  const flush = () => {
+    clearTimeout(flushing)
+    flushing = undefined
+    stdout.flushSync()
+  }
+  process.once('exit', flush)
+  return {
+    now: {
+      write(line) {
+        stdout.write(line)
+        flush()
+      },
+    },
+    soon: {
+      write(line) {
+        stdout.write(line)
+        flushing ??= setTimeout(flush, FLUSH_MS)
+      },
+    },
+  }
 }
 
 /** Tokens, signatures of links, credentials in URLs and in headers. No quotes or backslashes, so that JSON stays JSON. */

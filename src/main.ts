@@ -9,12 +9,13 @@ import { developmentToken } from './auth/development.ts'
 import { createJwks } from './auth/jwks.ts'
 import { type Config, ConfigError, readConfig } from './config.ts'
 import { drainable, keepServing } from './drain.ts'
-import { createLog } from './log.ts'
+import { createLog, createTrustedLog, openLogOutput } from './log.ts'
 import { createImageProbe } from './media/image.ts'
 import { createInspect } from './media/inspect.ts'
 import { createMedia } from './media/lifecycle.ts'
 import { createUrlOf } from './media/object.ts'
 import { UPLOAD_LEASE_SECONDS } from './media/tus-statements.ts'
+import { createRequestLog } from './observe/request-log.ts'
 import { createUploadMemory } from './routes/upload-memory.ts'
 import { openService, type Service } from './service.ts'
 import { createLeaseLocker } from './tus/locker.ts'
@@ -25,8 +26,11 @@ import { welcome } from './welcome.ts'
 const DRAIN_MS = 7000
 const CLOSE_MS = 2000
 
-const log = createLog()
 const config = readOrExit()
+const level = config.logLevel
+const output = await openLogOutput()
+const log = createLog({ level, output: output.now })
+const trusted = createTrustedLog({ level, output: output.soon })
 const service = await openOrExit()
 const { repository, storage, disk, tusStores, events, relay, upkeep } = service
 
@@ -56,11 +60,12 @@ const app = createApp({
   stopping: isStopping,
   disk,
   tus: createTus({ media, storage, stores: tusStores, locker, log, ...config }),
-  log,
+  onRequest: createRequestLog({ log, trusted }),
 })
 const requests = drainable((request, peer) => app.fetch(request, { peer }))
 relay.start()
 upkeep.start()
+log.info({ ...service.found, runtime: runtimeOf(process.versions), defaults: config.defaults }, 'service: started')
 process.once('SIGTERM', stop)
 process.once('SIGINT', stop)
 keepServing()
@@ -104,6 +109,11 @@ async function openOrExit(): Promise<Service> {
     if (error instanceof Error && error.cause instanceof Error) console.error(`  ${error.cause.message}`)
     process.exit(1)
   }
+}
+
+/** Its name and version, as `bun 1.4.5`. */
+function runtimeOf({ bun, deno, node }: Record<string, string | undefined>): string {
+  return bun ? `bun ${bun}` : deno ? `deno ${deno}` : `node ${node}`
 }
 
 /** Printed a moment later: the runtime listens when this module is done, and may find the port taken. */

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import pRetry from 'p-retry'
 import type { Config } from './config.ts'
 import { type DataDir, openDataDir } from './data-dir.ts'
-import { connect, type Sql } from './db/connect.ts'
+import { connect, type Sql, serverVersion } from './db/connect.ts'
 import { migrate } from './db/migrate.ts'
 import { startPGlite } from './db/pglite.ts'
 import type { EventBus } from './events/events.ts'
@@ -19,6 +19,7 @@ import { createS3Storage } from './storage/s3.ts'
 import { prepareBucket } from './storage/s3-bucket.ts'
 import { createS3TusStores } from './storage/s3-tus.ts'
 import type { Storage } from './storage/storage.ts'
+import { timedStorage } from './storage/timed.ts'
 import type { TusStores } from './storage/tus.ts'
 
 export type Parts = {
@@ -35,6 +36,8 @@ export type Parts = {
   jwtSecret: string | undefined
   /** Whether that secret is a random one, kept in DATA_DIR, because no way to authenticate was set. */
   development: boolean
+  /** What was found at start, for the log. */
+  found: { database: object; storage: object; events: object }
   close: () => Promise<void>
 }
 
@@ -66,20 +69,30 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Pa
     return dataDir
   }
 
+  const { databaseUrl, redisUrl } = config
   const sql = await openDatabase(config, inDataDir, closers)
   const applied = await reachable('database', log, () => migrate(sql))
   if (applied.length > 0) log.info({ applied }, 'database: migrated')
 
-  const { storage, disk, tusStores } = await openStorage(config, inDataDir, log)
+  const database = { name: databaseUrl ? 'postgres' : 'pglite', version: await serverVersion(sql) }
+
+  const { found: store, ...stores } = await openStorage(config, inDataDir, log)
+  const { storage, tusStores } = stores
   closers.push(storage.close, tusStores.close)
 
-  const events = config.redisUrl ? await createRedisEventBus({ url: config.redisUrl, log }) : createMemoryEventBus()
+  const redis = redisUrl ? await createRedisEventBus({ url: redisUrl, log }) : undefined
+  const events = redis ?? createMemoryEventBus()
   closers.push(events.close)
   const limiter = await openLimiter(config, log)
   if (limiter !== undefined) closers.push(limiter.close)
 
   const jwtSecret = development ? await (await inDataDir()).secret('auth') : given
-  return { sql, storage, disk, tusStores, events, limiter, jwtSecret, development }
+  const found = {
+    database,
+    storage: store,
+    events: { name: events.name, version: (await redis?.version()) ?? undefined },
+  }
+  return { sql, ...stores, events, limiter, jwtSecret, development, found }
 }
 
 async function openLimiter({ rateLimitPerMinute: limit, redisUrl }: Config, log: Log): Promise<Limiter | undefined> {
@@ -113,7 +126,7 @@ async function openStorage(
   config: Config,
   inDataDir: () => Promise<DataDir>,
   log: Log,
-): Promise<Pick<Parts, 'storage' | 'disk' | 'tusStores'>> {
+): Promise<Pick<Parts, 'storage' | 'disk' | 'tusStores'> & { found: object }> {
   const { s3 } = config
   if (s3 !== undefined) {
     const traits = await reachable('storage', log, () => prepareBucket(s3))
@@ -121,7 +134,9 @@ async function openStorage(
     if (!traits.enforces.once) log.warn('storage: upload links work more than once; uploads are copied on completion')
     if (!traits.enforces.checksum) log.warn('storage: does not check SHA-256; uploads that ask for it are refused')
     const tusStores = createS3TusStores(s3, config.maxObjectBytes)
-    return { storage: createS3Storage(s3, traits), disk: undefined, tusStores }
+    const { endpoint = 'AWS', bucket } = s3
+    const found = { name: 's3', endpoint, bucket, server: traits.server, enforces: traits.enforces }
+    return { storage: timedStorage(createS3Storage(s3, traits)), disk: undefined, tusStores, found }
   }
   const dataDir = await inDataDir()
   const disk = await createDiskStorage({
@@ -130,7 +145,8 @@ async function openStorage(
     maxBytes: config.maxObjectBytes,
     now: Date.now,
   })
-  return { storage: disk, disk, tusStores: createDiskTusStores(disk) }
+  const found = { name: disk.name, folder: dataDir.path, enforces: disk.enforces }
+  return { storage: timedStorage(disk), disk, tusStores: createDiskTusStores(disk), found }
 }
 
 /** Services that start together come up in any order. */

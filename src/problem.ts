@@ -95,6 +95,7 @@ export function toProblem(error: unknown): Problem {
 
 /** A problem as `application/problem+json`, with the headers that its status asks for (RFC 9110). */
 export function problemResponse(c: Context, problem: Problem): Response {
+  c.set('problem', problem)
   c.header('content-type', 'application/problem+json')
   c.header('cache-control', 'no-store')
   if (problem.status === 401) c.header('www-authenticate', challenge(problem.code))

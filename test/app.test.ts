@@ -11,6 +11,7 @@ import { createMedia } from '../src/media/lifecycle.ts'
 import { createUrlOf, NO_QUOTAS } from '../src/media/object.ts'
 import { createRelay } from '../src/media/relay.ts'
 import { createRepository } from '../src/media/repository.ts'
+import { createRequestLog } from '../src/observe/request-log.ts'
 import { createUploadMemory } from '../src/routes/upload-memory.ts'
 import { createDiskStorage } from '../src/storage/disk.ts'
 import { DEFAULT_TYPES } from './corpus.ts'
@@ -75,7 +76,7 @@ beforeEach(async () => {
     checks: { database: async () => {}, storage: async () => {}, events: async () => {} },
     stopping: () => false,
     disk,
-    log,
+    onRequest: createRequestLog({ log, trusted: log }),
   }
 })
 
@@ -154,7 +155,15 @@ describe('an answer', () => {
     const text = await answer.text()
     expect(JSON.parse(text).code).toBe('database_unavailable')
     expect(text).not.toContain('127.0.0.1')
-    expect(lines.filter(({ level }) => level === 50)).toHaveLength(1)
+    expect(lines.filter(({ level }) => level === 50)).toMatchObject([
+      {
+        msg: 'request',
+        route: '/media/:id',
+        status: 503,
+        code: 'database_unavailable',
+        err: { message: expect.any(String) },
+      },
+    ])
   })
 
   test.each([

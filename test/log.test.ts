@@ -7,8 +7,11 @@ function logged(write: (log: ReturnType<typeof createLog>) => void): string {
   let lines = ''
   write(
     createLog({
-      write(line) {
-        lines += line
+      level: 'info',
+      output: {
+        write(line) {
+          lines += line
+        },
       },
     }),
   )
@@ -55,6 +58,14 @@ test.each([
     expect(JSON.parse(line)).toMatchObject({ msg: expect.any(String) })
   },
 )
+
+test('nothing below its level is written', () => {
+  const lines: string[] = []
+  const log = createLog({ level: 'warn', output: { write: (line) => lines.push(line) } })
+  log.info('no')
+  log.warn('yes')
+  expect(lines.map((line) => JSON.parse(line).msg)).toEqual(['yes'])
+})
 
 test('what is no secret is logged as it is', () => {
   const line = logged((log) => log.info({ url: 'http://127.0.0.1:9000/media?x=1', id: 'a:b@c' }, 'storage: signature'))

@@ -1,14 +1,15 @@
 /** How a command runs beside the service: opened before, closed afterwards. */
 import process from 'node:process'
 import { type Config, readConfig } from '../config.ts'
-import { createLog } from '../log.ts'
+import { createLog, openLogOutput } from '../log.ts'
 import { openService, type Service } from '../service.ts'
 
 /** Where it cannot run or fails, says why and ends with exit code 1. */
 export async function runCommand(command: (service: Service, config: Config) => Promise<void>): Promise<void> {
   try {
     const config = readConfig()
-    const service = await openService(config, createLog())
+    const { now: output } = await openLogOutput()
+    const service = await openService(config, createLog({ level: config.logLevel, output }))
     try {
       await command(service, config)
     } finally {

@@ -1,5 +1,6 @@
 /** The connection to Postgres, and the deadline of every query. */
 import postgres from 'postgres'
+import { begin } from '../observe/record.ts'
 import { Problem } from '../problem.ts'
 
 type Types = { bigint: number; uuids: string[]; varchars: string[] }
@@ -84,6 +85,8 @@ function renewable(open: () => Sql): Sql {
  * Throws Problem `database_unavailable` when the database is to blame and trying again may help.
  */
 export async function within<T extends readonly (object | undefined)[]>(query: postgres.PendingQuery<T>) {
+  const end = begin('database')
+  let outage = false
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
@@ -96,9 +99,11 @@ export async function within<T extends readonly (object | undefined)[]>(query: p
   } catch (error) {
     if (error instanceof Late) renewals.get(query)?.(SLOW_RENEWAL_MS)
     else if (isBroken(error)) renewals.get(query)?.(BROKEN_RENEWAL_MS)
-    throw isOutage(error) ? unavailable(error) : error
+    outage = isOutage(error)
+    throw outage ? unavailable(error) : error
   } finally {
     clearTimeout(timer)
+    end(outage)
   }
 }
 
@@ -111,6 +116,12 @@ class Late extends Error {}
 function cancel(query: object): void {
   if ('canceller' in query && typeof query.canceller === 'function')
     Promise.resolve(query.canceller(query)).catch(() => {})
+}
+
+/** What the server says that it is, as `18.6`. */
+export async function serverVersion(sql: Sql): Promise<string> {
+  const [row] = await within(sql<{ server_version: string }[]>`SHOW server_version`)
+  return row?.server_version ?? ''
 }
 
 /** Whether an error says that a statement would have broken this unique index or constraint (SQLSTATE class 23). */

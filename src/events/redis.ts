@@ -9,11 +9,16 @@ export const EVENT_STREAM = 'media:events'
 const STREAM_LENGTH = 100_000
 const DEADLINE_MS = 1000
 
+export type RedisEventBus = EventBus & {
+  /** Of the server; null when it does not say. */
+  version(): Promise<string | null>
+}
+
 /**
  * Connects in the background and for ever again; resolves when the first attempt has ended, well or not, because
  * Redis being down must not keep the service from starting.
  */
-export async function createRedisEventBus({ url, log }: { url: string; log: Log }): Promise<EventBus> {
+export async function createRedisEventBus({ url, log }: { url: string; log: Log }): Promise<RedisEventBus> {
   const redis = new Redis(url, {
     lazyConnect: true,
     connectTimeout: DEADLINE_MS,
@@ -54,6 +59,11 @@ export async function createRedisEventBus({ url, log }: { url: string; log: Log 
 
     async check() {
       await redis.ping()
+    },
+
+    async version() {
+      const info = await redis.info('server').catch(() => '')
+      return /^redis_version:(\S+)/m.exec(info)?.[1] ?? null
     },
 
     async close() {

@@ -2,6 +2,7 @@
 import { Redis } from 'ioredis'
 import { RateLimiterRedis } from 'rate-limiter-flexible'
 import type { Log } from '../log.ts'
+import { begin } from '../observe/record.ts'
 import { allowanceOf } from './allowance.ts'
 import { type Limiter, WINDOW_SECONDS } from './limits.ts'
 
@@ -52,13 +53,16 @@ export async function createRedisLimiter(deps: {
       if (now() < passUntil) return null
       // One request finds out whether Redis is back; those beside it are not to wait for that.
       if (!counting) passUntil = now() + PASS_MS
+      const end = begin('limits')
       try {
         const allowance = await allowanceOf(counter.consume(key))
         if (!counting) log.info('limits: requests are counted again')
         counting = true
         passUntil = 0
+        end()
         return allowance
       } catch (error) {
+        end(true)
         if (counting) log.warn({ err: error }, 'limits: Redis does not answer, requests pass without being counted')
         counting = false
         passUntil = now() + PASS_MS

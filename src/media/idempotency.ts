@@ -1,6 +1,7 @@
 /** A retry with the same Idempotency-Key gets the first answer, not a second object. */
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { concerns } from '../observe/record.ts'
 import { Problem } from '../problem.ts'
 import type { MediaRow, StoredObject } from './object.ts'
 import type { Idempotency, Repository } from './repository.ts'
@@ -33,6 +34,7 @@ export async function earlierUpload(
     const row = await repository.findAttempt(userId, idempotency.key, attemptSeconds)
     if (row === null) return null
     refuseOther(row, idempotency)
+    concerns(row.id)
     if (row.status === 'active' || row.status === 'deleted') return row
     if (!row.underWay) {
       await discard(row)
@@ -53,7 +55,9 @@ export async function earlierPresign(
   idempotency: Idempotency,
 ): Promise<MediaRow | null> {
   const row = await repository.findAttempt(userId, idempotency.key, 0)
-  if (row !== null) refuseOther(row, idempotency)
+  if (row === null) return null
+  refuseOther(row, idempotency)
+  concerns(row.id)
   return row
 }
 

@@ -1,6 +1,7 @@
 /** What a picture says of itself. The one module that knows sharp. */
 import { availableParallelism } from 'node:os'
 import sharp from 'sharp'
+import { timed } from '../observe/record.ts'
 import { Problem } from '../problem.ts'
 import type { Dimensions } from './object.ts'
 import { hasFilm, type PictureHeader, readGif, readPng, readWebp } from './picture-headers.ts'
@@ -50,7 +51,9 @@ export function createImageProbe({
   return async function probeImage(bytes, mimeType) {
     const read = READERS[mimeType]
     if (read === undefined) return { width: null, height: null }
-    const { width, height, frames } = await read(bytes, (seen) => probe(() => readMetadata(seen, maxPixels)))
+    const { width, height, frames } = await timed('image', () =>
+      read(bytes, (seen) => probe(() => readMetadata(seen, maxPixels))),
+    )
     if (width * height > maxPixels) throw tooManyPixels(maxPixels)
     if (frames > MAX_FRAMES) throw tooLarge(`The animation has more than ${MAX_FRAMES} frames.`)
     const inAll = maxPixels * ANIMATION_FACTOR

@@ -1,5 +1,6 @@
 /** What uploads have in common while they are under way, however the bytes come. */
 import { v7 as uuidv7 } from 'uuid'
+import { concerns } from '../observe/record.ts'
 import { Problem } from '../problem.ts'
 import { extensionOf } from './inspect.ts'
 import { type Home, prefixOf } from './object.ts'
@@ -11,6 +12,7 @@ export const WRITER_GRACE_SECONDS = 3600
 /** A new object's id and key. Ids are in order of time, so that a listing of the store is, too. */
 export function newId(madeAt: number, mimeType: string, home: Home): { id: string; madeAt: number; key: string } {
   const id = uuidv7({ msecs: madeAt })
+  concerns(id)
   return { id, madeAt, key: `${prefixOf(id, home)}original${extensionOf(mimeType)}` }
 }
 

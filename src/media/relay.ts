@@ -1,6 +1,7 @@
 /** Sends what rows owe: at once after a change, and again later for whatever did not go through then. */
 import type { EventBus, MediaEvent } from '../events/events.ts'
 import type { Log } from '../log.ts'
+import { beginForRequest, timed, unrecorded } from '../observe/record.ts'
 import type { Repository } from './repository.ts'
 
 export type Relay = {
@@ -20,9 +21,12 @@ const BATCH_ROWS = 100
 const PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 5000
 
+/** `end` tells the request that changed the row that its events are out, or that they stay owed. */
+type Announced = { row: { outbox: MediaEvent[] }; end: (failed?: boolean) => void }
+
 export function createRelay(deps: { repository: Repository; events: EventBus; log: Log }): Relay {
   const { repository, events, log } = deps
-  let waiting: { outbox: MediaEvent[] }[] = []
+  let waiting: Announced[] = []
   let announcing: Promise<void> | undefined
   let running: Promise<unknown> | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
@@ -32,16 +36,22 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
   async function send(rows: readonly { outbox: MediaEvent[] }[]): Promise<number> {
     const owed = rows.flatMap(({ outbox }) => outbox)
     if (owed.length === 0) return 0
-    await events.publish(owed)
+    await timed('events', () => events.publish(owed))
     await repository.settle(owed)
     return owed.length
   }
 
   /** One batch at a time: what comes while one is sent goes into the next. */
   async function sendWaiting(): Promise<void> {
+    let batch: Announced[] = []
     try {
-      while (waiting.length > 0) await send(waiting.splice(0, BATCH_ROWS))
+      while (waiting.length > 0) {
+        batch = waiting.splice(0, BATCH_ROWS)
+        await send(batch.map(({ row }) => row))
+        for (const { end } of batch.splice(0)) end()
+      }
     } catch (error) {
+      for (const { end } of [...batch, ...waiting]) end(true)
       // Owed on their rows, so they are due again soon; holding them here too would only fill memory.
       waiting = []
       log.warn({ err: error }, 'relay: events not sent, they stay owed')
@@ -80,8 +90,8 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
 
   return {
     announce(row) {
-      waiting.push(row)
-      announcing ??= sendWaiting()
+      waiting.push({ row, end: beginForRequest('events') })
+      announcing ??= unrecorded(sendWaiting)
     },
     send,
     run,

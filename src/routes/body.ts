@@ -1,6 +1,7 @@
 /** Reading request bodies within limits, and not reading them without leaving the client in the dark. */
 import type { MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
+import { received } from '../observe/record.ts'
 import { Problem } from '../problem.ts'
 
 const JSON_BYTES = 64 * 1024
@@ -80,6 +81,7 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<Ui
     }
   } finally {
     pace.end()
+    if (length === undefined) received(buffer.length())
   }
   if (length !== undefined && buffer.length() < length) throw brokenOff()
   return buffer.bytes()

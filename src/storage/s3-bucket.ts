@@ -17,9 +17,9 @@ import { type SignPut, STORE_DEADLINE_MS } from './storage.ts'
 
 /**
  * Creates the bucket when it is missing and may be (several replicas may try at once), and tries on it what links to
- * upload are to enforce. Throws Problem `storage_unavailable` when it cannot be reached or used so.
+ * upload are to enforce. `server` is what the store calls itself. Throws Problem `storage_unavailable` when it cannot be reached or used so.
  */
-export async function prepareBucket(config: S3Config): Promise<StoreTraits> {
+export async function prepareBucket(config: S3Config): Promise<StoreTraits & { server: string | null }> {
   const client = createClient(config)
   const abortSignal = deadline(STORE_DEADLINE_MS)
   try {
@@ -51,7 +51,7 @@ async function createBucket(client: S3Client, { bucket, region }: S3Config, abor
 }
 
 /** Uploads a few bytes in ways that a link should refuse; and removes them at once. */
-async function probe(client: S3Client, config: S3Config, signal: AbortSignal): Promise<StoreTraits> {
+async function probe(client: S3Client, config: S3Config, signal: AbortSignal) {
   const { bucket: Bucket } = config
   // As an object that has no row: upkeep removes what a process that dies here leaves.
   const prefix = `media/${uuidv7()}/`
@@ -59,11 +59,13 @@ async function probe(client: S3Client, config: S3Config, signal: AbortSignal): P
   const [source, copied, twice, checked] = keys
   const untested = { guardCopies: false, enforces: { once: true, checksum: true } }
   const storage = createS3Storage({ ...config, publicEndpoint: config.endpoint }, untested)
+  let server: string | null = null
   const accepts = async (key: string, bound: Partial<SignPut>, extra: Record<string, string> = {}) => {
     const link = { expiresIn: 60, contentType: 'text/plain', size: undefined, sha256: undefined, ...bound }
     const { url, headers } = await storage.signPut(key, link)
     const answer = await fetch(url, { method: 'PUT', headers: { ...headers, ...extra }, body: 'probe', signal })
     await answer.body?.cancel()
+    server = answer.headers.get('server')
     return answer.ok
   }
   try {
@@ -74,7 +76,7 @@ async function probe(client: S3Client, config: S3Config, signal: AbortSignal): P
       accepts(twice, {}),
       accepts(checked, { sha256: '0'.repeat(64) }),
     ])
-    return { guardCopies: copies, enforces: { once: !again, checksum: !wrong } }
+    return { guardCopies: copies, enforces: { once: !again, checksum: !wrong }, server }
   } finally {
     await storage.remove(keys)
     storage.close()

@@ -14,6 +14,7 @@ import { type MetadataValue, type Options, S3Store } from '@tus/s3-store'
 import { ERRORS, TUS_RESUMABLE, Upload } from '@tus/server'
 import type { S3Config } from '../config.ts'
 import { deadline } from '../deadline.ts'
+import { timed } from '../observe/record.ts'
 import { notFound, Problem } from '../problem.ts'
 import { COMPLETE_DEADLINE_MS, MAX_PARTS } from './multipart.ts'
 import { createClient, unavailable } from './s3-client.ts'
@@ -52,7 +53,7 @@ function bounded(handler: Handler, partSize: number, signal: AbortSignal): Handl
   const handle: Handler['handle'] = (request, options) => {
     const { method } = request
     const ms = method === 'PUT' ? putDeadlineMs(partSize) : method === 'POST' ? COMPLETE_DEADLINE_MS : STORE_DEADLINE_MS
-    return handler.handle(request, { ...options, abortSignal: deadline(ms, signal) })
+    return timed('store', () => handler.handle(request, { ...options, abortSignal: deadline(ms, signal) }))
   }
   return new Proxy(handler, { get: (target, name) => (name === 'handle' ? handle : Reflect.get(target, name)) })
 }

@@ -1,0 +1,104 @@
+/** Makes a record of each request. */
+import type { Context, MiddlewareHandler } from 'hono'
+import { matchedRoutes } from 'hono/route'
+import type { StatusCode } from 'hono/utils/http-status'
+import { validate as isUuid } from 'uuid'
+import { ended, type RequestRecord, recording, type TraceParent } from './record.ts'
+
+/** What the handlers leave for the record. */
+export type Observed = {
+  Variables: {
+    requestId: string
+    caller?: { userId: string }
+    viewer?: { userId: string } | null
+    problem?: { code: string; status: number; cause?: unknown }
+  }
+}
+
+/** @param done called once for each request, when everything that it began has ended */
+export function observeRequests(done: (record: RequestRecord) => void): MiddlewareHandler<Observed> {
+  return async function observe(c, next) {
+    const record = newRecord(c, done)
+    countAnswer(c, record)
+    try {
+      await recording(record, next)
+    } finally {
+      complete(record, c)
+      ended(record)
+    }
+  }
+}
+
+function newRecord(c: Context<Observed>, done: RequestRecord['done']): RequestRecord {
+  const { headers } = c.req.raw
+  const parent = parseTraceparent(headers.get('traceparent'))
+  return {
+    requestId: c.var.requestId,
+    parent,
+    traceId: parent?.traceId,
+    method: METHODS.has(c.req.method) ? c.req.method : 'other',
+    route: 'unmatched',
+    start: performance.now(),
+    ms: 0,
+    status: 0,
+    bytesIn: Number(headers.get('content-length') ?? 0),
+    bytesOut: 0,
+    userId: undefined,
+    mediaId: undefined,
+    code: undefined,
+    cause: undefined,
+    spent: {},
+    steps: [],
+    running: 1,
+    done,
+  }
+}
+
+/** Anything else would be the client's own words in logs and metrics. */
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+
+/** A body's length is known where it is made; asking the answer for it would make a stream of it (Bun 1.4.5). */
+function countAnswer(c: Context, record: RequestRecord): void {
+  const { newResponse } = c
+  const counted = (data: Data | null, status?: StatusCode, headers?: HeaderRecord) => {
+    if (typeof data === 'string') record.bytesOut = Buffer.byteLength(data)
+    return newResponse(data, status, headers)
+  }
+  Object.assign(c, {
+    body: counted,
+    json: (object: unknown, status?: StatusCode, headers?: HeaderRecord) =>
+      counted(JSON.stringify(object), status, { 'content-type': 'application/json', ...headers }),
+  })
+}
+
+type Data = Parameters<Context['newResponse']>[0]
+type HeaderRecord = Record<string, string>
+
+function complete(record: RequestRecord, c: Context<Observed>): void {
+  const { res } = c
+  const { caller, viewer, problem } = c.var
+  const route = matchedRoutes(c).at(-1)
+  const id = c.req.param('id')
+  const length = res.headers.get('content-length')
+  record.ms = performance.now() - record.start
+  record.status = res.status
+  if (route !== undefined && route.method !== 'ALL') record.route = route.path
+  if (length !== null) record.bytesOut = Number(length)
+  if (c.req.method === 'HEAD') record.bytesOut = 0
+  record.userId = caller?.userId ?? viewer?.userId
+  if (id !== undefined && isUuid(id)) record.mediaId = id.toLowerCase()
+  if (problem === undefined) return
+  record.code = problem.code
+  if (problem.status >= 500) record.cause = problem.cause ?? problem
+}
+
+/** W3C Trace Context, section 3.2: whatever does not look like this is to be ignored. */
+function parseTraceparent(header: string | null): TraceParent | undefined {
+  if (header === null) return undefined
+  const [, version, traceId, spanId, flags = '', more] = TRACEPARENT.exec(header) ?? []
+  if (traceId === undefined || spanId === undefined || version === 'ff' || (version === '00' && more)) return undefined
+  if (/^0+$/.test(traceId) || /^0+$/.test(spanId)) return undefined
+  return { traceId, spanId, flags: Number.parseInt(flags, 16) }
+}
+
+const TRACEPARENT = /^([\da-f]{2})-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})(-.*)?$/

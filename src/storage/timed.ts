@@ -1,0 +1,30 @@
+/** Any store, with the time that is spent waiting for it. */
+import { timed } from '../observe/record.ts'
+import type { MultipartStorage } from './multipart.ts'
+import type { Storage } from './storage.ts'
+
+/** Signing links is left alone: it asks no store. */
+export function timedStorage(storage: Storage): Storage {
+  const { multipart } = storage
+  return {
+    ...storage,
+    ...(multipart !== undefined && { multipart: timedMultipart(multipart) }),
+    put: (...args) => timed('store', () => storage.put(...args)),
+    head: (...args) => timed('store', () => storage.head(...args)),
+    read: (...args) => timed('store', () => storage.read(...args)),
+    copy: (...args) => timed('store', () => storage.copy(...args)),
+    list: (...args) => timed('store', () => storage.list(...args)),
+    remove: (...args) => timed('store', () => storage.remove(...args)),
+    removePrefix: (...args) => timed('store', () => storage.removePrefix(...args)),
+    abortUploads: (...args) => timed('store', () => storage.abortUploads(...args)),
+  }
+}
+
+function timedMultipart(multipart: MultipartStorage): MultipartStorage {
+  return {
+    ...multipart,
+    begin: (...args) => timed('store', () => multipart.begin(...args)),
+    parts: (...args) => timed('store', () => multipart.parts(...args)),
+    complete: (...args) => timed('store', () => multipart.complete(...args)),
+  }
+}
