@@ -6,14 +6,17 @@ import { HTTPException } from 'hono/http-exception'
 import { requestId } from 'hono/request-id'
 import type { Authenticate } from './auth/auth.ts'
 import type { Limiter } from './limits/limits.ts'
+import type { Checks } from './observe/checks.ts'
+import type { Metrics } from './observe/metrics.ts'
 import type { RequestRecord } from './observe/record.ts'
 import { observeRequests } from './observe/requests.ts'
 import { Problem, problemResponse, toProblem } from './problem.ts'
 import { drainUnread } from './routes/body.ts'
 import type { Deps as RouteDeps } from './routes/context.ts'
 import { fileRoutes } from './routes/files.ts'
-import { type Checks, healthRoutes } from './routes/health.ts'
+import { healthRoutes } from './routes/health.ts'
 import { createIdentify, LIMIT_HEADERS } from './routes/identify.ts'
+import { metricsRoutes } from './routes/metrics.ts'
 import { multipartUploadRoutes } from './routes/multipart-uploads.ts'
 import { objectRoutes } from './routes/objects.ts'
 import { ownerRoutes } from './routes/owners.ts'
@@ -30,6 +33,7 @@ export type AppDeps = Omit<RouteDeps, 'identify'> & {
   limiter: Limiter | undefined
   trustedProxies: number
   checks: Checks
+  metrics: Pick<Metrics, 'text' | 'contentType'>
   /** Whether the process is on its way out, so that no new requests should come. */
   stopping: () => boolean
   /** The disk store, when it serves its own links. */
@@ -62,6 +66,7 @@ export function createApp(given: AppDeps): OpenAPIHono {
   app.use('/media/*', noStore())
 
   healthRoutes(app, deps)
+  metricsRoutes(app, deps.metrics)
   uploadRoutes(app, deps)
   if (tus !== undefined) tusRoutes(app, { ...deps, tus })
   multipartUploadRoutes(app, deps)

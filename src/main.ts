@@ -8,6 +8,7 @@ import { createAuthenticate } from './auth/auth.ts'
 import { developmentToken } from './auth/development.ts'
 import { createJwks } from './auth/jwks.ts'
 import { type Config, ConfigError, readConfig } from './config.ts'
+import { queriesUnderWay } from './db/connect.ts'
 import { drainable, keepServing } from './drain.ts'
 import { createLog, createTrustedLog, openLogOutput } from './log.ts'
 import { createImageProbe } from './media/image.ts'
@@ -15,6 +16,7 @@ import { createInspect } from './media/inspect.ts'
 import { createMedia } from './media/lifecycle.ts'
 import { createUrlOf } from './media/object.ts'
 import { UPLOAD_LEASE_SECONDS } from './media/tus-statements.ts'
+import { createMetrics } from './observe/metrics.ts'
 import { createRequestLog } from './observe/request-log.ts'
 import { createUploadMemory } from './routes/upload-memory.ts'
 import { openService, type Service } from './service.ts'
@@ -45,6 +47,16 @@ let stopping = false
 const isStopping = () => stopping
 const leases = media.tusLeases
 const locker = createLeaseLocker({ leases, log, leaseMs: UPLOAD_LEASE_SECONDS * 1000, stopping: isStopping })
+const uploadMemory = createUploadMemory(config.uploadMemoryBytes)
+const checks = { database: repository.check, storage: storage.check, events: events.check }
+const metrics = createMetrics({
+  checks,
+  backlog: repository.backlog,
+  uploadMemory: { budget: config.uploadMemoryBytes, usage: uploadMemory.usage },
+  connections: { most: service.connections, wanted: queriesUnderWay },
+  now: Date.now,
+})
+const logRequest = createRequestLog({ log, trusted })
 const app = createApp({
   media,
   authenticate: createAuthenticate({ ...config.auth, jwtSecret: service.jwtSecret, jwks }),
@@ -52,19 +64,23 @@ const app = createApp({
   maxUploadBytes: config.maxUploadBytes,
   urlOf,
   hasCdn,
-  uploadMemory: createUploadMemory(config.uploadMemoryBytes),
+  uploadMemory,
   limiter: service.limiter,
   trustedProxies: config.trustedProxies,
   corsOrigins: config.corsOrigins,
-  checks: { database: repository.check, storage: storage.check, events: events.check },
+  checks,
+  metrics,
   stopping: isStopping,
   disk,
   tus: createTus({ media, storage, stores: tusStores, locker, log, ...config }),
-  onRequest: createRequestLog({ log, trusted }),
+  onRequest(record) {
+    metrics.request(record)
+    logRequest(record)
+  },
 })
 const requests = drainable((request, peer) => app.fetch(request, { peer }))
 relay.start()
-upkeep.start()
+upkeep.start(metrics.upkeep)
 log.info({ ...service.found, runtime: runtimeOf(process.versions), defaults: config.defaults }, 'service: started')
 process.once('SIGTERM', stop)
 process.once('SIGINT', stop)

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import pRetry from 'p-retry'
 import type { Config } from './config.ts'
 import { type DataDir, openDataDir } from './data-dir.ts'
-import { connect, type Sql, serverVersion } from './db/connect.ts'
+import { connect, POOL_CONNECTIONS, type Sql, serverVersion } from './db/connect.ts'
 import { migrate } from './db/migrate.ts'
 import { startPGlite } from './db/pglite.ts'
 import type { EventBus } from './events/events.ts'
@@ -24,6 +24,8 @@ import type { TusStores } from './storage/tus.ts'
 
 export type Parts = {
   sql: Sql
+  /** Most connections to the database at once. */
+  connections: number
   storage: Storage
   /** The same store again, when it is the one that serves its own links. */
   disk: DiskStorage | undefined
@@ -92,7 +94,8 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Pa
     storage: store,
     events: { name: events.name, version: (await redis?.version()) ?? undefined },
   }
-  return { sql, ...stores, events, limiter, jwtSecret, development, found }
+  const connections = databaseUrl ? POOL_CONNECTIONS : 1
+  return { sql, connections, ...stores, events, limiter, jwtSecret, development, found }
 }
 
 async function openLimiter({ rateLimitPerMinute: limit, redisUrl }: Config, log: Log): Promise<Limiter | undefined> {

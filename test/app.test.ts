@@ -74,6 +74,7 @@ beforeEach(async () => {
     uploadMemory: createUploadMemory(1024 * 1024),
     corsOrigins: [],
     checks: { database: async () => {}, storage: async () => {}, events: async () => {} },
+    metrics: { text: async () => '', contentType: 'text/plain' },
     stopping: () => false,
     disk,
     onRequest: createRequestLog({ log, trusted: log }),
@@ -97,6 +98,7 @@ describe('an address', () => {
     [`/media/${ID}/content`, ['GET', 'HEAD']],
     ['/files/media/a/original.jpg', ['GET', 'HEAD', 'PUT']],
     ['/health/live', ['GET', 'HEAD']],
+    ['/metrics', ['GET', 'HEAD']],
     ['/health/ready', ['GET', 'HEAD']],
     ['/openapi.json', ['GET', 'HEAD']],
   ])('%s answers other methods than its own with 405 and Allow', async (path, allowed) => {

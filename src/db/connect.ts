@@ -8,6 +8,9 @@ export type Sql = postgres.Sql<Types>
 /** A connection, or an open transaction on one. */
 export type Queryable = Sql | postgres.TransactionSql<Types>
 
+/** Most connections to Postgres at once. */
+export const POOL_CONNECTIONS = 20
+
 /** How long any query may take, in milliseconds. */
 export const DATABASE_DEADLINE_MS = 5000
 
@@ -35,7 +38,8 @@ export function connect(target: { url: string } | { socket: string }): Sql {
       varchars: arrayOf(1015),
     },
   }
-  if ('url' in target) return renewable(() => postgres(target.url, { ...options, max: 20, idle_timeout: 60 }))
+  if ('url' in target)
+    return renewable(() => postgres(target.url, { ...options, max: POOL_CONNECTIONS, idle_timeout: 60 }))
   // PGlite serves one connection only: a second one gets `portal "" does not exist` (0.5.14).
   return postgres({ ...options, path: target.socket, username: 'postgres', database: 'postgres', max: 1 })
 }
@@ -80,12 +84,20 @@ function renewable(open: () => Sql): Sql {
   })
 }
 
+let underWay = 0
+
+/** How many queries of this process have a connection or wait for one. */
+export function queriesUnderWay(): number {
+  return underWay
+}
+
 /**
  * The result of a query, within the deadline. A query that misses it is cancelled, but its outcome is unknown.
  * Throws Problem `database_unavailable` when the database is to blame and trying again may help.
  */
 export async function within<T extends readonly (object | undefined)[]>(query: postgres.PendingQuery<T>) {
   const end = begin('database')
+  underWay += 1
   let outage = false
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<never>((_, reject) => {
@@ -103,6 +115,7 @@ export async function within<T extends readonly (object | undefined)[]>(query: p
     throw outage ? unavailable(error) : error
   } finally {
     clearTimeout(timer)
+    underWay -= 1
     end(outage)
   }
 }

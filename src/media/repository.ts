@@ -1,6 +1,7 @@
 /** All SQL on media_objects. Each arrow of an object's life is one conditional statement. */
 import type { Caller } from '../auth/auth.ts'
 import { type Sql, violates, within } from '../db/connect.ts'
+import { createBacklogStatements } from './backlog-statements.ts'
 import { type Announcement, createFragments, QUOTA } from './fragments.ts'
 import { createMultipartStatements } from './multipart-statements.ts'
 import { type Dimensions, type MediaRow, NO_QUOTAS, type Quotas, type StoredObject, type Visibility } from './object.ts'
@@ -64,6 +65,7 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
     ...createMultipartStatements({ sql, fragments, pendingSeconds }),
     ...createTusStatements({ sql, fragments }),
     ...createOwnerStatements({ sql, fragments }),
+    ...createBacklogStatements({ sql }),
 
     /**
      * Inserts the pending row. `stale` when the id is older than half of PENDING_SECONDS by the database's clock:

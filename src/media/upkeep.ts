@@ -28,8 +28,8 @@ export type UpkeepReport = {
 export type Upkeep = {
   /** One pass over everything that is due. Never throws. */
   run(): Promise<UpkeepReport>
-  /** Repeats `run` until `stop`. */
-  start(): void
+  /** Repeats `run` until `stop`, and tells what each one did. */
+  start(told?: (report: UpkeepReport) => void): void
   /** Resolves when no pass is running any more. */
   stop(): Promise<void>
 }
@@ -162,21 +162,22 @@ export function createUpkeep({ repository, storage, relay, log, now, pendingSeco
   let stopped = false
 
   /** Spread over time, so that replicas which started together do not keep meeting. */
-  function schedule(): void {
+  function schedule(told: (report: UpkeepReport) => void): void {
     if (stopped) return
     const seconds = Math.min(LONGEST_PAUSE_SECONDS, pendingSeconds) * (0.75 + Math.random() / 2)
     timer = setTimeout(() => {
       running = run().then((report) => {
+        told(report)
         const { failed, ...counts } = report
         if (Object.values(counts).some((count) => count > 0)) log.info({ ...counts, failed }, 'upkeep: done')
-        schedule()
+        schedule(told)
       })
     }, seconds * 1000)
   }
 
   return {
     run,
-    start: schedule,
+    start: (told = () => {}) => schedule(told),
     async stop() {
       stopped = true
       clearTimeout(timer)

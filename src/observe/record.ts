@@ -7,7 +7,7 @@ import { channel } from 'node:diagnostics_channel'
 import { Problem } from '../problem.ts'
 
 /** What a request waits for outside of this process' own code. */
-const dependencies = ['database', 'store', 'events', 'image', 'limits'] as const
+export const dependencies = ['database', 'store', 'events', 'image', 'limits'] as const
 export type Dependency = (typeof dependencies)[number]
 
 /** Sizes are in bytes, times in milliseconds; `start` is one of `performance.now()`. */
@@ -29,6 +29,8 @@ export type RequestRecord = {
   mediaId: string | undefined
   /** Of the problem that was answered. */
   code: string | undefined
+  /** Whether it passed the limiter without being counted. */
+  uncounted: boolean
   /** What a failure of the service's own came from. */
   cause: unknown
   /** Time spent waiting, by what for; waits at the same time count each. */
@@ -44,7 +46,7 @@ export type TraceParent = { traceId: string; spanId: string; flags: number }
 export type Step = { dependency: Dependency; start: number; ms: number; failed: boolean }
 
 /** Every step's end is told here, also of those that no request began: relay and upkeep have no record. */
-const STEPS_CHANNEL = 'media-service:steps'
+export const STEPS_CHANNEL = 'media-service:steps'
 const steps = channel(STEPS_CHANNEL)
 const records = new AsyncLocalStorage<RequestRecord | undefined>()
 

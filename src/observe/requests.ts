@@ -11,6 +11,7 @@ export type Observed = {
     requestId: string
     caller?: { userId: string }
     viewer?: { userId: string } | null
+    uncounted?: true
     problem?: { code: string; status: number; cause?: unknown }
   }
 }
@@ -46,6 +47,7 @@ function newRecord(c: Context<Observed>, done: RequestRecord['done']): RequestRe
     userId: undefined,
     mediaId: undefined,
     code: undefined,
+    uncounted: false,
     cause: undefined,
     spent: {},
     steps: [],
@@ -68,6 +70,8 @@ function countAnswer(c: Context, record: RequestRecord): void {
     body: counted,
     json: (object: unknown, status?: StatusCode, headers?: HeaderRecord) =>
       counted(JSON.stringify(object), status, { 'content-type': 'application/json', ...headers }),
+    text: (text: string, status?: StatusCode, headers?: HeaderRecord) =>
+      counted(text, status, { 'content-type': 'text/plain; charset=UTF-8', ...headers }),
   })
 }
 
@@ -76,7 +80,7 @@ type HeaderRecord = Record<string, string>
 
 function complete(record: RequestRecord, c: Context<Observed>): void {
   const { res } = c
-  const { caller, viewer, problem } = c.var
+  const { caller, viewer, uncounted, problem } = c.var
   const route = matchedRoutes(c).at(-1)
   const id = c.req.param('id')
   const length = res.headers.get('content-length')
@@ -87,6 +91,7 @@ function complete(record: RequestRecord, c: Context<Observed>): void {
   if (c.req.method === 'HEAD') record.bytesOut = 0
   record.userId = caller?.userId ?? viewer?.userId
   if (id !== undefined && isUuid(id)) record.mediaId = id.toLowerCase()
+  record.uncounted = uncounted === true
   if (problem === undefined) return
   record.code = problem.code
   if (problem.status >= 500) record.cause = problem.cause ?? problem

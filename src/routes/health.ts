@@ -1,11 +1,6 @@
 /** For whoever keeps the service running; the gateway routes none of it. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
-
-/** Each resolves when its part can be used, and rejects when not; what listens to the signal ends with it. */
-export type Checks = Record<'database' | 'storage' | 'events', (options: { signal: AbortSignal }) => Promise<void>>
-
-// Whoever asks gives up after a few seconds, and would never hear which part it is.
-const CHECK_MS = 2000
+import { type Checks, works } from '../observe/checks.ts'
 
 const Ready = z
   .object({
@@ -60,14 +55,4 @@ export function healthRoutes(
       ? c.json({ status: 'ready' as const, ...parts }, 200)
       : c.json({ status: 'not_ready' as const, ...parts }, 503)
   })
-}
-
-async function works(check: Checks[keyof Checks]): Promise<boolean> {
-  const signal = AbortSignal.timeout(CHECK_MS)
-  const late = new Promise<boolean>((resolve) => signal.addEventListener('abort', () => resolve(false)))
-  const checked = check({ signal }).then(
-    () => true,
-    () => false,
-  )
-  return Promise.race([checked, late])
 }

@@ -37,7 +37,10 @@ export const LIMIT_HEADERS = ['RateLimit', 'RateLimit-Policy']
 /** With the headers of draft-ietf-httpapi-ratelimit-headers-10. */
 async function count(c: Context, limiter: Limiter, key: string): Promise<void> {
   const allowance = await limiter.take(key)
-  if (allowance === null) return
+  if (allowance === null) {
+    c.set('uncounted', true)
+    return
+  }
   const { allowed, remaining, resetSeconds } = allowance
   c.header('ratelimit-policy', `"default";q=${limiter.limit};w=${WINDOW_SECONDS}`)
   c.header('ratelimit', `"default";r=${remaining};t=${resetSeconds}`)
