@@ -18,6 +18,7 @@ import { createUrlOf } from './media/object.ts'
 import { UPLOAD_LEASE_SECONDS } from './media/tus-statements.ts'
 import { createMetrics } from './observe/metrics.ts'
 import { createRequestLog } from './observe/request-log.ts'
+import type { Traces } from './observe/traces.ts'
 import { createUploadMemory } from './routes/upload-memory.ts'
 import { openService, type Service } from './service.ts'
 import { createLeaseLocker } from './tus/locker.ts'
@@ -56,6 +57,7 @@ const metrics = createMetrics({
   connections: { most: service.connections, wanted: queriesUnderWay },
   now: Date.now,
 })
+const traces = await openTraces()
 const logRequest = createRequestLog({ log, trusted })
 const app = createApp({
   media,
@@ -74,6 +76,8 @@ const app = createApp({
   disk,
   tus: createTus({ media, storage, stores: tusStores, locker, log, ...config }),
   onRequest(record) {
+    // The first, for it knows which trace the line in the log belongs to.
+    traces?.request(record)
     metrics.request(record)
     logRequest(record)
   },
@@ -103,7 +107,7 @@ async function stop(): Promise<void> {
   // What is not done by now is safe to leave: the next process takes it up.
   setTimeout(() => process.exit(0), CLOSE_MS)
   await Promise.all([relay.stop(), upkeep.stop()])
-  await service.close()
+  await Promise.all([service.close(), traces?.close()])
   process.exit(0)
 }
 
@@ -125,6 +129,12 @@ async function openOrExit(): Promise<Service> {
     if (error instanceof Error && error.cause instanceof Error) console.error(`  ${error.cause.message}`)
     process.exit(1)
   }
+}
+
+/** Nothing of OpenTelemetry is loaded where it is not used. */
+async function openTraces(): Promise<Traces | undefined> {
+  const { otlpEndpoint: endpoint } = config
+  return endpoint === undefined ? undefined : (await import('./observe/traces.ts')).createTraces({ endpoint, log })
 }
 
 /** Its name and version, as `bun 1.4.5`. */
