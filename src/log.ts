@@ -39,7 +39,7 @@ export function createTrustedLog({ level, output }: Options): Log {
 const FORMAT = { base: null, timestamp: pino.stdTimeFunctions.isoTime }
 
 const FLUSH_MS = 100
-const BUFFERED_BYTES = 8192
+const PENDING_CHARACTERS = 8192
 
 /** Standard output: for people where it is a terminal, else lines of JSON. */
 export async function openLogOutput(): Promise<LogOutput> {
@@ -54,25 +54,29 @@ export async function openLogOutput(): Promise<LogOutput> {
     })
     return { now: terminal, soon: terminal }
   }
-  const stdout = pino.destination({ dest: 1, sync: true, minLength: BUFFERED_BYTES })
+  const stdout = pino.destination({ dest: 1, sync: true })
+  let pending = ''
   let flushing: ReturnType<typeof setTimeout> | undefined
   const flush = () => {
     clearTimeout(flushing)
     flushing = undefined
-    stdout.flushSync()
+    if (pending !== '') stdout.write(pending)
+    pending = ''
   }
   process.once('exit', flush)
   return {
     now: {
       write(line) {
-        stdout.write(line)
         flush()
+        stdout.write(line)
       },
     },
     soon: {
+      // Each write costs as much as making three lines.
       write(line) {
-        stdout.write(line)
-        flushing ??= setTimeout(flush, FLUSH_MS)
+        pending += line
+        if (pending.length > PENDING_CHARACTERS) flush()
+        else flushing ??= setTimeout(flush, FLUSH_MS)
       },
     },
   }

@@ -1,10 +1,11 @@
 /** Metrics for Prometheus: what happened is counted as it happens, how things stand is asked when someone looks. */
 import { subscribe } from 'node:diagnostics_channel'
 import process from 'node:process'
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, Gauge, Registry } from 'prom-client'
 import type { Backlog } from '../media/backlog-statements.ts'
 import type { UpkeepReport } from '../media/upkeep.ts'
 import { type Checks, works } from './checks.ts'
+import { createHistogram } from './histogram.ts'
 import { dependencies, type RequestRecord, STEPS_CHANNEL, type Step } from './record.ts'
 
 export type Metrics = {
@@ -30,8 +31,9 @@ const FRESH_MS = 5000
 // Prometheus gives up after ten seconds, and would know nothing at all.
 const PATIENCE_MS = 2000
 
-const REQUEST_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
-const STEP_BUCKETS = [0.0005, ...REQUEST_BUCKETS.slice(0, -1)]
+// In seconds.
+const REQUEST_BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+const STEP_BOUNDS = [0.0005, ...REQUEST_BOUNDS.slice(0, -1)]
 
 export function createMetrics({ checks, backlog, uploadMemory, connections, now }: Deps): Metrics {
   const registry = new Registry()
@@ -41,12 +43,10 @@ export function createMetrics({ checks, backlog, uploadMemory, connections, now 
   const gauge = <L extends string>(name: string, help: string, labelNames: L[] = []) =>
     new Gauge({ name, help, labelNames, registers })
 
-  const requests = new Histogram({
+  const requests = createHistogram({
     name: 'media_http_request_duration_seconds',
     help: 'Time to answer a request, by route pattern and status.',
-    labelNames: ['method', 'route', 'status'],
-    buckets: REQUEST_BUCKETS,
-    registers,
+    bounds: REQUEST_BOUNDS,
   })
   const received = counter('media_http_received_bytes_total', 'Bytes of request bodies.', ['route'])
   const sent = counter('media_http_sent_bytes_total', 'Bytes of answers.', ['route'])
@@ -55,12 +55,10 @@ export function createMetrics({ checks, backlog, uploadMemory, connections, now 
     'Requests let through uncounted because Redis did not answer.',
   )
 
-  const steps = new Histogram({
+  const steps = createHistogram({
     name: 'media_dependency_duration_seconds',
     help: 'Time spent waiting for a dependency, per call.',
-    labelNames: ['dependency'],
-    buckets: STEP_BUCKETS,
-    registers,
+    bounds: STEP_BOUNDS,
   })
   const failures = counter('media_dependency_failures_total', 'Calls that a dependency failed.', ['dependency'])
   const up = gauge('media_dependency_up', 'Whether a dependency answers: 1 or 0.', ['dependency'])
@@ -98,10 +96,9 @@ export function createMetrics({ checks, backlog, uploadMemory, connections, now 
   for (const result of ['ok', 'failed']) runs.inc({ result }, 0)
   for (const kind of UPKEEP_KINDS) upkept.inc({ kind }, 0)
 
-  const byDependency = Object.fromEntries(dependencies.map((name) => [name, steps.labels(name)]))
   subscribe(STEPS_CHANNEL, (step) => {
     const { dependency, ms, failed } = step as Step
-    byDependency[dependency]?.observe(ms / 1000)
+    steps.observe(`dependency="${dependency}"`, ms / 1000)
     if (failed) failures.inc({ dependency })
   })
 
@@ -140,7 +137,7 @@ export function createMetrics({ checks, backlog, uploadMemory, connections, now 
     contentType: registry.contentType,
 
     request({ method, route, status, ms, bytesIn, bytesOut, uncounted: passed }) {
-      requests.observe({ method, route, status: String(status) }, ms / 1000)
+      requests.observe(`method="${method}",route="${route}",status="${status}"`, ms / 1000)
       if (bytesIn > 0) received.inc({ route }, bytesIn)
       if (bytesOut > 0) sent.inc({ route }, bytesOut)
       if (passed) uncounted.inc()
@@ -156,7 +153,7 @@ export function createMetrics({ checks, backlog, uploadMemory, connections, now 
     async text() {
       await ask()
       look()
-      return registry.metrics()
+      return [await registry.metrics(), requests.text(), steps.text()].join('\n')
     },
   }
 }

@@ -82,7 +82,7 @@ export function begin(dependency: Dependency): (failed?: boolean) => void {
   const counted = beginForRequest(dependency)
   const start = performance.now()
   return function end(failed = false) {
-    if (steps.hasSubscribers) steps.publish({ dependency, start, ms: performance.now() - start, failed })
+    steps.publish({ dependency, start, ms: performance.now() - start, failed })
     counted(failed)
   }
 }
