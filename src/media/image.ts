@@ -51,7 +51,7 @@ export function createImageProbe({
   return async function probeImage(bytes, mimeType) {
     const read = READERS[mimeType]
     if (read === undefined) return { width: null, height: null }
-    const { width, height, frames } = await timed('image', () =>
+    const { width, height, frames } = await timed('image', async () =>
       read(bytes, (seen) => probe(() => readMetadata(seen, maxPixels))),
     )
     if (width * height > maxPixels) throw tooManyPixels(maxPixels)
