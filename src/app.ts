@@ -36,6 +36,8 @@ export type AppDeps = Omit<RouteDeps, 'identify'> & {
   metrics: Pick<Metrics, 'text' | 'contentType'>
   /** Whether the process is on its way out, so that no new requests should come. */
   stopping: () => boolean
+  /** Whether what the service stands on is being closed, so that nothing can be begun any more. */
+  closing: () => boolean
   /** The disk store, when it serves its own links. */
   disk: DiskStorage | undefined
   /** Absent: there are no tus uploads. */
@@ -62,6 +64,7 @@ export function createApp(given: AppDeps): OpenAPIHono {
   if (tus !== undefined) for (const path of [TUS_PATH, `${TUS_PATH}/*`]) app.use(path, tusCapabilities(tus))
   if (deps.corsOrigins.length > 0) app.use(cors({ origin: deps.corsOrigins, exposeHeaders: EXPOSED_HEADERS }))
   app.use(drainUnread())
+  app.use(refuseWhenClosing(deps.closing))
   app.use(refuseOtherMethods(app))
   app.use('/media/*', noStore())
 
@@ -102,6 +105,18 @@ function fromHono(error: unknown): unknown {
     return new Problem('content_type_unsupported', 'The content type of the request cannot be read.', { cause: error })
   if (error.status !== 400) return error
   return new Problem('request_invalid', 'The body is not valid JSON.', { cause: error })
+}
+
+/**
+ * A gateway that does not ask for readiness sends requests up to the end. Refused, they have no effect and can be sent
+ * again; half done, on parts that close under them, an upload would leave its bytes behind.
+ */
+function refuseWhenClosing(closing: () => boolean): MiddlewareHandler {
+  return async function refuseWhenClosing(_c, next) {
+    if (closing())
+      throw new Problem('overloaded', 'This replica is stopping. Try again.', { headers: { 'retry-after': '1' } })
+    await next()
+  }
 }
 
 /** A Host that makes no URL is 400 (RFC 9112, section 3.2): what is linked to in an answer may begin with it. */

@@ -45,6 +45,7 @@ const media = createMedia({ repository, storage, inspect, relay, log, now: Date.
 const { jwksUrl } = config.auth
 const jwks = jwksUrl === undefined ? undefined : createJwks({ url: jwksUrl, log })
 let stopping = false
+let closing = false
 const isStopping = () => stopping
 const leases = media.tusLeases
 const locker = createLeaseLocker({ leases, log, leaseMs: UPLOAD_LEASE_SECONDS * 1000, stopping: isStopping })
@@ -73,6 +74,7 @@ const app = createApp({
   checks,
   metrics,
   stopping: isStopping,
+  closing: () => closing,
   disk,
   tus: createTus({ media, storage, stores: tusStores, locker, log, ...config }),
   onRequest(record) {
@@ -104,6 +106,7 @@ export default {
 async function stop(): Promise<void> {
   stopping = true
   await requests.idle(DRAIN_MS)
+  closing = true
   // What is not done by now is safe to leave: the next process takes it up.
   setTimeout(() => process.exit(0), CLOSE_MS)
   await Promise.all([relay.stop(), upkeep.stop()])

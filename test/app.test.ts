@@ -76,6 +76,7 @@ beforeEach(async () => {
     checks: { database: async () => {}, storage: async () => {}, events: async () => {} },
     metrics: { text: async () => '', contentType: 'text/plain' },
     stopping: () => false,
+    closing: () => false,
     disk,
     onRequest: createRequestLog({ log, trusted: log }),
   }
@@ -231,6 +232,13 @@ describe('readiness', () => {
     expect(await ready({}, true)).toEqual({ code: 503, status: 'stopping', ...fine })
     expect((await ask('GET', '/health/live', {}, { stopping: () => true })).status).toBe(200)
   })
+})
+
+test('once the parts are being closed every request is refused, to be sent again', async () => {
+  for (const path of ['/media', '/health/live', '/nothing']) {
+    const answer = await ask('GET', path, { authorization }, { closing: () => true })
+    expect([answer.status, answer.headers.get('retry-after'), await codeOf(answer)]).toEqual([503, '1', 'overloaded'])
+  }
 })
 
 describe('pages of other origins', () => {
