@@ -3,6 +3,7 @@ import { findChromium } from './browser/chromium.ts'
 import { inCi } from './ci.ts'
 import { ENVIRONMENT, findSchemathesis, REQUIREMENTS } from './schemathesis/program.ts'
 import { findMinio } from './services/minio.ts'
+import { findNginx } from './services/nginx.ts'
 import { findPostgres } from './services/postgres.ts'
 import { findRedis } from './services/redis.ts'
 import { servedElsewhere } from './services/services.ts'
@@ -23,6 +24,7 @@ const programs: Program[] = [
   { name: 'ps', find: () => Bun.which('ps'), forServices: true, install: () => installPackage('procps') },
   { name: 'MinIO', find: findMinio, forServices: true, install: installMinio },
   { name: 'schemathesis', find: findSchemathesis, forServices: false, install: installSchemathesis },
+  { name: 'nginx', find: findNginx, forServices: false, install: () => installPackage('nginx') },
   { name: 'Chromium', find: findChromium, forServices: false, install: () => installPackage('chromium') },
 ]
 

@@ -11,6 +11,10 @@ export type Replica = {
   start(): void
   /** SIGKILL, wherever it is; resolves once it has ended. */
   kill(): Promise<void>
+  /** SIGSTOP: it takes connections, and nothing answers. */
+  pause(): void
+  /** SIGTERM; resolves with the exit code once it has ended. */
+  stop(): Promise<number>
   /** Starts it as often as it takes: what it stands on may be down so long that it gives up. */
   untilReady(): Promise<void>
   /** Problems of the kind that should never be logged, as the processes wrote them. */
@@ -54,6 +58,13 @@ export async function createReplica(runtime: Runtime, env: Record<string, string
       if (!running()) return
       child?.kill('SIGKILL')
       await child?.exited
+    },
+    pause() {
+      child?.kill('SIGSTOP')
+    },
+    async stop() {
+      child?.kill('SIGTERM')
+      return (await child?.exited) ?? 0
     },
     async untilReady() {
       const end = Date.now() + 60_000
