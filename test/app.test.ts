@@ -217,6 +217,7 @@ describe('readiness', () => {
       {},
       { checks: { ...deps.checks, ...checks }, stopping: () => stopping },
     )
+    expect(Number(answer.headers.get('retry-after')) > 0).toBe(answer.status === 503)
     return { code: answer.status, ...(await answer.json()) }
   }
   const fine = { database: 'ok', storage: 'ok', events: 'ok' }

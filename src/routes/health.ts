@@ -2,6 +2,9 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { type Checks, works } from '../observe/checks.ts'
 
+// RFC 9110, section 10.2.3: a 503 says when to ask again.
+const RETRY_AFTER = { 'retry-after': '5' }
+
 const Ready = z
   .object({
     status: z.enum(['ready', 'not_ready', 'stopping']),
@@ -36,7 +39,11 @@ export function healthRoutes(
     security: [],
     responses: {
       200: { description: 'It can.', content: { 'application/json': { schema: Ready } } },
-      503: { description: 'It cannot.', content: { 'application/json': { schema: Ready } } },
+      503: {
+        description: 'It cannot.',
+        headers: { 'Retry-After': { schema: { type: 'integer' } } },
+        content: { 'application/json': { schema: Ready } },
+      },
     },
   })
   app.openapi(ready, async (c) => {
@@ -50,9 +57,9 @@ export function healthRoutes(
       storage: storage ? ('ok' as const) : ('down' as const),
       events: events ? ('ok' as const) : ('degraded' as const),
     }
-    if (stopping()) return c.json({ status: 'stopping' as const, ...parts }, 503)
+    if (stopping()) return c.json({ status: 'stopping' as const, ...parts }, 503, RETRY_AFTER)
     return database && storage
       ? c.json({ status: 'ready' as const, ...parts }, 200)
-      : c.json({ status: 'not_ready' as const, ...parts }, 503)
+      : c.json({ status: 'not_ready' as const, ...parts }, 503, RETRY_AFTER)
   })
 }
