@@ -13,6 +13,7 @@ import { observeRequests } from './observe/requests.ts'
 import { Problem, problemResponse, toProblem } from './problem.ts'
 import { drainUnread } from './routes/body.ts'
 import type { Deps as RouteDeps } from './routes/context.ts'
+import { docsRoutes } from './routes/docs.ts'
 import { fileRoutes } from './routes/files.ts'
 import { healthRoutes } from './routes/health.ts'
 import { createIdentify, LIMIT_HEADERS } from './routes/identify.ts'
@@ -77,7 +78,7 @@ export function createApp(given: AppDeps): OpenAPIHono {
   ownerRoutes(app, deps)
   objectRoutes(app, deps)
   if (deps.disk !== undefined) fileRoutes(app, deps.disk)
-  app.doc31('/openapi.json', openApiHeader)
+  docsRoutes(app)
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
   app.openAPIRegistry.registerComponent('securitySchemes', 'gateway', {
     type: 'apiKey',
@@ -86,16 +87,6 @@ export function createApp(given: AppDeps): OpenAPIHono {
     description: 'With X-User-Id and X-User-Role; for a gateway that has authenticated its user.',
   })
   return app
-}
-
-const openApiHeader = {
-  openapi: '3.1.0',
-  info: {
-    title: 'Media Service',
-    version: '1',
-    description: 'Takes files in, hands out short-lived links to them, and says what happened.',
-  },
-  security: [{ bearer: [] }, { gateway: [] }],
 }
 
 /** Hono itself throws only for a JSON body that does not parse, and for a content type that it cannot read. */

@@ -102,6 +102,8 @@ describe('an address', () => {
     ['/metrics', ['GET', 'HEAD']],
     ['/health/ready', ['GET', 'HEAD']],
     ['/openapi.json', ['GET', 'HEAD']],
+    ['/docs', ['GET', 'HEAD']],
+    ['/docs/start.js', ['GET', 'HEAD']],
   ])('%s answers other methods than its own with 405 and Allow', async (path, allowed) => {
     for (const method of methods) {
       const answer = await ask(method, path)
@@ -287,14 +289,14 @@ describe('the OpenAPI document', () => {
     expect(validator.version).toBe('3.1')
   })
 
-  test('lists exactly the routes that answer, but for itself', async () => {
+  test('lists exactly the routes that answer, but for itself and the page that shows it', async () => {
     const { paths } = await document()
     const listed = Object.entries<object>(paths).flatMap(([path, operations]) =>
       Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
     )
     const routes = createApp({ ...deps, disk: undefined }).routes.filter(({ method }) => method !== 'ALL')
     const answering = new Set(routes.map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, '{$1}')}`))
-    answering.delete('GET /openapi.json')
+    for (const path of ['/openapi.json', '/docs', '/docs/{file}']) expect(answering.delete(`GET ${path}`)).toBe(true)
     expect(listed.sort()).toEqual([...answering].sort())
   })
 

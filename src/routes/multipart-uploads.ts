@@ -19,7 +19,9 @@ const MultipartBody = z
       .max(Number.MAX_SAFE_INTEGER)
       .openapi({ description: 'Exact size of the whole file in bytes.' }),
   })
-  .openapi('MultipartRequest')
+  .openapi('MultipartRequest', {
+    example: { filename: 'panorama.jpg', fileType: 'image/jpeg', size: 60_000_000 },
+  })
 
 const Multipart = z
   .object({
@@ -37,7 +39,9 @@ const Parts = z
   .object({ parts: z.array(z.object({ partNumber: PartNumber, size: z.int(), etag: z.string() })) })
   .openapi('Parts')
 
-const PartsBody = z.strictObject({ partNumbers: z.array(PartNumber).min(1).max(MAX_LINKS) }).openapi('PartsRequest')
+const PartsBody = z
+  .strictObject({ partNumbers: z.array(PartNumber).min(1).max(MAX_LINKS) })
+  .openapi('PartsRequest', { example: { partNumbers: [1, 2] } })
 
 const PartLinks = z
   .object({

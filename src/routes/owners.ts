@@ -20,7 +20,9 @@ const Erasure = z
   })
   .openapi('Erasure')
 
-const OwnerQuery = z.strictObject({ userId: z.uuid().openapi({ param: { name: 'userId', in: 'query' } }) })
+const OwnerQuery = z.strictObject({
+  userId: z.uuid().openapi({ param: { name: 'userId', in: 'query' }, example: '11111111-2222-4333-8444-555555555555' }),
+})
 
 export function ownerRoutes(app: OpenAPIHono, { media, identify }: Deps): void {
   const known = requireCaller(identify)

@@ -95,7 +95,7 @@ export const PresignBody = z
       .openapi({ description: 'SHA-256 of the bytes in hexadecimal; the link then takes no others.' }),
     visibility: Visibility.default('private'),
   })
-  .openapi('PresignRequest')
+  .openapi('PresignRequest', { example: { filename: 'rocket.jpg', fileType: 'image/jpeg', size: 112_525 } })
 
 export const Presigned = z
   .object({
@@ -112,7 +112,7 @@ export const Presigned = z
 export const PatchBody = z
   .strictObject({ originalName: FileName.optional(), visibility: Visibility.optional() })
   .refine((body) => Object.keys(body).length > 0, 'expected originalName or visibility')
-  .openapi('MediaChange', { minProperties: 1 })
+  .openapi('MediaChange', { minProperties: 1, example: { originalName: 'holiday.jpg', visibility: 'public' } })
 
 export const ListQuery = z
   .strictObject({
@@ -123,7 +123,11 @@ export const ListQuery = z
       .max(100)
       .default(20)
       .openapi({ param: { name: 'limit', in: 'query' } }),
-    cursor: Id.optional().openapi({ param: { name: 'cursor', in: 'query' }, description: '`nextCursor` of a page.' }),
+    // Without the example of an id: the page at /docs would send it.
+    cursor: z
+      .uuid()
+      .optional()
+      .openapi({ param: { name: 'cursor', in: 'query' }, description: '`nextCursor` of a page.' }),
     type: z
       .string()
       .regex(/^[a-z]+\/([a-z0-9.+-]+|\*)$/, 'expected a media type, or a family such as image/*')

@@ -77,7 +77,7 @@ function describe(app: OpenAPIHono): void {
   const failures = [...KNOWN, 'precondition_failed', 'storage_unavailable', 'database_unavailable'] as const
   const ofUpload = [...failures, 'not_found', 'upload_locked'] as const
   const protocol = header('Tus-Resumable', { type: 'string', enum: [TUS_RESUMABLE] })
-  const offset = header('Upload-Offset', { type: 'integer', minimum: 0 })
+  const offset = header('Upload-Offset', { type: 'integer', minimum: 0, example: 0 })
   const id = { name: 'id', in: 'path' as const, required: true, schema: { type: 'string' as const, format: 'uuid' } }
   const parameters = [id, protocol]
   const own = { externalDocs: tus, tags: ['tus'] }
@@ -88,8 +88,13 @@ function describe(app: OpenAPIHono): void {
     path: TUS_PATH,
     parameters: [
       protocol,
-      header('Upload-Length', { type: 'integer', minimum: 1 }),
-      header('Upload-Metadata', { type: 'string', description: 'Keys and base64 values.' }),
+      header('Upload-Length', { type: 'integer', minimum: 1, example: 112_525 }),
+      header('Upload-Metadata', {
+        type: 'string',
+        description: 'Keys and base64 values.',
+        // image/jpeg, rocket.jpg
+        example: 'filetype aW1hZ2UvanBlZw==,filename cm9ja2V0LmpwZw==',
+      }),
     ],
     summary: 'Begin a tus upload',
     description: 'Upload-Metadata: `filetype` (one of the accepted media types), `filename`, `visibility`.',
@@ -148,7 +153,13 @@ function describe(app: OpenAPIHono): void {
 
 const BYTES = { type: 'string' as const, format: 'binary' }
 
-type HeaderSchema = { type: 'string' | 'integer'; enum?: string[]; minimum?: number; description?: string }
+type HeaderSchema = {
+  type: 'string' | 'integer'
+  enum?: string[]
+  minimum?: number
+  description?: string
+  example?: unknown
+}
 
 function header(name: string, schema: HeaderSchema) {
   return { name, in: 'header' as const, required: true, schema }

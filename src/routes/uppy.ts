@@ -39,7 +39,10 @@ const SignBody = z
     size,
     visibility,
   })
-  .openapi('SignRequest', { anyOf: USES })
+  .openapi('SignRequest', {
+    anyOf: USES,
+    example: { method: 'PUT', key: 'uppy-rocket', filename: 'rocket.jpg', fileType: 'image/jpeg', size: 112_525 },
+  })
 type SignBody = z.infer<typeof SignBody>
 
 const Signed = z

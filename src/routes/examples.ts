@@ -1,0 +1,60 @@
+/** A line of curl for each operation of the OpenAPI document, made from what the document says of it. */
+import type { OpenAPIHono } from '@hono/zod-openapi'
+
+type Document = ReturnType<OpenAPIHono['getOpenAPI31Document']>
+type PathItem = NonNullable<Document['paths']>[string]
+type Operation = NonNullable<PathItem['get']>
+type Schema = { $ref?: string; example?: unknown; enum?: unknown[] }
+type Parameter = { name: string; in: string; required?: boolean; schema?: Schema }
+
+const METHODS = ['get', 'head', 'post', 'patch', 'delete'] as const
+
+/**
+ * The document with the example of each operation at the end of its description.
+ * @param origin where the service is, as the reader reaches it
+ */
+export function withExamples(document: Document, origin: string): Document {
+  const paths = Object.entries(document.paths ?? {}).map(([path, item]): [string, PathItem] => {
+    const shown: PathItem = { ...item }
+    for (const method of METHODS) {
+      const operation = item[method]
+      if (operation === undefined) continue
+      const example = `\`\`\`sh\n${curl(document, operation, method, origin + path)}\n\`\`\``
+      shown[method] = { ...operation, description: [operation.description, example].filter(Boolean).join('\n\n') }
+    }
+    return [path, shown]
+  })
+  return { ...document, paths: Object.fromEntries(paths) }
+}
+
+function curl(document: Document, operation: Operation, method: (typeof METHODS)[number], address: string): string {
+  const required = ((operation.parameters ?? []) as Parameter[]).filter((parameter) => parameter.required)
+  const given = (place: string) => required.filter((parameter) => parameter.in === place)
+  const query = given('query').map(({ name, schema }) => `${name}=${exampleOf(schema)}`)
+  const implied = operation.requestBody === undefined ? 'get' : 'post'
+  return [
+    'curl',
+    ...(operation.security?.length === 0 ? [] : ['-H "Authorization: Bearer $T"']),
+    ...given('header').map(({ name, schema }) => `-H '${name}: ${exampleOf(schema)}'`),
+    ...bodyOf(document, operation),
+    ...(operation.responses?.['302'] === undefined ? [] : ['-L -o picture.jpg']),
+    ...(method === 'head' ? ['--head'] : method === implied ? [] : [`-X ${method.toUpperCase()}`]),
+    `"${[address.replace('{id}', '$ID'), ...query].join('?')}"`,
+  ].join(' ')
+}
+
+/** What a schema names as its example, or as the only thing that it allows. */
+function exampleOf(schema: Schema | undefined): unknown {
+  return schema?.example ?? schema?.enum?.[0]
+}
+
+/** The picture that examples send lies in the folder where they are run. */
+function bodyOf(document: Document, { requestBody }: Operation): string[] {
+  if (requestBody === undefined || !('content' in requestBody)) return []
+  const { content } = requestBody
+  if (content['multipart/form-data'] !== undefined) return ['-F file=@rocket.jpg']
+  const [type, { schema } = {}] = Object.entries(content)[0] ?? []
+  if (type !== 'application/json') return [`-H 'Content-Type: ${type}' --data-binary @rocket.jpg`]
+  const name = (schema as Schema | undefined)?.$ref?.split('/').at(-1) ?? ''
+  return [`--json '${JSON.stringify((document.components?.schemas?.[name] as Schema | undefined)?.example)}'`]
+}
