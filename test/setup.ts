@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { findActionlint } from './actionlint.ts'
 import { findChromium } from './browser/chromium.ts'
 import { inCi } from './ci.ts'
 import { ENVIRONMENT, findSchemathesis, REQUIREMENTS } from './schemathesis/program.ts'
@@ -22,14 +23,16 @@ const programs: Program[] = [
   { name: 'Postgres', find: findPostgres, forServices: true, install: () => installPackage('postgresql') },
   { name: 'Redis', find: findRedis, forServices: true, install: () => installPackage('redis-server') },
   { name: 'ps', find: () => Bun.which('ps'), forServices: true, install: () => installPackage('procps') },
-  { name: 'MinIO', find: findMinio, forServices: true, install: installMinio },
+  { name: 'MinIO', find: findMinio, forServices: true, install: () => installWithGo(minioModule) },
   { name: 'schemathesis', find: findSchemathesis, forServices: false, install: installSchemathesis },
   { name: 'nginx', find: findNginx, forServices: false, install: () => installPackage('nginx') },
+  { name: 'actionlint', find: findActionlint, forServices: false, install: () => installWithGo(actionlintModule) },
   { name: 'Chromium', find: findChromium, forServices: false, install: () => installPackage('chromium') },
 ]
 
 // The project's archive is read-only now, so this is a commit of its last state and not a release.
 const minioModule = 'github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c'
+const actionlintModule = 'github.com/rhysd/actionlint/cmd/actionlint@v1.7.12'
 
 let listsAreFresh = false
 
@@ -65,11 +68,11 @@ async function installPackage(name: string): Promise<string> {
   return `installed the package ${name}`
 }
 
-async function installMinio(): Promise<string> {
+async function installWithGo(module: string): Promise<string> {
   if (!Bun.which('go')) await installPackage('golang-go')
-  console.log('setup: building MinIO from source, about 3 minutes')
-  await run(['go', 'install', minioModule])
-  return `built ${findMinio()}`
+  console.log(`setup: building ${module} from source, which takes up to 3 minutes`)
+  await run(['go', 'install', module])
+  return `built ${module}`
 }
 
 async function installSchemathesis(): Promise<string> {

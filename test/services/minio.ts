@@ -1,7 +1,6 @@
-import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { findGoProgram } from '../go.ts'
 import { freePort } from '../port.ts'
 import { type ServiceControl, startNative } from './native.ts'
 
@@ -45,15 +44,6 @@ export async function minioAnswers(url: string): Promise<void> {
   if (!response.ok || status === 'offline') throw new Error(`MinIO answers ${response.status} ${status ?? ''}`)
 }
 
-/** From PATH, else where `go install` puts it. */
 export function findMinio(): string | undefined {
-  const onPath = Bun.which('minio')
-  if (onPath) return onPath
-  return [join(homedir(), 'go', 'bin'), ...goFolders()].map((folder) => join(folder, 'minio')).find(existsSync)
-}
-
-function goFolders(): string[] {
-  if (!Bun.which('go')) return []
-  const [bin = '', path = ''] = Bun.spawnSync(['go', 'env', 'GOBIN', 'GOPATH']).stdout.toString().split('\n')
-  return [bin, path && join(path, 'bin')].filter((folder) => folder !== '')
+  return findGoProgram('minio')
 }

@@ -1,0 +1,44 @@
+import { expect, test } from 'bun:test'
+import { join } from 'node:path'
+import { findActionlint, haveActionlint } from './actionlint.ts'
+
+type Step = { uses?: string; run?: string }
+type Workflow = {
+  permissions: unknown
+  jobs: Record<string, { permissions?: unknown; container?: string; 'timeout-minutes'?: number; steps: Step[] }>
+}
+
+const repository = join(import.meta.dir, '..')
+const files = [...new Bun.Glob('.github/workflows/*.yml').scanSync({ cwd: repository, dot: true })]
+const read = async (file: string) => Bun.YAML.parse(await Bun.file(join(repository, file)).text()) as Workflow
+const workflows = await Promise.all(files.map(read))
+const jobs = workflows.flatMap((workflow) => Object.values(workflow.jobs))
+const steps = jobs.flatMap((job) => job.steps)
+
+test.skipIf(!haveActionlint())('the workflows are ones that GitHub can run', () => {
+  // Without the programs that it uses where they happen to be there.
+  const command = [findActionlint() ?? '', '-shellcheck=', '-pyflakes=', ...files]
+  const { exitCode, stdout } = Bun.spawnSync(command, { cwd: repository })
+  expect([exitCode, stdout.toString()]).toEqual([0, ''])
+})
+
+test('a workflow runs the test command of the README, and one builds the image', async () => {
+  const readme = await Bun.file(join(repository, 'README.md')).text()
+  const [, command] = /^All tests[^`]*```sh\n(.+)\n```/m.exec(readme) ?? []
+  const commands = steps.map(({ run }) => run)
+  expect(command).toContain('run test')
+  expect(commands).toContain(command)
+  expect(commands).toContain('docker build --tag media-service .')
+})
+
+test('the workflows may do no more than read, and run what was looked at', () => {
+  for (const { permissions } of workflows) expect(permissions).toEqual({ contents: 'read' })
+  for (const job of jobs) {
+    expect(job.permissions).toBeUndefined()
+    expect(job['timeout-minutes']).toBeGreaterThan(0)
+    if (job.container !== undefined) expect(job.container).toMatch(/:\d+\.\d+\.\d+/)
+  }
+  const actions = steps.flatMap(({ uses }) => uses ?? [])
+  expect(actions.length).toBeGreaterThan(0)
+  for (const action of actions) expect(action).toMatch(/^[\w.-]+\/[\w./-]+@[0-9a-f]{40}$/)
+})
