@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { readCorpus } from '../corpus.ts'
+import { readReadme } from '../readme.ts'
 import { createFolder, type Folder } from '../services/folder.ts'
 import { answered, expectProblem, newUser, tokenFor } from './client.ts'
 import { backend, openStage } from './stage.ts'
@@ -42,6 +43,27 @@ describe('the OpenAPI document', () => {
     const ID = line.includes('$ID') ? await (makers[name] ?? made)(user) : ''
     const env = { T: await tokenFor(user, role), ID }
     expect(await run(line, env)).toEqual({ code: 0, complaint: '' })
+  })
+
+  test('has every call that the README lists', async () => {
+    const [table = ''] = /^\| call \|[\s\S]*?\n\n/m.exec(await readReadme()) ?? []
+    const cells = table
+      .split('\n')
+      .slice(2, -2)
+      .map((row) => row.split('|')[1] ?? '')
+    const listed = cells.flatMap((cell) => {
+      // "`POST /a`, then `HEAD`, `PATCH /b`" and "`GET /a`, `/b`": what is left out is as before, or as what follows.
+      const words = [...cell.matchAll(/`([A-Z]+)? ?(\/[^`?]*)?[^`]*`/g)].map(([, method, path]) => ({ method, path }))
+      return words.map(({ method, path }, at) => {
+        const before = words.slice(0, at).findLast((word) => word.method)?.method
+        const after = words.slice(at).find((word) => word.path)?.path
+        return `${method ?? before} ${(path ?? after ?? '').replaceAll(/:(\w+)/g, '{$1}')}`
+      })
+    })
+    expect(listed.length).toBeGreaterThan(20)
+    const itself = ['GET /openapi.json', 'GET /docs', 'GET /metrics']
+    expect(listed).toContain('PATCH /media/tus/{id}')
+    for (const call of listed) expect([...itself, ...operations.map(([name]) => name)]).toContain(call)
   })
 
   test('asks for a token wherever one is needed', async () => {

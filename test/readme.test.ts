@@ -1,0 +1,186 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { cp, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { createRedisEventBus } from '../src/events/redis.ts'
+import { until } from './acceptance/client.ts'
+import { commandFor, repository } from './acceptance/service.ts'
+import { freePort } from './port.ts'
+import { signalTree, tied, waitUntilGone } from './process.ts'
+import { fencedBlocks, readReadme } from './readme.ts'
+import { createRecordingLog } from './recording-log.ts'
+import { createFolder, type Folder } from './services/folder.ts'
+import { haveServices, services } from './services/shared.ts'
+
+const readme = await readReadme()
+const blocks = await fencedBlocks('sh')
+const about = (word: string) => {
+  const found = blocks.filter((block) => block.includes(word))
+  if (found.length !== 1 || found[0] === undefined) throw new Error(`${found.length} blocks with ${word}`)
+  return found[0]
+}
+const [DEV, TEST, CURL, LISTEN, COMPOSE, RECONCILE] = [
+  about('run dev'),
+  about('run test'),
+  about('curl '),
+  about('redis-cli '),
+  about('docker compose'),
+  about('bun run reconcile'),
+]
+const inline = [...readme.matchAll(/`([^`\n]+)`/g)].map(([, text = '']) => text)
+
+test('every command of the README is tried here', () => {
+  // The test command is what runs this (test/workflows.test.ts).
+  expect(blocks).toEqual([DEV, TEST, CURL, LISTEN, COMPOSE, RECONCILE])
+})
+
+describe('in a folder with nothing but the repository', () => {
+  let folder: Folder
+  let root: string
+  let child: Bun.Subprocess<'ignore', 'pipe', 'pipe'>
+  let written = ''
+  let given: Record<string, string>
+
+  beforeAll(async () => {
+    folder = await createFolder()
+    root = join(folder.path, 'media-service')
+    const files = ['package.json', 'bun.lock', 'bunfig.toml', 'tsconfig.json', 'src', 'sql', 'examples', 'test/corpus']
+    for (const file of files) await cp(join(repository, file), join(root, file), { recursive: true })
+    const { PATH = '', HOME = '', TMPDIR } = process.env
+    given = { PATH: `${dirname(process.execPath)}:${PATH}`, HOME, ...(TMPDIR && { TMPDIR }) }
+    const env = { ...given, PORT: String(await freePort()) }
+    child = Bun.spawn(tied(['sh', '-c', DEV]), { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    for (const stream of [child.stdout, child.stderr]) void collect(stream)
+    await until(() => expect(written).toContain('Every setting:'), 90_000)
+  }, 100_000)
+  afterAll(async () => {
+    await end()
+    await folder.remove()
+  })
+
+  async function collect(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {
+    for await (const text of stream.pipeThrough(new TextDecoderStream())) written += text
+  }
+
+  async function end(): Promise<void> {
+    if (child.exitCode === null) await waitUntilGone(signalTree(child.pid, 'SIGTERM'))
+  }
+
+  /** Runs it as written, but that curl is told to fail where it was refused. */
+  async function run(line: string, env: Record<string, string> = {}): Promise<string> {
+    const script = `curl() { command curl --silent --show-error --fail-with-body --max-time 20 "$@"; }\n${line}`
+    const shell = Bun.spawn(['sh', '-c', script], {
+      cwd: root,
+      env: { ...given, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const [code, out, err] = await Promise.all([
+      shell.exited,
+      new Response(shell.stdout).text(),
+      new Response(shell.stderr).text(),
+    ])
+    expect([line, code, code === 0 ? '' : out + err]).toEqual([line, 0, ''])
+    return out
+  }
+
+  test('the service starts with one command, and every call does what is shown', async () => {
+    const [, address = ''] = /media service is at (\S+),/.exec(written) ?? []
+    const [, T = ''] = /token[^\n]*\n\s+(\S+)/.exec(written) ?? []
+    let env: Record<string, string> = { T, M: `${address}/media` }
+    for (const line of CURL.split('\n')) {
+      const out = await run(line, env)
+      if (!line.endsWith('/presign')) continue
+      const { id, uploadUrl } = JSON.parse(out)
+      env = { ...env, ID: id, UPLOAD_URL: uploadUrl }
+    }
+    const picture = Buffer.from(await Bun.file(join(root, 'picture.jpg')).arrayBuffer())
+    const sent = Buffer.from(await Bun.file(join(root, 'test/corpus/accept/rocket.jpg')).arrayBuffer())
+    expect(picture.equals(sent)).toBe(true)
+    const [shown = ''] = await fencedBlocks('json')
+    const object = JSON.parse(await run(`curl -H "Authorization: Bearer $T" $M/$ID`, env))
+    const { signedUrl, signedUrlExpiresAt, ...plain } = object
+    expect([signedUrl, signedUrlExpiresAt]).toEqual([expect.any(String), expect.any(String)])
+    expect(Object.keys(plain)).toEqual(Object.keys(JSON.parse(shown)))
+  }, 60_000)
+
+  test('the other commands run there when it has been stopped', async () => {
+    await end()
+    const commands = inline.filter((text) => /^bun run [\w:]+( --\w+)?$/.test(text))
+    expect(new Set(commands)).toContain('bun run config')
+    for (const line of new Set([...commands, ...RECONCILE.split('\n')]))
+      if (/run (config|upkeep|reconcile)/.test(line)) await run(line)
+  }, 60_000)
+})
+
+describe.skipIf(!(await haveServices()) || !Bun.which('redis-cli'))('redis-cli', () => {
+  test('hears the events as shown', async () => {
+    const { redisUrl } = await services()
+    // It has no setting for where Redis is.
+    const folder = await createFolder()
+    const script = `#!/bin/sh\nexec ${Bun.which('redis-cli')} -u ${redisUrl} "$@"\n`
+    await writeFile(join(folder.path, 'redis-cli'), script, { mode: 0o755 })
+    const env = { PATH: `${folder.path}:${process.env.PATH}` }
+    const child = Bun.spawn(tied(['sh', '-c', LISTEN]), { env, stdio: ['ignore', 'pipe', 'ignore'] })
+    let heard = ''
+    const reading = (async () => {
+      for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) heard += text
+    })()
+    await until(() => expect(heard.match(/^subscribe$/gm)).toHaveLength(2))
+    const bus = await createRedisEventBus({ url: redisUrl, log: createRecordingLog().log })
+    const [, shown = ''] = await fencedBlocks('json')
+    await bus.publish([{ channel: 'photo:uploaded', payload: JSON.parse(shown) }])
+    await until(() => expect(heard).toContain(JSON.parse(shown).eventId))
+    await bus.close()
+    await waitUntilGone(signalTree(child.pid, 'SIGTERM'))
+    await reading
+    await folder.remove()
+  }, 30_000)
+})
+
+describe('what the README names is there', () => {
+  test('scripts and files', async () => {
+    const { scripts } = await Bun.file(join(repository, 'package.json')).json()
+    const named = [...readme.matchAll(/\bbun(?:@[\d.]+)? run ([\w:]+)/g)].map(([, script = '']) => script)
+    expect(named.length).toBeGreaterThan(4)
+    for (const script of named) expect(Object.keys(scripts)).toContain(script)
+    const files = inline.filter((text) => /^(src|test|deploy|bench|examples|sql)\/[\w./-]+$/.test(text))
+    for (const file of [...files, 'examples/consumer.ts'])
+      expect([file, await Bun.file(join(repository, file)).exists()]).toEqual([file, true])
+  })
+
+  test('settings, with the defaults it gives', async () => {
+    const command = [process.execPath, '--no-env-file', join(repository, 'src/cli/config.ts')]
+    const { stdout } = Bun.spawnSync(command, { env: { PATH: process.env.PATH } })
+    const defaults = new Map(
+      [...stdout.toString().matchAll(/^([A-Z0-9_]+)\n.*\n {2}(?:default: (.*)|not set)$/gm)].map(
+        ([, name = '', value]) => [name, value],
+      ),
+    )
+    const compose = await Bun.file(join(repository, 'docker-compose.yml')).text()
+    const named = [...readme.matchAll(/`([A-Z][A-Z0-9]*_[A-Z0-9_]+)(?:=[^`]*)?`(?: \((\d+)( MiB)?\))?/g)]
+    expect(named.length).toBeGreaterThan(20)
+    for (const [, name = '', number, unit] of named) {
+      const known = defaults.has(name) || compose.includes(name) || name === 'MINIO_API_CORS_ALLOW_ORIGIN'
+      expect([name, known]).toEqual([name, true])
+      const value = Number(number) * (unit === undefined ? 1 : 1024 * 1024)
+      if (number !== undefined) expect([name, defaults.get(name)]).toEqual([name, String(value)])
+    }
+  })
+
+  test('what Compose has to be given', async () => {
+    const compose = await Bun.file(join(repository, 'docker-compose.yml')).text()
+    const required = new Set([...compose.matchAll(/\$\{(\w+):\?/g)].map(([, name = '']) => name))
+    const exported = [...COMPOSE.matchAll(/(\w+)=…/g)].map(([, name = '']) => name)
+    expect(exported.sort()).toEqual([...required].sort())
+  })
+
+  test('what Deno is allowed is what the tests allow it', () => {
+    const line = inline.find((text) => text.startsWith('deno serve '))
+    const [, ...words] = commandFor('deno', 8080)
+    const tested = words.filter((word) => !['--no-lock', '--host', '127.0.0.1'].includes(word))
+    expect(line?.split(' ')).toEqual(['deno', ...tested.slice(0, -1), 'src/main.ts'])
+  })
+
+  test('JSON that is JSON', async () => {
+    for (const block of await fencedBlocks('json')) expect(() => JSON.parse(block)).not.toThrow()
+  })
+})
