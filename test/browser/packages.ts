@@ -1,0 +1,6 @@
+/** What the README's examples for the browser take for granted. */
+import AwsS3 from '@uppy/aws-s3'
+import Uppy from '@uppy/core'
+import * as tus from 'tus-js-client'
+
+Object.assign(window, { packages: { AwsS3, Uppy, tus } })

@@ -1,0 +1,82 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { join } from 'node:path'
+import type { Browser } from 'playwright-core'
+import { createClient, newUser, tokenFor, until } from '../acceptance/client.ts'
+import { jpegOf } from '../acceptance/parts.ts'
+import { openStage, type Stage } from '../acceptance/stage.ts'
+import { fencedBlocks } from '../readme.ts'
+import { createFolder, type Folder } from '../services/folder.ts'
+import { haveServices } from '../services/shared.ts'
+import { haveChromium, launchChromium } from './chromium.ts'
+
+const SIZE = 12_000_000
+
+const examples = await fencedBlocks('js')
+const [CALL = ''] = examples.find((example) => example.startsWith('const call ='))?.split('\n\n') ?? []
+const named = examples.map((example): [string, string] => [example.split('\n')[0] ?? '', example])
+
+describe.skipIf(!(haveChromium() && (await haveServices())))('an example of the README, in a browser', () => {
+  let folder: Folder
+  let pages: ReturnType<typeof Bun.serve>
+  let stage: Stage
+  let browser: Browser
+  beforeAll(async () => {
+    folder = await createFolder()
+    await Bun.build({ entrypoints: [join(import.meta.dir, 'packages.ts')], outdir: folder.path, target: 'browser' })
+    pages = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: servePage })
+    stage = await openStage({ CORS_ORIGINS: pages.url.origin })
+    browser = await launchChromium()
+    await Bun.write(join(folder.path, 'holiday.jpg'), await jpegOf(SIZE))
+  }, 60_000)
+  afterAll(async () => {
+    await browser?.close()
+    await stage?.close()
+    await pages?.stop(true)
+    await folder?.remove()
+  }, 60_000)
+
+  function servePage({ url }: Request): Response {
+    const { pathname } = new URL(url)
+    if (pathname === '/packages.js') return new Response(Bun.file(join(folder.path, 'packages.js')))
+    if (pathname !== '/') return new Response(null, { status: 204 })
+    const html =
+      '<!doctype html><title>Upload</title><input type="file"><script type="module" src="/packages.js"></script>'
+    return new Response(html, { headers: { 'content-type': 'text/html' } })
+  }
+
+  /** The example as it is, with the service's address, what comes before it, and a file for Uppy. */
+  function scriptOf(example: string, token: string): string {
+    const before = example.includes(CALL) || !example.includes('call(') ? '' : CALL
+    const after = example.includes('new Uppy()')
+      ? 'uppy.addFile({ name: file.name, type: file.type, data: file }); await uppy.upload()'
+      : ''
+    const body = `${before}\n${example}\n${after}`.replaceAll('https://api.example.com', stage.baseUrl)
+    const given = `{ ...window.packages, file: document.querySelector('input').files[0], token: '${token}', show() {} }`
+    return `(async ({ AwsS3, Uppy, tus, file, token, show }) => {\n${body}\n})(${given})`
+  }
+
+  test.each(named)(
+    'stores a file: %s',
+    async (_name, example) => {
+      const user = newUser()
+      const page = await browser.newPage()
+      const complaints: string[] = []
+      page.on('pageerror', (error) => complaints.push(String(error)))
+      await page.goto(pages.url.href)
+      await page.setInputFiles('input', join(folder.path, 'holiday.jpg'))
+      await page.evaluate(scriptOf(example, await tokenFor(user)))
+      await until(async () => {
+        const { items } = await createClient(stage.baseUrl).page(user)
+        expect(items).toMatchObject([{ sizeBytes: SIZE, mimeType: 'image/jpeg', originalName: 'holiday.jpg' }])
+      }, 30_000)
+      expect(complaints).toEqual([])
+      await page.close()
+    },
+    60_000,
+  )
+
+  test('is one of five', () => {
+    expect(examples).toHaveLength(5)
+    expect(CALL).not.toBe('')
+  })
+})
