@@ -180,6 +180,15 @@ describe('what the README names is there', () => {
     expect(line?.split(' ')).toEqual(['deno', ...tested.slice(0, -1), 'src/main.ts'])
   })
 
+  test('every alert, with the severity it has, and no other', async () => {
+    type Rules = { groups: { rules: { alert: string; labels: { severity: string } }[] }[] }
+    const file = Bun.file(join(repository, 'deploy/alerts.yml'))
+    const { groups } = Bun.YAML.parse(await file.text()) as Rules
+    const alerts = groups.flatMap(({ rules }) => rules.map(({ alert, labels }) => `${alert} ${labels.severity}`))
+    const rows = [...readme.matchAll(/^\| `(Media\w+)` \((\w+)\) \| [^|]+ \| [^|]+ \|$/gm)]
+    expect(rows.map(([, alert, severity]) => `${alert} ${severity}`).sort()).toEqual(alerts.sort())
+  })
+
   test('JSON that is JSON', async () => {
     for (const block of await fencedBlocks('json')) expect(() => JSON.parse(block)).not.toThrow()
   })
