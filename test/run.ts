@@ -1,4 +1,6 @@
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import pLimit, { type LimitFunction } from 'p-limit'
 import { inCi } from './ci.ts'
 import { type Count, countTests } from './counting.ts'
 import { signalTree, tied } from './process.ts'
@@ -106,29 +108,34 @@ for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP:
 }
 await run(chosen(process.argv.slice(2)))
 
-/** Runs the stages one after the other, whatever fails, and ends with `N passed, N failed` as the last line. */
+/**
+ * Runs the stages, two at a time on two cores, whatever fails, and ends with `N passed, N failed` as the last line. What
+ * they write comes out stage by stage: that of the first one still at work as it comes, that of the others in its turn.
+ */
 async function run(selected: Stage[]): Promise<void> {
   const total: Count = { passed: 0, failed: 0, skipped: 0 }
+  const atOnce = pLimit(Math.max(2, availableParallelism()))
   let services: Services | undefined
   let trouble: unknown
   try {
-    for (const stage of selected) {
-      if (interruption.signal.aborted) break
-      if (stage.services && !services && !trouble) {
-        services = await startServices().catch((error) => {
-          trouble = error
-          return undefined
-        })
-        if (trouble) console.error(`\n*** NO SERVICES for the tests. ${trouble}\n`)
-      }
-      add(total, await perform(stage, services, trouble))
+    // Set-up comes first, alone: it installs what the others, and the services, are run with.
+    const rest = selected.filter(({ name }) => name !== 'setup')
+    for (const stage of selected) if (!rest.includes(stage)) add(total, await shown(begin(stage, undefined, undefined)))
+    if (rest.some((stage) => stage.services) && !interruption.signal.aborted) {
+      services = await startServices().catch((error) => {
+        trouble = error
+        return undefined
+      })
+      if (trouble) console.error(`\n*** NO SERVICES for the tests. ${trouble}\n`)
     }
+    const running = rest.map((stage) => begin(stage, services, trouble, atOnce))
+    for (const one of running) add(total, await shown(one))
   } finally {
     await services?.stop()
   }
   if (interruption.signal.aborted) return
-  const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : ''
-  console.log(`\n${total.passed} passed, ${total.failed} failed${skipped}`)
+  if (total.skipped > 0) console.log(`\n${total.skipped} skipped`)
+  console.log(`\n${total.passed} passed, ${total.failed} failed`)
   process.exitCode = total.failed > 0 ? 1 : 0
 }
 
@@ -141,40 +148,75 @@ function chosen(words: string[]): Stage[] {
   return stages.filter((stage) => words.length === 0 || words.some((word) => stage.name.includes(word)))
 }
 
-async function perform(stage: Stage, services: Services | undefined, trouble: unknown): Promise<Count> {
+type Running = { output: ReadableStream<string>; count: Promise<Count> }
+
+/** Has a stage run when its turn comes; its output waits until somebody reads it. */
+function begin(stage: Stage, services: Services | undefined, trouble: unknown, turn?: LimitFunction): Running {
+  let count = Promise.resolve<Count>({ passed: 0, failed: 0, skipped: 0 })
+  const output = new ReadableStream<string>({
+    start(controller) {
+      const work = () => perform(stage, services, trouble, (text) => controller.enqueue(text))
+      count = (turn ? turn(work) : work()).finally(() => controller.close())
+    },
+  })
+  return { output, count }
+}
+
+async function shown({ output, count }: Running): Promise<Count> {
+  for await (const text of output) process.stdout.write(text)
+  return count
+}
+
+async function perform(
+  stage: Stage,
+  services: Services | undefined,
+  trouble: unknown,
+  write: (text: string) => void,
+): Promise<Count> {
+  if (interruption.signal.aborted) return { passed: 0, failed: 0, skipped: 0 }
   if (stage.services === 'needed' && !services) {
     const atHome = trouble instanceof ServicesMissing && !inCi()
-    console.error(`*** ${stage.name}: ${atHome ? 'SKIPPED' : 'FAILED'}, it needs services`)
+    write(`*** ${stage.name}: ${atHome ? 'SKIPPED' : 'FAILED'}, it needs services\n`)
     return { passed: 0, failed: atHome ? 0 : 1, skipped: atHome ? 1 : 0 }
   }
-  console.log(`\n=== ${stage.name}`)
+  write(`\n=== ${stage.name}\n`)
   const start = performance.now()
-  const { exitCode, stderr } = await stream(stage.command, {
-    ...(stage.services && services && settingsOf(services)),
-    ...stage.env,
-  })
+  const env = { ...(stage.services && services && settingsOf(services)), ...stage.env }
+  const { exitCode, stderr } = await stream(stage.command, env, write)
   const count = countOf(stage, exitCode, stderr)
   const seconds = ((performance.now() - start) / 1000).toFixed(1)
-  console.log(`=== ${stage.name}: ${count.failed > 0 ? 'FAILED' : 'ok'} in ${seconds} s`)
+  write(`=== ${stage.name}: ${count.failed > 0 ? 'FAILED' : 'ok'} in ${seconds} s\n`)
   return count
 }
 
 /** Runs a command with its output passed on as it comes, and keeps what it wrote to stderr. */
-async function stream(command: string[], env: Record<string, string>): Promise<{ exitCode: number; stderr: string }> {
+async function stream(
+  command: string[],
+  env: Record<string, string>,
+  write: (text: string) => void,
+): Promise<{ exitCode: number; stderr: string }> {
   const child = Bun.spawn(tied(command), {
     cwd: repository,
-    env: { ...process.env, ...(process.stderr.isTTY && { FORCE_COLOR: '1' }), ...env },
+    env: { ...process.env, ...(process.stdout.isTTY && { FORCE_COLOR: '1' }), ...env },
     stdin: 'ignore',
-    stdout: 'inherit',
+    stdout: 'pipe',
     stderr: 'pipe',
   })
   const end = () => signalTree(child.pid, 'SIGTERM')
   interruption.signal.addEventListener('abort', end)
   let stderr = ''
-  for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
-    stderr += text
-    process.stderr.write(text)
+  const read = async (from: typeof child.stdout, keep: (text: string) => void) => {
+    for await (const text of from.pipeThrough(new TextDecoderStream())) {
+      keep(text)
+      write(text)
+    }
   }
+  await Promise.all([
+    read(child.stdout, () => {}),
+    read(child.stderr, (text) => {
+      stderr += text
+    }),
+  ])
   const exitCode = await child.exited
   interruption.signal.removeEventListener('abort', end)
   return { exitCode, stderr }
