@@ -7,7 +7,7 @@ import { type ServiceControl, startNative } from './native.ts'
 /** One that can be recognised where it should not be. */
 export const REDIS_PASSWORD = 'the-password-of-the-test-redis'
 
-/** Starts Redis with its data in `folder`/redis; every write is on disk before it is answered. */
+/** Starts Redis with its data in `folder`/redis; every write is with the kernel before it is answered. */
 export async function startRedis(folder: string): Promise<ServiceControl> {
   const binary = findRedis()
   if (!binary) throw new Error('Redis is not installed')
@@ -25,7 +25,7 @@ export async function startRedis(folder: string): Promise<ServiceControl> {
       ...['--requirepass', REDIS_PASSWORD],
       ...['--dir', own],
       ...['--appendonly', 'yes'],
-      ...['--appendfsync', 'always'],
+      ...['--appendfsync', 'no'],
       ...['--save', ''],
     ],
     folder: own,
