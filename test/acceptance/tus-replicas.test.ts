@@ -25,7 +25,8 @@ const expectStored = async (baseUrl: string, as: string, id: string, bytes: Uint
 }
 const at = (service: { baseUrl: string }, url: string) => service.baseUrl + new URL(url).pathname
 
-describe.skipIf(backend === 'embedded')('two replicas', () => {
+// Side by side: each waits for leases to end, on an upload and with a replica of its own.
+describe.skipIf(backend === 'embedded').concurrent('two replicas', () => {
   test('take the requests of one upload in turns', async () => {
     const second = await another()
     const front = await startRoundRobin([stage.baseUrl, second.baseUrl])
