@@ -3,7 +3,7 @@
  * services of its own. Measures what has one of the words in its name, everything without any; fails when something
  * takes more than it may. Direct uploads are sent to the reference in turn. Needs Linux.
  */
-import { stopSharedServices } from '../test/services/shared.ts'
+import { endWhatIsShared } from '../test/services/shared.ts'
 import { manyDirect, sixDirect } from './direct.ts'
 import { multipart } from './multipart.ts'
 import { MB } from './process-memory.ts'
@@ -33,6 +33,6 @@ async function measure(words: string[]): Promise<void> {
       if (!fits) process.exitCode = 1
     }
   } finally {
-    await stopSharedServices()
+    await endWhatIsShared()
   }
 }

@@ -1,5 +1,5 @@
 import { afterAll } from 'bun:test'
-import { stopSharedServices } from './services/shared.ts'
+import { endWhatIsShared } from './services/shared.ts'
 
 /** Loaded before every `bun test` (see bunfig.toml), so this runs once, after the last file. */
-afterAll(stopSharedServices, 60_000)
+afterAll(endWhatIsShared, 60_000)

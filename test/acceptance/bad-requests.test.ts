@@ -1,10 +1,9 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { answered, expectInvalid, expectProblem, type MediaObject, newUser, tokenFor } from './client.ts'
 import { openRawConnection, requestHead } from './raw-connection.ts'
-import { openStage } from './stage.ts'
+import { usualStage } from './stage.ts'
 
-const { baseUrl, call, inside, patch, presign, uploaded, close } = await openStage()
-afterAll(close)
+const { baseUrl, call, inside, patch, presign, uploaded } = await usualStage()
 
 const user = newUser()
 const unknown = crypto.randomUUID()

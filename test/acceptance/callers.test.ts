@@ -1,12 +1,11 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { SignJWT, UnsecuredJWT } from 'jose'
 import { readCorpus } from '../corpus.ts'
 import { answered, type Call, expectProblem, JWT_SECRET, type MediaObject, newUser, tokenFor } from './client.ts'
 import { multipart } from './multipart.ts'
-import { openStage } from './stage.ts'
+import { usualStage } from './stage.ts'
 
-const { call, complete, get, inside, page, patch, presigned, put, remove, restore, uploaded, close } = await openStage()
-afterAll(close)
+const { call, complete, get, inside, page, patch, presigned, put, remove, restore, uploaded } = await usualStage()
 
 const rocket = await readCorpus('accept/rocket.jpg')
 const file = { name: 'file', filename: 'rocket.jpg', content: rocket }

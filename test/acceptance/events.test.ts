@@ -1,10 +1,9 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { readCorpus } from '../corpus.ts'
 import { answered, type MediaObject, newUser, until } from './client.ts'
-import { openStage } from './stage.ts'
+import { usualStage } from './stage.ts'
 
-const { complete, inside, patch, presigned, put, remove, restore, uploaded, close } = await openStage()
-afterAll(close)
+const { complete, inside, patch, presigned, put, remove, restore, uploaded } = await usualStage()
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$/

@@ -1,10 +1,9 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { answered, expectProblem, newUser } from './client.ts'
 import { multipart } from './multipart.ts'
-import { openStage } from './stage.ts'
+import { usualStage } from './stage.ts'
 
-const { call, upload, close } = await openStage()
-afterAll(close)
+const { call, upload } = await usualStage()
 
 describe('X-Request-Id', () => {
   const idOf = async (path: string, sent?: string, as?: string) => {

@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { readCorpus } from '../corpus.ts'
 import {
   answered,
@@ -9,10 +9,9 @@ import {
   type SignedMediaObject,
   until,
 } from './client.ts'
-import { openStage } from './stage.ts'
+import { usualStage } from './stage.ts'
 
-const { call, complete, get, inside, page, patch, presigned, put, remove, restore, uploaded, close } = await openStage()
-afterAll(close)
+const { call, complete, get, inside, page, patch, presigned, put, remove, restore, uploaded } = await usualStage()
 
 const rocket = await readCorpus('accept/rocket.jpg')
 

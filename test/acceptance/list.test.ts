@@ -1,10 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { readCorpus } from '../corpus.ts'
 import { expectBytes, expectInvalid, expectProblem, type MediaObject, newUser, type Page } from './client.ts'
-import { openStage } from './stage.ts'
+import { usualStage } from './stage.ts'
 
-const { call, page, presigned, remove, uploaded, close } = await openStage()
-afterAll(close)
+const { call, page, presigned, remove, uploaded } = await usualStage()
 
 const user = newUser()
 /** The user's objects, oldest first: png, gif, png, gif, … */

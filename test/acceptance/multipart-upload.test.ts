@@ -1,13 +1,12 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { CompleteMultipartUploadCommand, CreateMultipartUploadCommand } from '@aws-sdk/client-s3'
 import { s3Client } from '../buckets.ts'
 import { readCorpus } from '../corpus.ts'
 import { answered, expectBytes, expectInvalid, expectProblem, type MediaObject, newUser, until } from './client.ts'
 import { jpegOf, MiB, type Multipart, type Parts, partsClient, uploadsUnderWay } from './parts.ts'
-import { backend, openStage } from './stage.ts'
+import { backend, usualStage } from './stage.ts'
 
-const stage = await openStage()
-afterAll(stage.close)
+const stage = await usualStage()
 const { call, complete, get, presigned, put, inside, env } = stage
 const { begin, links, askForLinks, listParts, abort, send } = partsClient(stage)
 const bucket = env.S3_BUCKET ?? ''

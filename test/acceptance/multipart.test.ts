@@ -1,11 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { readCorpus } from '../corpus.ts'
 import { answered, expectInvalid, expectProblem, type MediaObject, newUser } from './client.ts'
 import { BOUNDARY, head, multipart, type Part, rawMultipart } from './multipart.ts'
-import { openStage } from './stage.ts'
+import { usualStage } from './stage.ts'
 
-const { call, inside, page, sendParts, uploaded, close } = await openStage()
-afterAll(close)
+const { call, inside, page, sendParts, uploaded } = await usualStage()
 
 const user = newUser()
 const rocket = await readCorpus('accept/rocket.jpg')

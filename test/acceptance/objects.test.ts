@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { names, readCorpus } from '../corpus.ts'
 import {
   answered,
@@ -9,10 +9,9 @@ import {
   newUser,
   type SignedMediaObject,
 } from './client.ts'
-import { openStage } from './stage.ts'
+import { usualStage } from './stage.ts'
 
-const { call, get, inside, page, patch, uploaded, close } = await openStage()
-afterAll(close)
+const { call, get, inside, page, patch, uploaded } = await usualStage()
 
 const rocket = await readCorpus('accept/rocket.jpg')
 

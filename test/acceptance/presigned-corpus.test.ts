@@ -1,10 +1,9 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { accepted, DEFAULT_TYPES, names, readCorpus, refused } from '../corpus.ts'
 import { answered, expectBytes, expectProblem, type MediaObject, newUser, type SignedMediaObject } from './client.ts'
-import { openStage } from './stage.ts'
+import { usualStage } from './stage.ts'
 
-const { complete, get, inside, page, presign, presigned, put, close } = await openStage()
-afterAll(close)
+const { complete, get, inside, page, presign, presigned, put } = await usualStage()
 
 const pictures = accepted.filter(({ type }) => DEFAULT_TYPES.has(type))
 

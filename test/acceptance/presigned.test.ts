@@ -1,12 +1,11 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { createHash } from 'node:crypto'
 import { readCorpus } from '../corpus.ts'
 import { answered, expectInvalid, expectProblem, type MediaObject, newUser, type Presigned } from './client.ts'
-import { openStage } from './stage.ts'
+import { usualStage } from './stage.ts'
 
-const { baseUrl, call, complete, get, inside, page, patch, presign, presigned, put, remove, restore, close } =
-  await openStage()
-afterAll(close)
+const { baseUrl, call, complete, get, inside, page, patch, presign, presigned, put, remove, restore } =
+  await usualStage()
 
 const rocket = await readCorpus('accept/rocket.jpg')
 const hubble = await readCorpus('accept/hubble.jpg')

@@ -1,11 +1,10 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { readCorpus } from '../corpus.ts'
 import { answered, expectInvalid, expectProblem, type MediaObject, newUser, tokenFor } from './client.ts'
 import { jpegOf, MiB, partsClient, uploadsUnderWay } from './parts.ts'
-import { backend, openStage } from './stage.ts'
+import { backend, usualStage } from './stage.ts'
 
-const stage = await openStage()
-afterAll(stage.close)
+const stage = await usualStage()
 const { baseUrl, call, complete, get, inside } = stage
 const { sign } = partsClient(stage)
 

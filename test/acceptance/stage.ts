@@ -5,12 +5,14 @@ import { createBucketName, removeBucket } from '../buckets.ts'
 import { createDatabase } from '../database.ts'
 import { createFolder } from '../services/folder.ts'
 import type { Services } from '../services/services.ts'
-import { services } from '../services/shared.ts'
+import { afterAllFiles, services } from '../services/shared.ts'
 import { type Client, createClient, JWT_SECRET } from './client.ts'
 import { type Inside, lookInside } from './inside.ts'
 import { acceptanceRun, type RunningService, startService } from './service.ts'
 
 export const { runtime, backend } = acceptanceRun()
+
+const TEST_MS = 30_000
 
 /** The service, started for one test file on parts of its own, and what a client can do with it. */
 export type Stage = Client & {
@@ -29,7 +31,7 @@ export type Stage = Client & {
  * @param settings beside those that say where the parts are
  */
 export async function openStage(settings: Record<string, string> = {}): Promise<Stage> {
-  setDefaultTimeout(30_000)
+  setDefaultTimeout(TEST_MS)
   const parts = await openParts()
   const env = { ...parts.env, AUTH_JWT_SECRET: JWT_SECRET, ...settings }
   const service = await startService({ runtime, env })
@@ -43,13 +45,24 @@ export async function openStage(settings: Record<string, string> = {}): Promise<
       await inside?.close()
       await service.stop()
       await parts.remove()
-      const failures = service
-        .logs()
-        .split('\n')
-        .filter((line) => line.includes('"code":"internal"'))
-      if (failures.length > 0) throw new Error(`The service failed where it should not:\n${failures.join('\n')}`)
+      expectNoFailures(service)
     },
   }
+}
+
+let usual: Promise<Stage> | undefined
+
+/**
+ * The service as it is without further settings: one for all files that only look at objects of their own, and leave the
+ * process alone. It ends after the last of them.
+ */
+export function usualStage(): Promise<Omit<Stage, 'close'>> {
+  setDefaultTimeout(TEST_MS)
+  usual ??= openStage().then((stage) => {
+    afterAllFiles(stage.close)
+    return stage
+  })
+  return usual
 }
 
 /** Throws when a service answered anything with `internal`: whatever a test does, there is a better answer. */

@@ -1,12 +1,11 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { readCorpus } from '../corpus.ts'
 import { answered, expectBytes, type MediaObject, newUser, tokenFor } from './client.ts'
 import { multipart } from './multipart.ts'
 import { openRawConnection, requestHead } from './raw-connection.ts'
-import { openStage } from './stage.ts'
+import { usualStage } from './stage.ts'
 
-const { baseUrl, call, get, inside, page, upload, uploaded, close } = await openStage()
-afterAll(close)
+const { baseUrl, call, get, inside, page, upload, uploaded } = await usualStage()
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 

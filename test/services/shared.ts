@@ -26,9 +26,21 @@ export async function haveServices(): Promise<boolean> {
   }
 }
 
-export async function stopSharedServices(): Promise<void> {
-  const started = await shared?.catch(() => undefined)
-  await started?.stop()
+/** Has something that several files share end after the last of them, while its services are still there. */
+export function afterAllFiles(end: () => Promise<void>): void {
+  ends.push(end)
 }
+
+/** Throws what an end throws, with everything stopped. */
+export async function endWhatIsShared(): Promise<void> {
+  try {
+    for (const end of ends.splice(0)) await end()
+  } finally {
+    const started = await shared?.catch(() => undefined)
+    await started?.stop()
+  }
+}
+
+const ends: (() => Promise<void>)[] = []
 
 let announced = false
