@@ -1,5 +1,7 @@
-import { cp } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { cp, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { dependencies } from '../package.json'
 import { connect } from '../src/db/connect.ts'
 import { startPGlite } from '../src/db/pglite.ts'
 import type { OpenDatabase } from './databases.ts'
@@ -9,7 +11,7 @@ import { createFolder } from './services/folder.ts'
 export async function openPGlite(): Promise<OpenDatabase> {
   const folder = await createFolder()
   const data = join(folder.path, 'data')
-  await cp(await preparedFolder(), data, { recursive: true })
+  await copyNewPGlite(data)
   const { socket, stop } = await startPGlite(data)
   const sql = connect({ socket })
   return {
@@ -23,14 +25,25 @@ export async function openPGlite(): Promise<OpenDatabase> {
   }
 }
 
+/** Copies a database that has just been created to a folder that is not there yet: a new one takes seconds. */
+export async function copyNewPGlite(to: string): Promise<void> {
+  prepared ??= prepare()
+  await cp(await prepared, to, { recursive: true })
+}
+
 let prepared: Promise<string> | undefined
 
-/** A new database takes seconds and a copy of one does not. It goes away with this process. */
-function preparedFolder(): Promise<string> {
-  prepared ??= (async () => {
-    const data = join((await createFolder()).path, 'data')
-    await (await startPGlite(data)).stop()
-    return data
-  })()
-  return prepared
+/** Made once for all runs, and kept beside the packages, for it is of this version of PGlite. */
+async function prepare(): Promise<string> {
+  const kept = join(import.meta.dir, '..', 'node_modules', '.cache', `pglite-${dependencies['@electric-sql/pglite']}`)
+  if (existsSync(kept)) return kept
+  const folder = await createFolder()
+  const data = join(folder.path, 'data')
+  await (await startPGlite(data)).stop()
+  // Whole from its first moment, and somebody else's is as good.
+  const whole = `${kept}-${process.pid}`
+  await cp(data, whole, { recursive: true })
+  await rename(whole, kept).catch(() => rm(whole, { recursive: true }))
+  await folder.remove()
+  return kept
 }

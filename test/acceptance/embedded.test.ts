@@ -1,13 +1,15 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { join } from 'node:path'
 import { readCorpus } from '../corpus.ts'
+import { createFolder } from '../services/folder.ts'
 import { answered, createClient, expectBytes, type Page, until } from './client.ts'
 import { type RunningService, startService } from './service.ts'
-import { backend, createDataDir, runtime } from './stage.ts'
+import { backend, runtime } from './stage.ts'
 
 if (backend === 'embedded') {
   setDefaultTimeout(60_000)
-  const folder = await createDataDir()
-  const start = () => startService({ runtime, env: { DATA_DIR: folder.path } })
+  const folder = await createFolder()
+  const start = () => startService({ runtime, env: { DATA_DIR: join(folder.path, 'data') } })
   let service: RunningService = await start()
   afterAll(async () => {
     await service.stop()

@@ -1,8 +1,8 @@
 import { setDefaultTimeout } from 'bun:test'
-import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createBucketName, removeBucket } from '../buckets.ts'
 import { createDatabase } from '../database.ts'
+import { copyNewPGlite } from '../pglite.ts'
 import { createFolder } from '../services/folder.ts'
 import type { Services } from '../services/services.ts'
 import { afterAllFiles, services } from '../services/shared.ts'
@@ -87,20 +87,13 @@ export function settingsFor(own: Services, databaseUrl: string, bucket: string):
   }
 }
 
-/** A DATA_DIR that the service was started on once, in a temporary folder. */
-export async function createDataDir(): Promise<{ path: string; remove: () => Promise<void> }> {
-  prepared ??= prepareDataDir()
-  const [template, folder] = await Promise.all([prepared, createFolder()])
-  const path = join(folder.path, 'data')
-  await cp(template, path, { recursive: true })
-  return { path, remove: folder.remove }
-}
-
 type Parts = { env: Record<string, string>; services: Services | undefined; remove: () => Promise<void> }
 
 async function openParts(): Promise<Parts> {
   if (backend === 'embedded') {
-    const { path, remove } = await createDataDir()
+    const { path, remove } = await createFolder()
+    // Where the service would create it.
+    await copyNewPGlite(join(path, 'postgres'))
     return { env: { DATA_DIR: path }, services: undefined, remove }
   }
   const shared = await services()
@@ -113,15 +106,4 @@ async function openParts(): Promise<Parts> {
       await Promise.all([database.drop(), removeBucket(bucket)])
     },
   }
-}
-
-let prepared: Promise<string> | undefined
-
-/** The first start on an empty folder takes seconds, so it is done once; the folder goes away with this process. */
-async function prepareDataDir(): Promise<string> {
-  const folder = await createFolder()
-  const path = join(folder.path, 'data')
-  const service = await startService({ runtime, env: { DATA_DIR: path, AUTH_JWT_SECRET: JWT_SECRET } })
-  await service.stop()
-  return path
 }
