@@ -27,6 +27,14 @@ export const stores = [
   { name: 'disk', present: true, open: openDisk },
 ]
 
+export const JPEG = { contentType: 'image/jpeg' }
+
+/** A prefix of a test's own, so that tests don't meet. */
+export const newPrefix = () => `media/${crypto.randomUUID()}/`
+
+/** Bun's toEqual takes seconds for large arrays. */
+export const same = (one: Uint8Array, other: Uint8Array) => Buffer.compare(one, other) === 0
+
 /** Settings for a bucket of a test's own, which does not exist yet. */
 export async function s3Config(): Promise<S3Config> {
   const { endpoint, region, accessKeyId, secretAccessKey } = (await services()).s3
