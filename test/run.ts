@@ -39,8 +39,9 @@ const stages: Stage[] = [
   {
     name: 'unit',
     // Two files at a time: much of this waits for time-outs. Modules stay loaded from one file to the next, as in one run.
+    // What takes half a second alone may take five beside everything else.
     command: [
-      ...[bun, 'test', '--parallel=2', '--no-isolate'],
+      ...[bun, 'test', '--parallel=2', '--no-isolate', '--timeout=30000'],
       ...apart.flatMap((pattern) => ['--path-ignore-patterns', pattern]),
     ],
     counts: 'tests',

@@ -114,8 +114,8 @@ for (const { name, present, open } of databases) {
       const renew = async () => {
         throw new Problem('database_unavailable', 'gone')
       }
-      const first = await replica({ leases: { ...leasesOf(repository), renew } }).lock()
-      await Bun.sleep(700)
+      const first = await replica({ leaseMs: 3000, leases: { ...leasesOf(repository), renew } }).lock()
+      await Bun.sleep(1800)
       expect(first.seen.lost).toBe(0)
       await until(() => first.seen.lost === 1)
       expect(((await rowOf(upload))?.upload_lease_until.getTime() ?? 0) > Date.now()).toBe(true)
