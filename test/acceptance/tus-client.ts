@@ -1,9 +1,12 @@
+import { expect } from 'bun:test'
 import { once } from 'node:events'
 import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http'
 import type { Readable } from 'node:stream'
 import { DetailedError, Upload, type UploadOptions } from 'tus-js-client'
 import { freePort } from '../port.ts'
-import { tokenFor } from './client.ts'
+import { answered, expectBytes, expectProblem, type SignedMediaObject, tokenFor, until } from './client.ts'
+import { uploadsUnderWay } from './parts.ts'
+import type { Stage } from './stage.ts'
 
 export const TUS = { 'tus-resumable': '1.0.0' }
 const OFFSETS = { ...TUS, 'content-type': 'application/offset+octet-stream' }
@@ -144,4 +147,41 @@ export async function startRoundRobin(targets: string[]): Promise<{ url: string;
       server.close()
     },
   }
+}
+
+export const picture = { filename: 'a.jpg', filetype: 'image/jpeg' }
+
+/** The calls of tus by hand, and what must have come of them. */
+export function tusCalls({ call, get, inside, env }: Omit<Stage, 'close'>) {
+  const create = (as: string, metadata: Record<string, string>, length: number, more: Record<string, string> = {}) =>
+    call('/media/tus', {
+      as,
+      method: 'POST',
+      headers: { ...TUS, 'upload-length': String(length), 'upload-metadata': described(metadata), ...more },
+    })
+  /** The path of a new upload. */
+  const begun = async (as: string, length: number, metadata: Record<string, string> = picture) => {
+    const answer = await create(as, metadata, length)
+    expect(answer.status).toBe(201)
+    return new URL(answer.headers.get('location') ?? '').pathname
+  }
+  const head = (as: string, path: string) => call(path, { as, method: 'HEAD', headers: TUS })
+  const offsetOf = async (as: string, path: string) => Number((await head(as, path)).headers.get('upload-offset'))
+  const send = (as: string, path: string, offset: number, bytes: Uint8Array<ArrayBuffer>) =>
+    call(path, { as, ...patchAt(offset), body: bytes })
+  const expectStored = async (as: string, id: string, bytes: Uint8Array) => {
+    const { signedUrl, ...object } = await answered<SignedMediaObject>(200, await get(as, id))
+    await expectBytes(await fetch(signedUrl), bytes)
+    return object
+  }
+  /** Nothing of it in the store; the row on its way out, and not there for anyone. */
+  const expectGone = async (as: string, id: string) => {
+    const key = `media/${id}/original.jpg`
+    await until(async () => expect(await inside?.keys(`media/${id}/`)).toEqual(inside && []))
+    if (inside) expect(await uploadsUnderWay(env.S3_BUCKET ?? '', key)).toEqual([])
+    if (inside) expect((await inside.rowOf(id))?.status).toBe('purging')
+    await expectProblem(await get(as, id), 404, 'not_found')
+    expect((await head(as, `/media/tus/${id}`)).status).toBe(404)
+  }
+  return { create, begun, head, offsetOf, send, expectStored, expectGone }
 }

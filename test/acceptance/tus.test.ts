@@ -2,57 +2,30 @@ import { afterAll, describe, expect, test } from 'bun:test'
 import { Readable } from 'node:stream'
 import { accepted, readCorpus } from '../corpus.ts'
 import { startProxy } from '../proxy.ts'
-import {
-  answered,
-  expectBytes,
-  expectInvalid,
-  expectProblem,
-  newUser,
-  type SignedMediaObject,
-  until,
-} from './client.ts'
-import { jpegOf, MiB, uploadsUnderWay } from './parts.ts'
+import { answered, expectInvalid, expectProblem, newUser, until } from './client.ts'
+import { jpegOf, MiB } from './parts.ts'
 import { openStage } from './stage.ts'
-import { answerIn, described, idIn, patchAt, slowPatch, TUS, tusBroken, tusUpload } from './tus-client.ts'
+import {
+  answerIn,
+  described,
+  idIn,
+  patchAt,
+  picture,
+  slowPatch,
+  TUS,
+  tusBroken,
+  tusCalls,
+  tusUpload,
+} from './tus-client.ts'
 
 const GATEWAY_SECRET = 'the gateway secret of the tus tests, long enough'
 const PAGE = 'https://app.example'
 const MAX = 80 * MiB
 const stage = await openStage({ MAX_OBJECT_BYTES: String(MAX), GATEWAY_SECRET, CORS_ORIGINS: PAGE })
 afterAll(stage.close)
-const { baseUrl, call, get, inside, env } = stage
+const { baseUrl, call, get, inside } = stage
 
-const create = (as: string, metadata: Record<string, string>, length: number, more: Record<string, string> = {}) =>
-  call('/media/tus', {
-    as,
-    method: 'POST',
-    headers: { ...TUS, 'upload-length': String(length), 'upload-metadata': described(metadata), ...more },
-  })
-const picture = { filename: 'a.jpg', filetype: 'image/jpeg' }
-/** The path of a new upload. */
-const begun = async (as: string, length: number, metadata: Record<string, string> = picture) => {
-  const answer = await create(as, metadata, length)
-  expect(answer.status).toBe(201)
-  return new URL(answer.headers.get('location') ?? '').pathname
-}
-const head = (as: string, path: string) => call(path, { as, method: 'HEAD', headers: TUS })
-const offsetOf = async (as: string, path: string) => Number((await head(as, path)).headers.get('upload-offset'))
-const send = (as: string, path: string, offset: number, bytes: Uint8Array<ArrayBuffer>) =>
-  call(path, { as, ...patchAt(offset), body: bytes })
-const expectStored = async (as: string, id: string, bytes: Uint8Array) => {
-  const { signedUrl, ...object } = await answered<SignedMediaObject>(200, await get(as, id))
-  await expectBytes(await fetch(signedUrl), bytes)
-  return object
-}
-/** Nothing of it in the store; the row on its way out, and not there for anyone. */
-const expectGone = async (as: string, id: string) => {
-  const key = `media/${id}/original.jpg`
-  await until(async () => expect(await inside?.keys(`media/${id}/`)).toEqual(inside && []))
-  if (inside) expect(await uploadsUnderWay(env.S3_BUCKET ?? '', key)).toEqual([])
-  if (inside) expect((await inside.rowOf(id))?.status).toBe('purging')
-  await expectProblem(await get(as, id), 404, 'not_found')
-  expect((await head(as, `/media/tus/${id}`)).status).toBe(404)
-}
+const { create, begun, head, offsetOf, send, expectStored, expectGone } = tusCalls(stage)
 
 describe('tus-js-client', () => {
   test('uploads a file that is then an object like every other, with one event', async () => {
