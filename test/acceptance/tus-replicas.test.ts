@@ -1,14 +1,13 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { answered, createClient, expectBytes, expectProblem, newUser, type SignedMediaObject, until } from './client.ts'
 import { jpegOf, MiB, uploadsUnderWay } from './parts.ts'
 import { type RunningService, startService } from './service.ts'
 import { backend, expectNoFailures, openStage, runtime } from './stage.ts'
 import { idIn, patchAt, slowPatch, startRoundRobin, TUS, tusBroken, tusUpload } from './tus-client.ts'
 
-// A lease lasts 10 seconds: as long as the others wait for a replica that died.
-const WAIT_FOR_THE_DEAD = 30_000
-
 const stage = await openStage()
+// A lease lasts 10 seconds: as long as the others wait for a replica that died. And each shares the machine with all.
+setDefaultTimeout(120_000)
 let others: RunningService[] = []
 afterAll(async () => {
   for (const other of others) await other.stop()
@@ -78,36 +77,32 @@ describe.skipIf(backend === 'embedded').concurrent('two replicas', () => {
     await expectStored(second.baseUrl, user, resumed.id, bytes)
   })
 
-  test(
-    'of which one is killed: the other goes on',
-    async () => {
-      const second = await another()
-      const user = newUser()
-      const bytes = await jpegOf(80 * MiB)
-      const uploadUrl = await new Promise<string>((resolve, reject) => {
-        let url = ''
-        tusUpload(second.baseUrl, user, bytes, {
-          chunkSize: 25 * MiB,
-          at: {
-            part: 0.5,
-            act(upload) {
-              url = upload.url ?? ''
-              second.kill().catch(reject)
-            },
+  test('of which one is killed: the other goes on', async () => {
+    const second = await another()
+    const user = newUser()
+    const bytes = await jpegOf(80 * MiB)
+    const uploadUrl = await new Promise<string>((resolve, reject) => {
+      let url = ''
+      tusUpload(second.baseUrl, user, bytes, {
+        chunkSize: 25 * MiB,
+        at: {
+          part: 0.5,
+          act(upload) {
+            url = upload.url ?? ''
+            second.kill().catch(reject)
           },
-        }).then(
-          () => reject(new Error('it was over before the kill')),
-          () => resolve(url),
-        )
-      })
-      others = others.filter((other) => other !== second)
-      const { id, log } = await tusUpload(stage.baseUrl, user, bytes, { uploadUrl: at(stage, uploadUrl) })
-      expect(Number(log[0]?.split(' ')[2])).toBeGreaterThan(0)
-      await expectStored(stage.baseUrl, user, id, bytes)
-      expect(await stage.inside?.keys(`media/${id}/`)).toEqual([`media/${id}/original.jpg`])
-    },
-    WAIT_FOR_THE_DEAD,
-  )
+        },
+      }).then(
+        () => reject(new Error('it was over before the kill')),
+        () => resolve(url),
+      )
+    })
+    others = others.filter((other) => other !== second)
+    const { id, log } = await tusUpload(stage.baseUrl, user, bytes, { uploadUrl: at(stage, uploadUrl) })
+    expect(Number(log[0]?.split(' ')[2])).toBeGreaterThan(0)
+    await expectStored(stage.baseUrl, user, id, bytes)
+    expect(await stage.inside?.keys(`media/${id}/`)).toEqual([`media/${id}/original.jpg`])
+  })
 
   test('of which one is told to stop: its request ends with what has come, and the other goes on', async () => {
     const second = await another()
@@ -145,32 +140,28 @@ describe.skipIf(backend === 'embedded').concurrent('two replicas', () => {
 })
 
 describe.skipIf(backend !== 'embedded')('a process on its own', () => {
-  test(
-    'is killed in the middle of an upload, and goes on with it when it is back',
-    async () => {
-      const user = newUser()
-      const bytes = await jpegOf(60 * MiB)
-      let url = ''
-      let killed: Promise<void> | undefined
-      const broken = tusUpload(stage.baseUrl, user, bytes, {
-        chunkSize: 25 * MiB,
-        at: {
-          part: 0.5,
-          act(upload) {
-            url = upload.url ?? ''
-            killed = stage.service.kill()
-          },
+  test('is killed in the middle of an upload, and goes on with it when it is back', async () => {
+    const user = newUser()
+    const bytes = await jpegOf(60 * MiB)
+    let url = ''
+    let killed: Promise<void> | undefined
+    const broken = tusUpload(stage.baseUrl, user, bytes, {
+      chunkSize: 25 * MiB,
+      at: {
+        part: 0.5,
+        act(upload) {
+          url = upload.url ?? ''
+          killed = stage.service.kill()
         },
-      })
-      await expect(broken).rejects.toThrow()
-      await killed
-      const again = await another()
-      const { id, log } = await tusUpload(again.baseUrl, user, bytes, { uploadUrl: at(again, url) })
-      expect(Number(log[0]?.split(' ')[2])).toBeGreaterThan(0)
-      await expectStored(again.baseUrl, user, id, bytes)
-    },
-    WAIT_FOR_THE_DEAD,
-  )
+      },
+    })
+    await expect(broken).rejects.toThrow()
+    await killed
+    const again = await another()
+    const { id, log } = await tusUpload(again.baseUrl, user, bytes, { uploadUrl: at(again, url) })
+    expect(Number(log[0]?.split(' ')[2])).toBeGreaterThan(0)
+    await expectStored(again.baseUrl, user, id, bytes)
+  })
 })
 
 /** A new upload at the first replica; its address. */

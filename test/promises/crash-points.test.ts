@@ -31,7 +31,7 @@ for (const [index, { name, present, open }] of worlds.entries()) {
         expect(points).toBeGreaterThan(0)
         tried += points
         finished += 1
-      }, 60_000)
+      }, 180_000)
     }
   })
 }
