@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { createBucketName, removeBucket } from '../buckets.ts'
 import { createDatabase } from '../database.ts'
 import { copyNewPGlite } from '../pglite.ts'
-import { createFolder } from '../services/folder.ts'
+import { createFolder, type Folder } from '../services/folder.ts'
 import type { Services } from '../services/services.ts'
 import { afterAllFiles, services } from '../services/shared.ts'
 import { type Client, createClient, JWT_SECRET } from './client.ts'
@@ -87,13 +87,18 @@ export function settingsFor(own: Services, databaseUrl: string, bucket: string):
   }
 }
 
+/** A DATA_DIR of its own, in which the embedded database is made already. */
+export async function createDataDir(): Promise<Folder> {
+  const folder = await createFolder()
+  await copyNewPGlite(join(folder.path, 'postgres'))
+  return folder
+}
+
 type Parts = { env: Record<string, string>; services: Services | undefined; remove: () => Promise<void> }
 
 async function openParts(): Promise<Parts> {
   if (backend === 'embedded') {
-    const { path, remove } = await createFolder()
-    // Where the service would create it.
-    await copyNewPGlite(join(path, 'postgres'))
+    const { path, remove } = await createDataDir()
     return { env: { DATA_DIR: path }, services: undefined, remove }
   }
   const shared = await services()
