@@ -1,6 +1,5 @@
 /** The service to compare with: `reference/`, what a team would build from the same specification with Express. */
-import { createHash } from 'node:crypto'
-import { copyFile, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { cp, readFile } from 'node:fs/promises'
 import { arch, homedir, platform } from 'node:os'
 import { join } from 'node:path'
 import { CreateBucketCommand } from '@aws-sdk/client-s3'
@@ -11,11 +10,12 @@ import { createDatabase } from '../test/database.ts'
 import { freePort } from '../test/port.ts'
 import { runToEnd, tied } from '../test/process.ts'
 import { services } from '../test/services/shared.ts'
+import { built } from './cache.ts'
 
-export type Reference = { baseUrl: string; pid: number; close(): Promise<void> }
+export type Reference = { baseUrl: string; pid: number; bucket: string; close(): Promise<void> }
 
 const SOURCE = join(import.meta.dirname, 'reference')
-const NODE_VERSION = '24.21.0'
+export const NODE_VERSION = '24.21.0'
 
 /** Starts the reference on a database and a bucket of its own; the first time it is installed, which takes a minute. */
 export async function openReference(): Promise<Reference> {
@@ -48,6 +48,7 @@ export async function openReference(): Promise<Reference> {
   return {
     baseUrl,
     pid: child.pid,
+    bucket,
     async close() {
       child.kill('SIGKILL')
       await child.exited
@@ -58,24 +59,14 @@ export async function openReference(): Promise<Reference> {
 
 const NODE_PACKAGE = `node-${platform()}-${arch()}`
 
-/** A folder of the user's cache with the reference and its own Node, for this very source. */
-async function install(): Promise<string> {
-  const files = (await readdir(SOURCE)).sort()
-  const hash = createHash('sha256').update(NODE_VERSION)
-  for (const file of files) hash.update(await readFile(join(SOURCE, file)))
-  const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'media-service-bench')
-  const folder = join(cache, hash.digest('hex').slice(0, 16))
-  if (await Bun.file(join(folder, 'server.js')).exists()) return folder
-  console.log('bench: installing the reference, once')
-  const unfinished = `${folder}.${process.pid}`
-  await mkdir(unfinished, { recursive: true })
-  for (const file of files) await copyFile(join(SOURCE, file), join(unfinished, file))
-  const npm = ['npm', 'install', '--no-audit', '--no-fund', '--no-save', '--omit=dev']
-  const env = { HOME: homedir(), PATH: process.env.PATH ?? '' }
-  await runToEnd([...npm, `${NODE_PACKAGE}@${NODE_VERSION}`], { cwd: unfinished, env })
-  await rm(folder, { recursive: true, force: true })
-  await rename(unfinished, folder)
-  return folder
+/** A folder with the reference and its own Node. */
+function install(): Promise<string> {
+  return built('the reference', { source: SOURCE, version: NODE_VERSION }, async (folder) => {
+    await cp(SOURCE, folder, { recursive: true })
+    const npm = ['npm', 'install', '--no-audit', '--no-fund', '--no-save', '--omit=dev']
+    const env = { HOME: homedir(), PATH: process.env.PATH ?? '' }
+    await runToEnd([...npm, `${NODE_PACKAGE}@${NODE_VERSION}`], { cwd: folder, env })
+  })
 }
 
 async function makeParts(databaseUrl: string, bucket: string): Promise<void> {

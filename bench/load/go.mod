@@ -1,0 +1,3 @@
+module media-service/load
+
+go 1.22
