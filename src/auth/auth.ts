@@ -1,8 +1,9 @@
 /** Who is calling: a bearer token, or the trusted headers of a gateway. */
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { errors, type JWTPayload, type JWTVerifyGetKey, type JWTVerifyOptions, jwtVerify } from 'jose'
+import { errors, type JWTVerifyGetKey, type JWTVerifyOptions, jwtVerify } from 'jose'
 import { validate as isUuid } from 'uuid'
 import { Problem } from '../problem.ts'
+import { createVerified } from './verified.ts'
 
 export type Role = 'user' | 'service'
 /** A caller who is known. `service` may act for everyone. */
@@ -27,6 +28,8 @@ export type Authenticate = (headers: Headers) => Promise<Caller | null>
 
 // Clocks of two well-kept machines differ by less than this.
 const CLOCK_TOLERANCE_SECONDS = 5
+// About 2 MB of them.
+const VERIFIED_TOKENS = 10_000
 // Which key a token is held against is fixed here and not by the token: a public key is never taken for a secret.
 const SECRET_ALGORITHM = 'HS256'
 const KEY_ALGORITHMS = [
@@ -63,13 +66,22 @@ export function createAuthenticate({ jwtSecret, jwks, issuer, audience, gatewayS
     ...(audience === undefined ? {} : { audience }),
   }
 
+  const verified = createVerified(VERIFIED_TOKENS)
+  async function verify(token: string): Promise<Caller> {
+    const { payload, protectedHeader } = await verifySignature(token, keyOf, options)
+    const caller = toCaller(payload.sub, payload.role, "The token's sub")
+    // The secret is the same until the end, where the auth service may withdraw a key.
+    if (protectedHeader.alg === SECRET_ALGORITHM && payload.exp !== undefined)
+      verified.remember(token, caller, (payload.exp + CLOCK_TOLERANCE_SECONDS) * 1000)
+    return caller
+  }
+
   return async function authenticate(headers) {
     const authorization = headers.get('authorization')
     if (authorization !== null) {
       const token = /^Bearer +([A-Za-z0-9._~+/-]+=*) *$/i.exec(authorization)?.[1]
       if (token === undefined || algorithms.length === 0) throw invalid('Authorization is not a bearer token.')
-      const { sub, role } = await verify(token, keyOf, options)
-      return toCaller(sub, role, "The token's sub")
+      return verified.callerOf(token) ?? verify(token)
     }
     const presented = headers.get('x-gateway-secret')
     if (presented === null) return null
@@ -80,9 +92,9 @@ export function createAuthenticate({ jwtSecret, jwks, issuer, audience, gatewayS
   }
 }
 
-async function verify(token: string, keyOf: JWTVerifyGetKey, options: JWTVerifyOptions): Promise<JWTPayload> {
+async function verifySignature(token: string, keyOf: JWTVerifyGetKey, options: JWTVerifyOptions) {
   try {
-    return (await jwtVerify(token, keyOf, options)).payload
+    return await jwtVerify(token, keyOf, options)
   } catch (error) {
     if (error instanceof Problem) throw error
     if (error instanceof errors.JWTExpired) throw invalid('The token has expired.', error)

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'bun:test'
+import { afterEach, describe, expect, setSystemTime, test } from 'bun:test'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
 import { type AuthSettings, createAuthenticate } from '../../src/auth/auth.ts'
 import { developmentToken } from '../../src/auth/development.ts'
@@ -22,6 +22,7 @@ const ask = (headers: Record<string, string>, some: Partial<AuthSettings> = {}) 
   createAuthenticate({ ...settings, ...some })(new Headers(headers))
 const bearer = async (signed: Signed, some: Partial<AuthSettings> = {}) =>
   ask({ authorization: `Bearer ${await sign(signed)}` }, some)
+afterEach(() => setSystemTime())
 const INVALID = { code: 'token_invalid', status: 401 }
 
 test('nobody is known without credentials', async () => {
@@ -102,6 +103,27 @@ describe('a bearer token', () => {
     'token',
   ])('that is none (%j) is refused', async (authorization) => {
     expect(await refusal(ask({ authorization }))).toMatchObject(INVALID)
+  })
+
+  test('that was found good once is so again for as long as it is valid', async () => {
+    const authenticate = createAuthenticate(settings)
+    const answerTo = (token: string) => authenticate(new Headers({ authorization: `Bearer ${token}` }))
+    const token = await sign({ payload: { role: 'service' } })
+    for (let i = 0; i < 3; i++) expect(await answerTo(token)).toEqual({ userId: ID, role: 'service' })
+    setSystemTime(new Date(Date.now() + 62_000))
+    expect(await answerTo(token)).toEqual({ userId: ID, role: 'service' })
+    setSystemTime(new Date(Date.now() + 5000))
+    expect(await refusal(answerTo(token))).toMatchObject({ ...INVALID, message: 'The token has expired.' })
+  })
+
+  test('that was found good vouches for no other, and its signature cannot be left out or changed', async () => {
+    const authenticate = createAuthenticate(settings)
+    const answerTo = (token: string) => authenticate(new Headers({ authorization: `Bearer ${token}` }))
+    const token = await sign({})
+    await answerTo(token)
+    const [header, payload, signature = ''] = token.split('.')
+    const others = [`${header}.${payload}.`, `${header}.${payload}.${signature.slice(0, -2)}`, `${token}A`]
+    for (const other of others) expect(await refusal(answerTo(other))).toMatchObject(INVALID)
   })
 
   test('is understood whatever the case of its scheme', async () => {
