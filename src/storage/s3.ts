@@ -35,11 +35,12 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
   /** Under the public name, unless `internal` says that the service itself will use the link. */
   async function sign(signed: Signed): Promise<string> {
     const { method, key, at = new Date(), expiresIn, headers = {}, query = {}, internal = false } = signed
-    const credentials = await reach(() => client.config.credentials())
+    const credentials = config.credentials ?? (await reach(() => client.config.credentials()))
     const guard = method === 'PUT' && guardCopies ? NO_COPY : {}
+    const base = internal ? internalBase : publicBase
     return presign({
       method,
-      url: new URL(key, internal ? internalBase : publicBase),
+      url: { ...base, pathname: base.pathname + key },
       headers: { ...headers, ...guard },
       query: { ...query, ...guard },
       region: config.region,
@@ -215,9 +216,10 @@ type Signed = {
 const CHECKSUM = 'x-amz-checksum-sha256'
 
 /** Where the URLs of objects begin. */
-function baseOf({ forcePathStyle, bucket, region }: S3Config, endpoint = `https://s3.${region}.amazonaws.com`): string {
+function baseOf({ forcePathStyle, bucket, region }: S3Config, endpoint = `https://s3.${region}.amazonaws.com`) {
   const base = new URL(endpoint)
-  if (forcePathStyle) return `${base.href.replace(/\/$/, '')}/${bucket}/`
-  base.host = `${bucket}.${base.host}`
-  return base.href
+  if (forcePathStyle) base.pathname = `${base.pathname.replace(/\/$/, '')}/${bucket}/`
+  else base.host = `${bucket}.${base.host}`
+  const { origin, host, pathname } = base
+  return { origin, host, pathname }
 }
