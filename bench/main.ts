@@ -18,7 +18,7 @@ import { RedisClient } from 'bun'
 import postgres from 'postgres'
 import { createFolder } from '../test/services/folder.ts'
 import type { Services } from '../test/services/services.ts'
-import { services as sharedServices, stopSharedServices } from '../test/services/shared.ts'
+import { endWhatIsShared, services as sharedServices } from '../test/services/shared.ts'
 import { names, open } from './contestants.ts'
 import { writeInputs } from './inputs.ts'
 import { openLoad } from './load.ts'
@@ -46,7 +46,7 @@ try {
   if (rounds >= 3 && chosen.length === names.length) await writeDown(result, services)
   process.exitCode = result.met ? 0 : 1
 } finally {
-  await stopSharedServices()
+  await endWhatIsShared()
 }
 
 async function compete(services: Services): Promise<Round[]> {

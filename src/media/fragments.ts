@@ -18,7 +18,7 @@ export const QUOTA = 'media_quota'
 export function createFragments(sql: Sql, { quotaBytes, quotaObjects }: Quotas) {
   const columns = sql`id, user_id AS "userId", original_name AS "originalName", mime_type AS "mimeType",
     size_bytes AS "sizeBytes", storage_key AS key, metadata, visibility, status, created_at AS "createdAt",
-    upload_id AS "uploadId", outbox`
+    upload_id AS "uploadId"`
 
   /** Ownership is part of the WHERE, so that what is foreign looks like what is not there. */
   const ownedBy = ({ userId, role }: Caller) => (role === 'service' ? sql`true` : sql`user_id = ${userId}`)
@@ -46,5 +46,5 @@ export function createFragments(sql: Sql, { quotaBytes, quotaObjects }: Quotas) 
       ? sql`true`
       : sql`media_reserve(${owner}, ${more.bytes}, ${more.objects}, ${quotaBytes}, ${quotaObjects})`
 
-  return { columns, ownedBy, seconds, owe, toPurging, withinQuota }
+  return { columns, changed: sql`${columns}, outbox`, ownedBy, seconds, owe, toPurging, withinQuota }
 }

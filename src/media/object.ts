@@ -18,12 +18,12 @@ type Common = {
   createdAt: Date
   /** The store's id of its upload in parts; null when it came otherwise. */
   uploadId: string | null
-  /** Events owed, oldest first, as the statement that returned this row left them. */
-  outbox: MediaEvent[]
 }
 
 /** An object whose bytes are known. */
 export type StoredObject = Common & { status: 'active' | 'deleted'; sizeBytes: number; metadata: Dimensions }
+/** One that was just changed, with the events that its row owes since, oldest first. */
+export type ChangedObject = StoredObject & { outbox: MediaEvent[] }
 /** An object whose bytes are on their way, or on their way out; what is known of them was only declared. */
 export type UnsettledObject = Common & { status: 'pending' | 'purging'; sizeBytes: number | null }
 export type MediaRow = StoredObject | UnsettledObject

@@ -1,6 +1,7 @@
 /** What happens to an object once it is there. */
 import { create as createDisposition } from 'content-disposition'
 import type { Caller } from '../auth/auth.ts'
+import type { MediaEvent } from '../events/events.ts'
 import { notFound, Problem } from '../problem.ts'
 import { safeFileName } from './file-name.ts'
 import type { Deps } from './lifecycle.ts'
@@ -15,7 +16,7 @@ export type ReadLink = { url: string; expiresAt: Date; cacheSeconds: number }
 export function createObjects(deps: Deps) {
   const { repository, storage, relay, now, limits, urlOf, hasCdn } = deps
   const moves = createMoves(deps)
-  const announced = <T extends StoredObject | null>(row: T): T => {
+  const announced = <T extends { outbox: MediaEvent[] } | null>(row: T): T => {
     if (row !== null) relay.announce(row)
     return row
   }

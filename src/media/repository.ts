@@ -1,10 +1,19 @@
 /** All SQL on media_objects. Each arrow of an object's life is one conditional statement. */
 import type { Caller } from '../auth/auth.ts'
 import { type Sql, violates, within } from '../db/connect.ts'
+import type { MediaEvent } from '../events/events.ts'
 import { createBacklogStatements } from './backlog-statements.ts'
 import { type Announcement, createFragments, QUOTA } from './fragments.ts'
 import { createMultipartStatements } from './multipart-statements.ts'
-import { type Dimensions, type MediaRow, NO_QUOTAS, type Quotas, type StoredObject, type Visibility } from './object.ts'
+import {
+  type ChangedObject,
+  type Dimensions,
+  type MediaRow,
+  NO_QUOTAS,
+  type Quotas,
+  type StoredObject,
+  type Visibility,
+} from './object.ts'
 import { createOwnerStatements } from './owner-statements.ts'
 import { createTusStatements } from './tus-statements.ts'
 import { createUpkeepStatements } from './upkeep-statements.ts'
@@ -54,7 +63,7 @@ type Settings = { sql: Sql; pendingSeconds: number; retentionSeconds: number; qu
 
 export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas = NO_QUOTAS }: Settings) {
   const fragments = createFragments(sql, quotas)
-  const { columns, ownedBy, seconds, owe, toPurging, withinQuota } = fragments
+  const { columns, changed, ownedBy, seconds, owe, toPurging, withinQuota } = fragments
 
   /** The SET clauses for bytes that were copied to another key: their old one may get late bytes while a link lives. */
   const moved = (to: string | undefined) =>
@@ -119,14 +128,14 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
      * pending → active, with its size and dimensions, and its key where the bytes were moved; null when the row is
      * not pending (any more).
      */
-    async activate(id: string, { sizeBytes, metadata, movedTo, event }: Activation): Promise<StoredObject | null> {
-      const [row] = await within(sql<StoredObject[]>`
+    async activate(id: string, { sizeBytes, metadata, movedTo, event }: Activation): Promise<ChangedObject | null> {
+      const [row] = await within(sql<ChangedObject[]>`
         UPDATE media_objects
         SET status = 'active', status_changed_at = now(), size_bytes = ${sizeBytes}, metadata = ${sql.json(metadata)},
           ${moved(movedTo)}
           ${owe(event)}
         WHERE id = ${id} AND status = 'pending'
-        RETURNING ${columns}`)
+        RETURNING ${changed}`)
       return row ?? null
     },
 
@@ -185,37 +194,37 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
       caller: Caller,
       change: { originalName?: string; visibility?: Visibility; key?: string; movedTo?: string },
       event: Announcement,
-    ): Promise<StoredObject | null> {
+    ): Promise<ChangedObject | null> {
       const { originalName = null, visibility = null, key, movedTo } = change
-      const [row] = await within(sql<StoredObject[]>`
+      const [row] = await within(sql<ChangedObject[]>`
         UPDATE media_objects
         SET original_name = coalesce(${originalName}, original_name), visibility = coalesce(${visibility}, visibility),
           ${moved(movedTo)}
           ${owe(event)}
         WHERE id = ${id} AND status = 'active' AND ${ownedBy(caller)}
           AND ${key === undefined ? sql`true` : sql`storage_key = ${key}`}
-        RETURNING ${columns}`)
+        RETURNING ${changed}`)
       return row ?? null
     },
 
-    /** active → deleted. */
-    async remove(id: string, caller: Caller): Promise<StoredObject | null> {
-      const [row] = await within(sql<StoredObject[]>`
+    /** active → deleted. Returns what it owes; null when it was not active, or is not the caller's. */
+    async remove(id: string, caller: Caller): Promise<{ outbox: MediaEvent[] } | null> {
+      const [row] = await within(sql<{ outbox: MediaEvent[] }[]>`
         UPDATE media_objects
         SET status = 'deleted', status_changed_at = now(), ${owe({ channel: 'photo:deleted' })}
         WHERE id = ${id} AND status = 'active' AND ${ownedBy(caller)}
-        RETURNING ${columns}`)
+        RETURNING outbox`)
       return row ?? null
     },
 
     /** deleted → active, within the retention time. */
-    async restore(id: string, caller: Caller, event: Announcement): Promise<StoredObject | null> {
-      const [row] = await within(sql<StoredObject[]>`
+    async restore(id: string, caller: Caller, event: Announcement): Promise<ChangedObject | null> {
+      const [row] = await within(sql<ChangedObject[]>`
         UPDATE media_objects
         SET status = 'active', status_changed_at = now(), ${owe(event)}
         WHERE id = ${id} AND status = 'deleted' AND ${ownedBy(caller)}
           AND status_changed_at > now() - ${seconds(retentionSeconds)}
-        RETURNING ${columns}`)
+        RETURNING ${changed}`)
       return row ?? null
     },
 

@@ -9,7 +9,15 @@ import { acceptType, INSPECTED_BYTES, type Inspection } from './inspect.ts'
 import type { Deps } from './lifecycle.ts'
 import { createMoves } from './moves.ts'
 import { assemble } from './multipart.ts'
-import { dispositionOf, type Home, homeOf, type MediaRow, type StoredObject, type Visibility } from './object.ts'
+import {
+  type ChangedObject,
+  dispositionOf,
+  type Home,
+  homeOf,
+  type MediaRow,
+  type StoredObject,
+  type Visibility,
+} from './object.ts'
 import { newId, refusal, tooSlow, WRITER_GRACE_SECONDS } from './pending.ts'
 import { tryToRemoveBytes } from './removal.ts'
 
@@ -41,7 +49,7 @@ export function createUploads(deps: Deps) {
   const homeFor = (visibility: Visibility): Home => (hasCdn && visibility === 'public' ? 'public/' : 'media/')
   const hasQuotas = Object.values(limits.quotas).some((quota) => quota !== null)
   const moves = createMoves(deps)
-  const announced = <T extends StoredObject | null>(row: T): T => {
+  const announced = <T extends ChangedObject | null>(row: T): T => {
     if (row !== null) relay.announce(row)
     return row
   }

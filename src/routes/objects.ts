@@ -4,7 +4,8 @@ import { homeOf } from '../media/object.ts'
 import { Problem } from '../problem.ts'
 import { jsonOnly } from './body.ts'
 import { allowStranger, type Deps, originOf, requireCaller } from './context.ts'
-import { present, presentSigned } from './present.ts'
+import { longJson } from './long-json.ts'
+import { absolute, present, presentSigned } from './present.ts'
 import {
   ANYONE,
   ContentQuery,
@@ -50,7 +51,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
       : await media.list(caller, { ...page, type: page.type, before: cursor })
     const origin = originOf(c, publicBaseUrl)
     const items = await Promise.all(objects.map((row) => presentSigned(row, origin, { sign, urlOf })))
-    return c.json({ items, nextCursor: more ? (items.at(-1)?.id ?? null) : null }, 200)
+    return longJson(c, { items, nextCursor: more ? (items.at(-1)?.id ?? null) : null })
   })
 
   const get = createRoute({
@@ -89,7 +90,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     const { url, cacheSeconds } = await sign(row, { download })
     c.header('cache-control', `${row.visibility}, max-age=${cacheSeconds}`)
     const atCdn = hasCdn && homeOf(row) === 'public/' && !download
-    return c.redirect(atCdn ? urlOf(row, origin) : new URL(url, origin).href, 302)
+    return c.redirect(atCdn ? urlOf(row, origin) : absolute(url, origin), 302)
   })
 
   const update = createRoute({

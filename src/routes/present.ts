@@ -30,7 +30,12 @@ export async function presentSigned(
   const { url, expiresAt } = await sign(row)
   return {
     ...present(row, urlOf(row, origin)),
-    signedUrl: new URL(url, origin).href,
+    signedUrl: absolute(url, origin),
     signedUrlExpiresAt: expiresAt.toISOString(),
   }
+}
+
+/** A store's link as an absolute one. */
+export function absolute(link: string, origin: string): string {
+  return link.startsWith('/') ? origin + link : link
 }

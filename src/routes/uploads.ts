@@ -3,7 +3,7 @@ import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
 import { jsonOnly } from './body.ts'
 import { type Deps, originOf, requireCaller } from './context.ts'
 import { withForm } from './multipart.ts'
-import { present } from './present.ts'
+import { absolute, present } from './present.ts'
 import {
   IdempotencyHeader,
   IdParam,
@@ -106,7 +106,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
       {
         id: link.id,
         key: link.key,
-        uploadUrl: new URL(link.uploadUrl, origin).href,
+        uploadUrl: absolute(link.uploadUrl, origin),
         method: 'PUT' as const,
         headers: link.headers,
         publicUrl: urlOf(link, origin),

@@ -14,7 +14,7 @@ import { deadline } from '../deadline.ts'
 import { createClient, isLate, reach, unavailable } from './s3-client.ts'
 import { createAbortUploads, createS3Multipart } from './s3-multipart.ts'
 import { sendPut } from './s3-put.ts'
-import { presign } from './sigv4.ts'
+import { presign, presigner } from './sigv4.ts'
 import { type Enforcement, putDeadlineMs, STORE_DEADLINE_MS, type Storage } from './storage.ts'
 
 /** What stores differ in. `guardCopies`: links have to be signed against copies, see `NO_COPY`. */
@@ -29,22 +29,25 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
   const client = createClient(config)
   const internalBase = baseOf(config, config.endpoint)
   const publicBase = baseOf(config, config.publicEndpoint)
+  // Of one type and within one window, links to read differ in nothing but their key.
+  const readSigners = new Map<string, (pathname: string) => string>()
   // Until then puts make connections of their own (on Bun), since the idle ones may be dead.
   let freshUntil = 0
 
-  /** Under the public name, unless `internal` says that the service itself will use the link. */
-  async function sign(signed: Signed): Promise<string> {
-    const { method, key, at = new Date(), expiresIn, headers = {}, query = {}, internal = false } = signed
-    const credentials = config.credentials ?? (await reach(() => client.config.credentials()))
-    const guard = method === 'PUT' && guardCopies ? NO_COPY : {}
+  const credentialsNow = async () => config.credentials ?? (await reach(() => client.config.credentials()))
+
+  /** A link to PUT: under the public name, unless `internal` says that the service itself will use it. */
+  async function signWrite(write: Write): Promise<string> {
+    const { key, at = new Date(), expiresIn, headers = {}, query = {}, internal = false } = write
+    const guard = guardCopies ? NO_COPY : {}
     const base = internal ? internalBase : publicBase
     return presign({
-      method,
+      method: 'PUT',
       url: { ...base, pathname: base.pathname + key },
       headers: { ...headers, ...guard },
       query: { ...query, ...guard },
       region: config.region,
-      credentials,
+      credentials: await credentialsNow(),
       at,
       expiresIn,
     })
@@ -83,7 +86,7 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
     async put(key, bytes, { contentType, disposition, signal }) {
       const said = disposition === undefined ? {} : { 'content-disposition': disposition }
       const headers = { 'content-type': contentType, ...said }
-      const url = await sign({ method: 'PUT', key, expiresIn: PUT_LINK_SECONDS, headers, internal: true })
+      const url = await signWrite({ key, expiresIn: PUT_LINK_SECONDS, headers, internal: true })
       await reach(async () => {
         try {
           const { ok, status, text } = await sendPut({
@@ -160,22 +163,40 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
 
     abortUploads: createAbortUploads({ client, bucket }),
 
-    multipart: createS3Multipart({ client, bucket, signPut: (put) => sign({ method: 'PUT', ...put }) }),
+    multipart: createS3Multipart({ client, bucket, signPut: signWrite }),
 
-    signGet: (key, { from, expiresIn, contentType, disposition, cacheControl }) => {
-      const query = {
-        'response-cache-control': cacheControl,
-        'response-content-disposition': disposition,
-        'response-content-type': contentType,
+    async signGet(key, { from, expiresIn, contentType, disposition, cacheControl }) {
+      const credentials = await credentialsNow()
+      const kind = [credentials.accessKeyId, from.getTime(), expiresIn, contentType, disposition, cacheControl].join(
+        '\n',
+      )
+      let signer = readSigners.get(kind)
+      if (signer === undefined) {
+        signer = presigner({
+          method: 'GET',
+          url: publicBase,
+          headers: {},
+          query: {
+            'response-cache-control': cacheControl,
+            'response-content-disposition': disposition,
+            'response-content-type': contentType,
+          },
+          region: config.region,
+          credentials,
+          at: from,
+          expiresIn,
+        })
+        if (readSigners.size >= READ_SIGNERS) readSigners.clear()
+        readSigners.set(kind, signer)
       }
-      return sign({ method: 'GET', key, at: from, expiresIn, query })
+      return signer(publicBase.pathname + key)
     },
 
     async signPut(key, { expiresIn, contentType, size, sha256 }) {
       const headers: Record<string, string> = { 'content-type': contentType, 'if-none-match': '*' }
       if (sha256 !== undefined) headers[CHECKSUM] = Buffer.from(sha256, 'hex').toString('base64')
       const length = size === undefined ? {} : { 'content-length': String(size) }
-      const url = await sign({ method: 'PUT', key, expiresIn, headers: { ...headers, ...length } })
+      const url = await signWrite({ key, expiresIn, headers: { ...headers, ...length } })
       return { url, headers }
     },
 
@@ -198,13 +219,13 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
  */
 const NO_COPY = { 'x-amz-copy-source': '' }
 const COPY_DEADLINE_MS = 60_000
+const READ_SIGNERS = 100
 // Checked by the store when the PUT begins.
 const PUT_LINK_SECONDS = 60
 // No runtime keeps a connection longer than this for the next fetch (Bun: 5 minutes, Deno: 90 seconds).
 const IDLE_CONNECTION_MS = 5 * 60_000
 
-type Signed = {
-  method: 'GET' | 'PUT'
+type Write = {
   key: string
   at?: Date
   expiresIn: number

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { migrate } from '../../src/db/migrate.ts'
 import type { MediaEvent } from '../../src/events/events.ts'
-import type { StoredObject } from '../../src/media/object.ts'
+import type { ChangedObject } from '../../src/media/object.ts'
 import { createRelay, type Relay } from '../../src/media/relay.ts'
 import { createRepository, type Repository } from '../../src/media/repository.ts'
 import type { OpenDatabase } from '../databases.ts'
@@ -32,13 +32,13 @@ beforeEach(async () => {
 })
 
 /** An active object that owes its first event. */
-async function newActive(): Promise<StoredObject> {
+async function newActive(): Promise<ChangedObject> {
   const object = newObject()
   await repository.insert(object)
   return (await repository.activate(object.id, arrived)) ?? expect.unreachable()
 }
 
-const rename = async (row: StoredObject, originalName: string) =>
+const rename = async (row: ChangedObject, originalName: string) =>
   (await repository.update(row.id, callerOf(row), { originalName }, changed)) ?? expect.unreachable()
 
 async function owed(): Promise<MediaEvent[]> {
