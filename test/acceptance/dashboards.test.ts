@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
-import { newUser } from './client.ts'
-import { type Family, parseMetrics, type Sample } from './prometheus.ts'
+import { newUser, until } from './client.ts'
+import { type Family, parseMetrics, type Sample, sumOf } from './prometheus.ts'
 import { parseQuery, type Query } from './promql.ts'
 import { repository } from './service.ts'
 import { openStage } from './stage.ts'
@@ -32,7 +32,12 @@ let samples: Sample[]
 let routes: string[]
 beforeAll(async () => {
   await uploaded(newUser())
-  families = parseMetrics(await (await call('/metrics')).text())
+  // The upload is counted when its event is out, too.
+  families = await until(async () => {
+    const found = parseMetrics(await (await call('/metrics')).text())
+    expect(sumOf(found, 'media_http_received_bytes_total')).toBeGreaterThan(0)
+    return found
+  })
   samples = families.flatMap((family) => family.samples)
   const { paths } = await (await call('/openapi.json')).json()
   routes = [...Object.keys(paths).map((path) => path.replace(/\{(\w+)\}/g, ':$1')), '/files/*']

@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { readCorpus } from '../corpus.ts'
 import { freePort } from '../port.ts'
 import { tied } from '../process.ts'
@@ -10,6 +10,8 @@ import { backend, createDataDir, openStage, runtime } from './stage.ts'
 
 const stage = await openStage()
 const { call, complete, presigned, put, uploaded, service, close, baseUrl } = stage
+// Some start services of their own, the first on an empty folder.
+setDefaultTimeout(60_000)
 afterAll(close)
 
 type Line = Record<string, unknown>

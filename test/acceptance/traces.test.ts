@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { readCorpus } from '../corpus.ts'
 import { freePort } from '../port.ts'
 import { runToEnd } from '../process.ts'
@@ -52,6 +52,8 @@ function openCollector() {
 const collector = openCollector()
 const stage = await openStage({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url })
 const { call, service } = stage
+// Some start services of their own, the first on an empty folder.
+setDefaultTimeout(60_000)
 afterAll(async () => {
   await stage.close()
   await collector.close()
