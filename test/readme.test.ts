@@ -116,9 +116,13 @@ describe.skipIf(!(await haveServices()) || !Bun.which('redis-cli'))('redis-cli',
     const { redisUrl } = await services()
     // It has no setting for where Redis is.
     const folder = await createFolder()
-    const script = `#!/bin/sh\nexec ${Bun.which('redis-cli')} -u ${redisUrl} "$@"\n`
+    const { hostname, port, password } = new URL(redisUrl)
+    const script = `#!/bin/sh\nexec ${Bun.which('redis-cli')} -h ${hostname} -p ${port} "$@"\n`
     await writeFile(join(folder.path, 'redis-cli'), script, { mode: 0o755 })
-    const env = { PATH: `${folder.path}:${process.env.PATH}` }
+    const env = {
+      PATH: `${folder.path}:${process.env.PATH}`,
+      ...(password !== '' && { REDISCLI_AUTH: decodeURIComponent(password) }),
+    }
     const child = Bun.spawn(tied(['sh', '-c', LISTEN]), { env, stdio: ['ignore', 'pipe', 'ignore'] })
     let heard = ''
     const reading = (async () => {

@@ -63,6 +63,12 @@ describe('a form', () => {
     expect(fields).toEqual({ visibility: 'public' })
   })
 
+  test('may name its file with separators of lines that JavaScript has and HTTP has not', async () => {
+    const name = 'a\u2028b\u2029c.jpg'
+    const { file } = await read(write([filePart(`name="file"; filename="${name}"`)]))
+    expect(file.name).toBe(name)
+  })
+
   test('as curl sends it, with a shorter boundary and quotes around it, is read too', async () => {
     const boundary = '------------------------d74496d66958873e'
     const body = write([filePart(), { disposition: 'name="visibility"', content: 'private' }], boundary)
