@@ -55,7 +55,7 @@ describe('in a folder with nothing but the repository', () => {
   afterAll(async () => {
     await end()
     await folder.remove()
-  })
+  }, 60_000)
 
   async function collect(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {
     for await (const text of stream.pipeThrough(new TextDecoderStream())) written += text
@@ -119,10 +119,7 @@ describe.skipIf(!(await haveServices()) || !Bun.which('redis-cli'))('redis-cli',
     const { hostname, port, password } = new URL(redisUrl)
     const script = `#!/bin/sh\nexec ${Bun.which('redis-cli')} -h ${hostname} -p ${port} "$@"\n`
     await writeFile(join(folder.path, 'redis-cli'), script, { mode: 0o755 })
-    const env = {
-      PATH: `${folder.path}:${process.env.PATH}`,
-      ...(password !== '' && { REDISCLI_AUTH: decodeURIComponent(password) }),
-    }
+    const env = { PATH: `${folder.path}:${process.env.PATH}`, REDISCLI_AUTH: decodeURIComponent(password) }
     const child = Bun.spawn(tied(['sh', '-c', LISTEN]), { env, stdio: ['ignore', 'pipe', 'ignore'] })
     let heard = ''
     const reading = (async () => {

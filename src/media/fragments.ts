@@ -1,6 +1,6 @@
 /** Pieces of SQL that several statements on media_objects share. */
 import type { Caller } from '../auth/auth.ts'
-import type { Sql } from '../db/connect.ts'
+import type { Queryable } from '../db/connect.ts'
 import type { Channel } from '../events/events.ts'
 import type { Quotas } from './object.ts'
 
@@ -15,7 +15,7 @@ export type Fragments = ReturnType<typeof createFragments>
 /** The constraint that a statement breaks which would give an owner more than the quotas allow. */
 export const QUOTA = 'media_quota'
 
-export function createFragments(sql: Sql, { quotaBytes, quotaObjects }: Quotas) {
+export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Quotas) {
   const columns = sql`id, user_id AS "userId", original_name AS "originalName", mime_type AS "mimeType",
     size_bytes AS "sizeBytes", storage_key AS key, metadata, visibility, status, created_at AS "createdAt",
     upload_id AS "uploadId"`

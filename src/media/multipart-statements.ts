@@ -1,12 +1,12 @@
 /** The statements of uploads in parts, and of giving an upload up. */
 import type { Caller } from '../auth/auth.ts'
-import { type Sql, within } from '../db/connect.ts'
+import { type Queryable, within } from '../db/connect.ts'
 import type { Fragments } from './fragments.ts'
 
 /** An upload in parts that is under way. */
 export type UploadRow = { key: string; uploadId: string; sizeBytes: number }
 
-type Settings = { sql: Sql; fragments: Fragments; pendingSeconds: number }
+type Settings = { sql: Queryable; fragments: Fragments; pendingSeconds: number }
 
 export function createMultipartStatements({ sql, fragments, pendingSeconds }: Settings) {
   const { ownedBy, seconds, toPurging } = fragments

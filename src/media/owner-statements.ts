@@ -1,12 +1,12 @@
 /** The statements about everything of one owner. */
-import { type Sql, within } from '../db/connect.ts'
+import { type Queryable, within } from '../db/connect.ts'
 import type { MediaEvent } from '../events/events.ts'
 import type { Fragments } from './fragments.ts'
 
 /** What an owner has, in whatever state, until its bytes are gone for good. */
 export type Usage = { bytes: number; objects: number }
 
-export function createOwnerStatements({ sql, fragments }: { sql: Sql; fragments: Fragments }) {
+export function createOwnerStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
   const { owe, toPurging } = fragments
 
   return {

@@ -1,6 +1,6 @@
 /** All SQL on media_objects. Each arrow of an object's life is one conditional statement. */
 import type { Caller } from '../auth/auth.ts'
-import { type Sql, violates, within } from '../db/connect.ts'
+import { type Queryable, violates, within } from '../db/connect.ts'
 import type { MediaEvent } from '../events/events.ts'
 import { createBacklogStatements } from './backlog-statements.ts'
 import { type Announcement, createFragments, QUOTA } from './fragments.ts'
@@ -59,7 +59,7 @@ export type Page = {
 
 export type Repository = ReturnType<typeof createRepository>
 
-type Settings = { sql: Sql; pendingSeconds: number; retentionSeconds: number; quotas?: Quotas }
+type Settings = { sql: Queryable; pendingSeconds: number; retentionSeconds: number; quotas?: Quotas }
 
 export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas = NO_QUOTAS }: Settings) {
   const fragments = createFragments(sql, quotas)

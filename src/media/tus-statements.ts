@@ -1,6 +1,6 @@
 /** The statements of tus uploads: what is remembered of one beside its bytes, and who may write to it. */
 import type { Caller } from '../auth/auth.ts'
-import { type Sql, violates, within } from '../db/connect.ts'
+import { type Queryable, violates, within } from '../db/connect.ts'
 import type { UploadRecord } from '../storage/tus.ts'
 import { type Fragments, QUOTA } from './fragments.ts'
 import { overQuota, WRITER_GRACE_SECONDS } from './pending.ts'
@@ -26,7 +26,7 @@ export const UPLOAD_LEASE_SECONDS = 10
 /** How long from the beginning or a renewal of a lease on bytes can come from its holder, who may be slow to stop. */
 export const TUS_LINKS_SECONDS = UPLOAD_LEASE_SECONDS + WRITER_GRACE_SECONDS
 
-type Settings = { sql: Sql; fragments: Fragments }
+type Settings = { sql: Queryable; fragments: Fragments }
 
 export function createTusStatements({ sql, fragments }: Settings) {
   const { ownedBy, seconds, withinQuota } = fragments

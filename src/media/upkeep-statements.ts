@@ -1,5 +1,5 @@
 /** The statements of relay, upkeep and reconcile: claims that several replicas share without a leader. */
-import { type Sql, within } from '../db/connect.ts'
+import { type Queryable, within } from '../db/connect.ts'
 import type { MediaEvent } from '../events/events.ts'
 import type { Fragments } from './fragments.ts'
 import type { Home } from './object.ts'
@@ -21,7 +21,7 @@ const RELAY_LEASE_SECONDS = 10
 // Longer than upkeep needs for what it claims at once.
 const UPKEEP_LEASE_SECONDS = 60
 
-type Settings = { sql: Sql; fragments: Fragments; pendingSeconds: number; retentionSeconds: number }
+type Settings = { sql: Queryable; fragments: Fragments; pendingSeconds: number; retentionSeconds: number }
 
 const orphansIn = (home: Home) => `orphans in ${home}`
 /** The key of the object that a piece of a tus upload belongs to. */

@@ -1,0 +1,82 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { v7 as uuidv7 } from 'uuid'
+import type { Caller } from '../../src/auth/auth.ts'
+import { migrate } from '../../src/db/migrate.ts'
+import { createRepository, type Repository } from '../../src/media/repository.ts'
+import { databases, type OpenDatabase } from '../databases.ts'
+import { arrived, changed, newObject, restored } from './objects.ts'
+
+const ROWS = 60_000
+const owner: Caller = { userId: crypto.randomUUID(), role: 'user' }
+const page = { status: 'active', type: undefined, before: undefined, limit: 21 } as const
+
+for (const { name, present, open } of databases) {
+  describe.skipIf(!present)(`one person's ${ROWS} objects on ${name}`, () => {
+    let database: OpenDatabase
+    /** Of an object in the middle of the table. */
+    let id = ''
+    let key = ''
+    beforeAll(async () => {
+      database = await open()
+      const { sql } = database
+      await migrate(sql)
+      await sql`ALTER TABLE media_objects DISABLE TRIGGER USER`
+      await sql`
+        INSERT INTO media_objects (id, user_id, original_name, mime_type, size_bytes, storage_key, links_until, status,
+          metadata, idempotency_key, idempotency_hash)
+        SELECT id, ${owner.userId}, 'a.jpg', 'image/jpeg', 12, 'media/' || id || '/original.jpg', now(), 'active',
+          '{"width": 1, "height": 1}', id, 'a hash'
+        FROM (SELECT (lpad(to_hex(n), 12, '0') || '7000' || '8000' || lpad(to_hex(n), 12, '0'))::uuid AS id
+          FROM generate_series(1, ${ROWS}::int) AS n) AS made`
+      await sql`ALTER TABLE media_objects ENABLE TRIGGER USER`
+      await sql`ANALYZE media_objects`
+      const [middle] = await sql<{ id: string; key: string }[]>`
+        SELECT id, storage_key AS key FROM media_objects ORDER BY id OFFSET ${ROWS / 2} LIMIT 1`
+      id = middle?.id ?? ''
+      key = middle?.key ?? ''
+    }, 60_000)
+    afterAll(() => database.close(), 30_000)
+
+    const calls: Record<string, (repository: Repository) => Promise<unknown>> = {
+      'get, by its owner': (r) => r.findVisible(id, owner),
+      'get, by a stranger': (r) => r.findVisible(id, null),
+      'the first page of a list': (r) => r.list(owner.userId, page),
+      'a page far down the list': (r) => r.list(owner.userId, { ...page, before: id }),
+      'a page of one type': (r) => r.list(owner.userId, { ...page, type: 'image/*' }),
+      'a page of the bin': (r) => r.list(owner.userId, { ...page, status: 'deleted' }),
+      'a list of ids': (r) => r.listByIds(owner.userId, [id, uuidv7()]),
+      'an insert': (r) => r.insert(newObject({ userId: owner.userId })),
+      'an earlier request with the same key': (r) => r.findAttempt(owner.userId, id, 60),
+      'a change': (r) => r.update(id, owner, { visibility: 'public', key }, changed),
+      'a removal': (r) => r.remove(id, owner),
+      'a restoration': (r) => r.restore(id, owner, restored),
+      'an activation': (r) => r.activate(id, arrived),
+      'what one owner has': (r) => r.usageOf(owner.userId),
+      'what the relay has to send': (r) => r.claimOwed(100),
+      'what has expired': (r) => r.expire(100),
+      'what has been in the bin for long': (r) => r.retire(100),
+      'what is to be purged': (r) => r.claimPurging(20),
+      'what is to be swept': (r) => r.claimSweeps(20),
+      'which keys are known': (r) => r.knownKeys([key, 'media/x/original.jpg']),
+    }
+
+    test.each(Object.keys(calls))('%s reads a few rows by an index', async (call) => {
+      await database.sql.begin(async (sql) => {
+        const repository = createRepository({ sql, pendingSeconds: 100, retentionSeconds: 1000 })
+        const read = async () => {
+          const [row] = await sql<{ scans: number; rows: number }[]>`
+            SELECT seq_scan::int AS scans, (seq_tup_read + coalesce(idx_tup_fetch, 0))::int AS rows
+            FROM pg_stat_xact_user_tables WHERE relname = 'media_objects'`
+          return row ?? { scans: 0, rows: 0 }
+        }
+        // The server makes a plan for all parameters only after it has seen some.
+        for (let i = 0; i < 6; i++) await calls[call]?.(repository)
+        const before = await read()
+        await calls[call]?.(repository)
+        const after = await read()
+        expect(after.scans).toBe(0)
+        expect(after.rows - before.rows).toBeLessThan(100)
+      })
+    })
+  })
+}
