@@ -118,7 +118,7 @@ const others: Record<string, { path: string; sent?: Call; known: string; service
 }
 
 /** For everyone inside, whoever they are. */
-const OPEN = ['GET /health/live', 'GET /health/ready']
+const OPEN = ['GET /health/live', 'GET /health/ready', 'GET /metrics']
 
 const rocket = await readCorpus('accept/rocket.jpg')
 const states = STATES.filter((state) => backend === 'real' || state !== 'inParts')
