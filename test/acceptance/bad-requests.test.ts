@@ -21,6 +21,24 @@ describe('a call that takes JSON', () => {
     }
   })
 
+  // RFC 9110, section 5.6.6: white space before and after the semicolon, quotes, and no parameter at all.
+  test.each([
+    'application/json ; charset=utf-8',
+    'Application/JSON\t;\tcharset="utf-8"',
+    'application/json;',
+    'application/json; a="b;c"; charset=utf-8',
+  ])('takes what is %s', async (type) => {
+    const body = JSON.stringify({ filename: 'a.jpg', fileType: 'image/jpeg' })
+    const headers = { 'content-type': type }
+    const sent = { as: user, method: 'POST', headers }
+    await answered(200, await call('/media/presign', { ...sent, body }))
+    // Chunked, as a stream is sent.
+    await answered(200, await call('/media/presign', { ...sent, body: new Blob([body]).stream() }))
+    const large = new Blob([' '.repeat(70_000), body])
+    await expectProblem(await call('/media/presign', { ...sent, body: large }), 413, 'body_too_large')
+    await expectProblem(await call('/media/presign', { ...sent, body: large.stream() }), 413, 'body_too_large')
+  })
+
   test.each(jsonCalls)('%s %s refuses a body that is missing', async (method, path) => {
     await expectProblem(await call(path, { as: user, method }), 415, 'content_type_unsupported')
     const headers = { 'content-type': 'application/json' }
