@@ -17,8 +17,7 @@ import { parseArgs } from 'node:util'
 import { RedisClient } from 'bun'
 import postgres from 'postgres'
 import { createFolder } from '../test/services/folder.ts'
-import type { Services } from '../test/services/services.ts'
-import { endWhatIsShared, services as sharedServices } from '../test/services/shared.ts'
+import { type Services, settingsOf, startServices } from '../test/services/services.ts'
 import { names, open } from './contestants.ts'
 import { writeInputs } from './inputs.ts'
 import { openLoad } from './load.ts'
@@ -39,14 +38,17 @@ const rounds = values.quick ? 1 : Number(values.rounds)
 const seconds = values.quick ? 3 : Number(values.seconds)
 const chosen = names.filter((name) => values.only.includes(name))
 
+// As in production: what the database has committed is on disk.
+const services = await startServices({}, { durable: true })
+// For what takes the services from the environment.
+Object.assign(process.env, settingsOf(services))
 try {
-  const services = await sharedServices()
   const result = report(await compete(services))
   console.log(`\n${result.table}\n\n${result.details}`)
   if (rounds >= 3 && chosen.length === names.length) await writeDown(result, services)
   process.exitCode = result.met ? 0 : 1
 } finally {
-  await endWhatIsShared()
+  await services.stop()
 }
 
 async function compete(services: Services): Promise<Round[]> {

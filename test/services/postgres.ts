@@ -10,10 +10,10 @@ import { type ServiceControl, startNative } from './native.ts'
 export const POSTGRES_PASSWORD = 'the-password-of-the-test-postgres'
 
 /**
- * Starts Postgres with its data in `folder`/postgres, on the loopback address. Nothing waits for the disk: what is
+ * Starts Postgres with its data in `folder`/postgres, on the loopback address. Nothing waits for the disk, unless it is to be `durable`: what is
  * committed has been written to the kernel, so it outlives a killed Postgres, and only a power cut could lose it.
  */
-export async function startPostgres(folder: string): Promise<ServiceControl> {
+export async function startPostgres(folder: string, { durable = false } = {}): Promise<ServiceControl> {
   const binaries = findPostgres()
   if (!binaries) throw new Error('Postgres is not installed')
   const own = join(folder, 'postgres')
@@ -32,8 +32,7 @@ export async function startPostgres(folder: string): Promise<ServiceControl> {
       ...['-c', `port=${port}`],
       ...['-c', `unix_socket_directories=${own}`],
       ...['-c', 'max_connections=200'],
-      ...['-c', 'fsync=off'],
-      ...['-c', 'full_page_writes=off'],
+      ...(durable ? [] : ['-c', 'fsync=off', '-c', 'full_page_writes=off']),
       // Keeps its shared memory in the data folder instead of /dev/shm, where a SIGKILL would leave it.
       ...['-c', 'dynamic_shared_memory_type=mmap'],
     ],

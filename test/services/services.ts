@@ -27,12 +27,13 @@ type Settings = Record<string, string | undefined>
  * Real Postgres, Redis and MinIO for tests: those that TEST_DATABASE_URL, TEST_REDIS_URL and TEST_S3_* name, else by
  * `docker compose` where an engine answers, else this machine's own programs. With `{}` as settings they are always
  * fresh and can be controlled, which is what a test that stops or kills them needs.
+ * @param options `durable`: this machine's own, with a database that has on disk what it has committed
  * @throws ServicesMissing
  */
-export async function startServices(settings: Settings = process.env): Promise<Services> {
+export async function startServices(settings: Settings = process.env, { durable = false } = {}): Promise<Services> {
   const given = givenServices(settings)
   if (given) return given
-  if (composeAnswers()) return withCompose()
+  if (composeAnswers() && !durable) return withCompose()
   const missing = missingPrograms()
   if (missing.length > 0) {
     throw new ServicesMissing(
@@ -41,7 +42,7 @@ export async function startServices(settings: Settings = process.env): Promise<S
         `minio by \`go install\`); or set ${settingNames.join(', ')}.`,
     )
   }
-  return withNative()
+  return withNative({ durable })
 }
 
 /** The TEST_* settings under which another process finds these services. */
@@ -97,10 +98,10 @@ function missingPrograms(): string[] {
   return Object.entries(found).flatMap(([name, path]) => (path ? [] : [name]))
 }
 
-async function withNative(): Promise<Services> {
+async function withNative({ durable }: { durable: boolean }): Promise<Services> {
   const folder = await createFolder()
   const starts = await Promise.allSettled([
-    startPostgres(folder.path),
+    startPostgres(folder.path, { durable }),
     startRedis(folder.path),
     startMinio(folder.path),
   ] as const)
