@@ -3,8 +3,8 @@ import { newUser, tokenFor } from '../test/acceptance/client.ts'
 import { multipart } from '../test/acceptance/multipart.ts'
 import { jpegOf } from '../test/acceptance/parts.ts'
 import { openStage } from '../test/acceptance/stage.ts'
+import { MB, peakOf, resetPeak } from '../test/process-memory.ts'
 import type { Figure } from './memory.ts'
-import { MB, peakOf, resetPeak } from './process-memory.ts'
 import { openReference } from './reference.ts'
 
 const SIZE = 50 * MB

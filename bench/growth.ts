@@ -1,8 +1,8 @@
 /** How much a service grows over one large upload. */
 import { MiB } from '../test/acceptance/parts.ts'
 import { openStage, type Stage } from '../test/acceptance/stage.ts'
+import { peakOf, resetPeak, residentOf } from '../test/process-memory.ts'
 import type { Figure } from './memory.ts'
-import { peakOf, resetPeak, residentOf } from './process-memory.ts'
 
 const WARM_UP = { times: 10, size: 40 * MiB }
 

@@ -3,10 +3,11 @@
  * services of its own. Measures what has one of the words in its name, everything without any; fails when something
  * takes more than it may. Direct uploads are sent to the reference in turn. Needs Linux.
  */
+
+import { MB } from '../test/process-memory.ts'
 import { endWhatIsShared } from '../test/services/shared.ts'
 import { manyDirect, sixDirect } from './direct.ts'
 import { multipart } from './multipart.ts'
-import { MB } from './process-memory.ts'
 import { tus } from './tus.ts'
 
 export type Figure = {

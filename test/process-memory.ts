@@ -1,5 +1,5 @@
-/** What a process holds in memory, as the Linux kernel counts it (proc(5)). */
-import { readFile, writeFile } from 'node:fs/promises'
+/** What a process holds, as the Linux kernel counts it (proc(5)). */
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 
 export const MB = 1_000_000
 
@@ -16,6 +16,11 @@ export async function residentOf(pid: number): Promise<number> {
 /** Makes the peak what the process holds now. */
 export async function resetPeak(pid: number): Promise<void> {
   await writeFile(`/proc/${pid}/clear_refs`, '5')
+}
+
+/** How many files and connections a process has open. */
+export async function openFilesOf(pid: number): Promise<number> {
+  return (await readdir(`/proc/${pid}/fd`)).length
 }
 
 async function field(pid: number, name: string): Promise<number> {

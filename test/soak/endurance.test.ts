@@ -1,0 +1,19 @@
+import { describe, expect, test } from 'bun:test'
+import { haveServices } from '../services/shared.ts'
+import { endure, summary } from './endurance.ts'
+
+// Connections of clients and to the store come and go.
+const SPARE = 8
+
+// The short form; `bun run soak --requests 200000` is the long one.
+describe.skipIf(!(await haveServices()) || process.platform !== 'linux')('after thousands of requests', () => {
+  test('a service holds no more than it did', async () => {
+    const endurance = await endure({ requests: 8000, warmUp: 4000 })
+    console.log(summary(endurance))
+    const { before, after, faults } = endurance
+    expect(faults).toEqual([])
+    expect(after.memory).toBeLessThan(before.memory * 1.2)
+    expect(after.files).toBeLessThanOrEqual(before.files + SPARE)
+    expect(after.connections).toBeLessThanOrEqual(before.connections)
+  }, 180_000)
+})
