@@ -20,12 +20,15 @@ export type Contestant = {
   /** Absent for the store: it serves everybody. */
   pid?: number
   bucket: string
+  /** Of the service. */
+  databaseUrl?: string
   /** Milliseconds from the start of the process to its first 200 at /health/ready. */
   readyMs?: number
   close(): Promise<void>
 }
 
-const USER = '11111111-2222-4333-8444-555555555555'
+/** Whose requests they are. */
+export const USER = '11111111-2222-4333-8444-555555555555'
 
 /** The headers of one user's requests. */
 export async function authorization(): Promise<{ authorization: string }> {
@@ -56,6 +59,7 @@ async function openOurs(services: Services, folder: string): Promise<Contestant>
     name: 'ours',
     ...running,
     bucket,
+    databaseUrl: database.url,
     async close() {
       await stop()
       await Promise.all([database.drop(), removeBucket(bucket)])

@@ -133,9 +133,9 @@ function accountOf({ s3 }: Services): string {
   return [s3.accessKeyId, s3.secretAccessKey, s3.region].join(':')
 }
 
-async function measure(
-  { pid }: Contestant,
-  { load, services }: Bench,
+export async function measure(
+  { pid }: Pick<Contestant, 'pid'>,
+  { load, services }: Pick<Bench, 'load' | 'services'>,
   request: Request,
   extent: Extent,
 ): Promise<Measured> {
