@@ -37,14 +37,14 @@ export function createClient({ region, credentials, forcePathStyle, endpoint }: 
   return client
 }
 
-const AGENT = { keepAlive: true, maxSockets: 128 }
+export const AGENT = { keepAlive: true, maxSockets: 128 }
 
 /** Whether a call was given up because its deadline was over. */
 export function isLate(error: unknown): boolean {
   return error instanceof Error && (error.name === 'AbortError' || error.name === 'TimeoutError')
 }
 
-function closeIdle(...agents: HttpAgent[]): void {
+export function closeIdle(...agents: HttpAgent[]): void {
   for (const { freeSockets } of agents) for (const socket of Object.values(freeSockets).flat()) socket?.destroy()
 }
 

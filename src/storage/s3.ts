@@ -1,17 +1,9 @@
 /** Any S3-compatible store. The one module that knows the AWS SDK. */
-import {
-  CopyObjectCommand,
-  DeleteObjectsCommand,
-  GetObjectCommand,
-  HeadBucketCommand,
-  HeadObjectCommand,
-  ListObjectsV2Command,
-  NotFound,
-  S3ServiceException,
-} from '@aws-sdk/client-s3'
+import { CopyObjectCommand, DeleteObjectsCommand, HeadBucketCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
 import type { S3Config } from '../config.ts'
 import { deadline } from '../deadline.ts'
 import { createClient, isLate, reach, unavailable } from './s3-client.ts'
+import { createSendGet } from './s3-get.ts'
 import { createAbortUploads, createS3Multipart } from './s3-multipart.ts'
 import { sendPut } from './s3-put.ts'
 import { presign, presigner } from './sigv4.ts'
@@ -53,6 +45,21 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
     })
   }
 
+  const gets = createSendGet()
+  async function ask(method: 'GET' | 'HEAD', key: string, headers: Record<string, string>, signal?: AbortSignal) {
+    const url = presign({
+      method,
+      url: { ...internalBase, pathname: internalBase.pathname + key },
+      headers: {},
+      query: {},
+      region: config.region,
+      credentials: await credentialsNow(),
+      at: new Date(),
+      expiresIn: OWN_LINK_SECONDS,
+    })
+    return reach(() => gets.send({ method, url, headers, signal: deadline(STORE_DEADLINE_MS, signal) }))
+  }
+
   const list: Storage['list'] = async ({ prefix, startAfter, limit, signal }) => {
     const command = new ListObjectsV2Command({
       Bucket: bucket,
@@ -86,7 +93,7 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
     async put(key, bytes, { contentType, disposition, signal }) {
       const said = disposition === undefined ? {} : { 'content-disposition': disposition }
       const headers = { 'content-type': contentType, ...said }
-      const url = await signWrite({ key, expiresIn: PUT_LINK_SECONDS, headers, internal: true })
+      const url = await signWrite({ key, expiresIn: OWN_LINK_SECONDS, headers, internal: true })
       await reach(async () => {
         try {
           const { ok, status, text } = await sendPut({
@@ -105,33 +112,21 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
     },
 
     async head(key, { signal } = {}) {
-      const command = new HeadObjectCommand({ Bucket: bucket, Key: key })
-      const found = await reach(async () => {
-        try {
-          return await client.send(command, { abortSignal: deadline(STORE_DEADLINE_MS, signal) })
-        } catch (error) {
-          if (error instanceof NotFound) return null
-          throw error
-        }
-      })
-      if (found === null) return null
-      return { size: found.ContentLength ?? 0, contentType: found.ContentType ?? '', etag: found.ETag ?? '' }
+      const { status, headers } = await ask('HEAD', key, {}, signal)
+      if (status === 404) return null
+      if (status !== 200) throw unavailable(new Error(`HEAD ${key}: ${status}`))
+      const { 'content-length': size, 'content-type': contentType = '', etag = '' } = headers
+      return { size: Number(size), contentType, etag }
     },
 
     async read(key, { start, length, etag, signal }) {
       const range = `bytes=${start}-${start + length - 1}`
-      const command = new GetObjectCommand({ Bucket: bucket, Key: key, Range: range, IfMatch: etag })
-      const bytes = await reach(async () => {
-        try {
-          const answer = await client.send(command, { abortSignal: deadline(STORE_DEADLINE_MS, signal) })
-          return await answer.Body?.transformToByteArray()
-        } catch (error) {
-          // Nothing of the range is within the object (RFC 9110, section 15.5.17).
-          if (error instanceof S3ServiceException && error.name === 'InvalidRange') return undefined
-          throw error
-        }
-      })
-      return bytes ?? new Uint8Array()
+      const condition = etag === undefined ? {} : { 'if-match': etag }
+      const { status, bytes } = await ask('GET', key, { range, ...condition }, signal)
+      // Nothing of the range is within the object (RFC 9110, section 15.5.17).
+      if (status === 416) return new Uint8Array()
+      if (status !== 206) throw unavailable(new Error(`GET ${key}: ${status} ${Buffer.from(bytes)}`))
+      return bytes
     },
 
     async copy(from, to, { etag, as, signal }) {
@@ -208,6 +203,7 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
 
     close() {
       client.destroy()
+      gets.close()
     },
   }
 }
@@ -220,8 +216,8 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
 const NO_COPY = { 'x-amz-copy-source': '' }
 const COPY_DEADLINE_MS = 60_000
 const READ_SIGNERS = 100
-// Checked by the store when the PUT begins.
-const PUT_LINK_SECONDS = 60
+// Of links that the service itself uses at once; checked by the store when a request begins.
+const OWN_LINK_SECONDS = 60
 // No runtime keeps a connection longer than this for the next fetch (Bun: 5 minutes, Deno: 90 seconds).
 const IDLE_CONNECTION_MS = 5 * 60_000
 

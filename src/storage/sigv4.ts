@@ -8,7 +8,7 @@ import { createHmac, hash } from 'node:crypto'
 export type Credentials = { accessKeyId: string; secretAccessKey: string; sessionToken?: string | undefined }
 
 export type Presign = {
-  method: 'GET' | 'PUT'
+  method: 'GET' | 'HEAD' | 'PUT'
   /** Scheme and host, host and port, path; the path's characters are ones that need no encoding. */
   url: Pick<URL, 'origin' | 'host' | 'pathname'>
   query: Record<string, string>

@@ -56,6 +56,28 @@ describe.skipIf(!(await haveServices()))('the bucket', () => {
   })
 })
 
+test.skipIf(!(await haveServices()))('what an uploader calls packed is read as it is stored', async () => {
+  const config = await s3Config()
+  try {
+    const { enforces } = await prepareBucket(config)
+    const storage = createS3Storage(config, { guardCopies: true, enforces })
+    const packed = Bun.gzipSync(new Uint8Array(1024 * 1024))
+    const { url, headers } = await storage.signPut(KEY, put)
+    const answer = await fetch(url, {
+      method: 'PUT',
+      headers: { ...headers, 'content-encoding': 'gzip' },
+      body: packed,
+    })
+    expect(answer.status).toBe(200)
+    expect((await storage.head(KEY))?.size).toBe(packed.length)
+    const bytes = await storage.read(KEY, { start: 0, length: 1024 * 1024 })
+    expect(Buffer.from(bytes).equals(packed)).toBe(true)
+    storage.close()
+  } finally {
+    await removeBucket(config.bucket)
+  }
+})
+
 describe('an S3 store that does not answer', () => {
   const silent = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })
   afterAll(() => silent.stop(true))
