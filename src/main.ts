@@ -65,6 +65,7 @@ const app = createApp({
   authenticate: createAuthenticate({ ...config.auth, jwtSecret: service.jwtSecret, jwks }),
   publicBaseUrl: config.publicBaseUrl,
   maxUploadBytes: config.maxUploadBytes,
+  fileLimits: config,
   urlOf,
   hasCdn,
   uploadMemory,

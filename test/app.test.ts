@@ -71,6 +71,7 @@ beforeEach(async () => {
     }),
     publicBaseUrl: undefined,
     maxUploadBytes: limits.maxUploadBytes,
+    fileLimits: { ...limits, allowedTypes },
     uploadMemory: createUploadMemory(1024 * 1024),
     corsOrigins: [],
     checks: { database: async () => {}, storage: async () => {}, events: async () => {} },

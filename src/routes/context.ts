@@ -5,6 +5,7 @@ import type { Media } from '../media/lifecycle.ts'
 import type { UrlOf } from '../media/object.ts'
 import { Problem } from '../problem.ts'
 import type { Identify } from './identify.ts'
+import type { FileLimits } from './schemas.ts'
 import type { UploadMemory } from './upload-memory.ts'
 
 export type RequiresCaller = { Variables: { caller: Caller } }
@@ -17,6 +18,8 @@ export type Deps = {
   /** Absent: the origin of each request. */
   publicBaseUrl: string | undefined
   maxUploadBytes: number
+  /** For the document: `media` keeps them. */
+  fileLimits: FileLimits
   uploadMemory: UploadMemory
   urlOf: UrlOf
   hasCdn: boolean

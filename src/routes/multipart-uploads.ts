@@ -4,24 +4,23 @@ import { Problem } from '../problem.ts'
 import { MAX_PARTS } from '../storage/multipart.ts'
 import { jsonOnly } from './body.ts'
 import { type Deps, requireCaller } from './context.ts'
-import { IdempotencyHeader, IdParam, JSON_BODY, KNOWN, PresignBody, problems } from './schemas.ts'
+import { declaredFile, type FileLimits, IdempotencyHeader, IdParam, JSON_BODY, KNOWN, problems } from './schemas.ts'
 
 const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 const MAX_LINKS = 100
 
-// Not by `extend`: the document would say that it has to be a PresignRequest, which allows no field of another kind.
-const MultipartBody = z
-  .strictObject({
-    ...PresignBody.shape,
-    size: z
-      .int()
-      .min(1)
-      .max(Number.MAX_SAFE_INTEGER)
-      .openapi({ description: 'Exact size of the whole file in bytes.' }),
-  })
-  .openapi('MultipartRequest', {
-    example: { filename: 'panorama.jpg', fileType: 'image/jpeg', size: 60_000_000 },
-  })
+function multipartBody(limits: FileLimits) {
+  const { size, sha256, ...described } = declaredFile(limits)
+  return z
+    .strictObject({
+      ...described,
+      size: size.openapi({ description: 'Exact size of the whole file in bytes.' }),
+      sha256: sha256.openapi({ not: {}, description: 'To be left out: no store checks it of an upload in parts.' }),
+    })
+    .openapi('MultipartRequest', {
+      example: { filename: 'panorama.jpg', fileType: 'image/jpeg', size: 60_000_000 },
+    })
+}
 
 const Multipart = z
   .object({
@@ -52,7 +51,7 @@ const PartLinks = z
   })
   .openapi('PartLinks')
 
-export function multipartUploadRoutes(app: OpenAPIHono, { media, identify }: Deps): void {
+export function multipartUploadRoutes(app: OpenAPIHono, { media, identify, fileLimits }: Deps): void {
   const known = requireCaller(identify)
 
   const begin = createRoute({
@@ -62,7 +61,7 @@ export function multipartUploadRoutes(app: OpenAPIHono, { media, identify }: Dep
     middleware: [known, jsonOnly()] as const,
     request: {
       headers: IdempotencyHeader,
-      body: { required: true, content: { 'application/json': { schema: MultipartBody } } },
+      body: { required: true, content: { 'application/json': { schema: multipartBody(fileLimits) } } },
     },
     responses: {
       200: {

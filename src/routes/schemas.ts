@@ -77,25 +77,37 @@ export const uploadBody = {
   encoding: { file: { contentType: 'image/png, image/jpeg, application/octet-stream' } },
 }
 
-export const PresignBody = z
-  .strictObject({
+/** What the settings allow of a file. */
+export type FileLimits = { allowedTypes: ReadonlySet<string>; maxObjectBytes: number }
+
+/**
+ * What a client may declare of a file. The limits are for the document: they are kept by what all uploads go through,
+ * which has answers of its own for what is beyond them.
+ */
+export function declaredFile({ allowedTypes, maxObjectBytes }: FileLimits) {
+  return {
     filename: FileName,
-    fileType: MediaType,
-    size: z
-      .int()
-      .min(1)
-      .max(Number.MAX_SAFE_INTEGER)
-      .optional()
-      .openapi({ description: 'Exact size in bytes; the link then takes no other.' }),
+    fileType: MediaType.openapi({ enum: [...allowedTypes] }),
+    size: z.int().min(1).max(Number.MAX_SAFE_INTEGER).openapi({ maximum: maxObjectBytes }),
     sha256: z
       .string()
       .regex(/^[0-9a-f]{64}$/i, 'expected 64 hexadecimal digits')
       .transform((hex) => hex.toLowerCase())
-      .optional()
-      .openapi({ description: 'SHA-256 of the bytes in hexadecimal; the link then takes no others.' }),
+      .optional(),
     visibility: Visibility.default('private'),
-  })
-  .openapi('PresignRequest', { example: { filename: 'rocket.jpg', fileType: 'image/jpeg', size: 112_525 } })
+  }
+}
+
+export function presignBody(limits: FileLimits) {
+  const { size, sha256, ...described } = declaredFile(limits)
+  return z
+    .strictObject({
+      ...described,
+      size: size.optional().openapi({ description: 'Exact size in bytes; the link then takes no other.' }),
+      sha256: sha256.openapi({ description: 'SHA-256 of the bytes in hexadecimal; the link then takes no others.' }),
+    })
+    .openapi('PresignRequest', { example: { filename: 'rocket.jpg', fileType: 'image/jpeg', size: 112_525 } })
+}
 
 export const Presigned = z
   .object({

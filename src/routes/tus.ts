@@ -4,9 +4,10 @@ import { TUS_RESUMABLE } from '@tus/server'
 import type { Context, MiddlewareHandler } from 'hono'
 import { validate as isUuid } from 'uuid'
 import { notFound, Problem } from '../problem.ts'
+import { METADATA_BYTES } from '../tus/declaration.ts'
 import { TUS_PATH, type Tus } from '../tus/tus.ts'
 import { type Deps, originOf, type RequiresCaller, requireCaller } from './context.ts'
-import { KNOWN, problems } from './schemas.ts'
+import { type FileLimits, KNOWN, problems } from './schemas.ts'
 
 /** What pages of other origins have to see of the answers. */
 export const TUS_EXPOSED_HEADERS = [
@@ -30,7 +31,7 @@ export function tusCapabilities(tus: Tus): MiddlewareHandler {
   }
 }
 
-export function tusRoutes(app: OpenAPIHono, { identify, publicBaseUrl, tus }: Deps & { tus: Tus }): void {
+export function tusRoutes(app: OpenAPIHono, { identify, publicBaseUrl, fileLimits, tus }: Deps & { tus: Tus }): void {
   const paths = [TUS_PATH, `${TUS_PATH}/:id`]
   const known = requireCaller(identify)
 
@@ -57,7 +58,7 @@ export function tusRoutes(app: OpenAPIHono, { identify, publicBaseUrl, tus }: De
   app.get(TUS_PATH, (c) => {
     throw misused(c.req.method, undefined)
   })
-  describe(app)
+  describe(app, fileLimits)
 }
 
 function overridden(request: Request): Request {
@@ -72,12 +73,12 @@ function misused(method: string, id: string | undefined): Problem {
 }
 
 /** The protocol is described elsewhere; this says where it is spoken, and what is this service's own in it. */
-function describe(app: OpenAPIHono): void {
+function describe(app: OpenAPIHono, { allowedTypes, maxObjectBytes }: FileLimits): void {
   const tus = { description: 'tus 1.0', url: 'https://tus.io/protocols/resumable-upload' }
   const failures = [...KNOWN, 'precondition_failed', 'storage_unavailable', 'database_unavailable'] as const
   const ofUpload = [...failures, 'not_found', 'upload_locked'] as const
   const protocol = header('Tus-Resumable', { type: 'string', enum: [TUS_RESUMABLE] })
-  const offset = header('Upload-Offset', { type: 'integer', minimum: 0, example: 0 })
+  const offset = header('Upload-Offset', { type: 'integer', minimum: 0, maximum: maxObjectBytes, example: 0 })
   const id = { name: 'id', in: 'path' as const, required: true, schema: { type: 'string' as const, format: 'uuid' } }
   const parameters = [id, protocol]
   const own = { externalDocs: tus, tags: ['tus'] }
@@ -88,9 +89,11 @@ function describe(app: OpenAPIHono): void {
     path: TUS_PATH,
     parameters: [
       protocol,
-      header('Upload-Length', { type: 'integer', minimum: 1, example: 112_525 }),
+      header('Upload-Length', { type: 'integer', minimum: 1, maximum: maxObjectBytes, example: 112_525 }),
       header('Upload-Metadata', {
         type: 'string',
+        pattern: metadataOf(allowedTypes),
+        maxLength: METADATA_BYTES,
         description: 'Keys and base64 values.',
         // image/jpeg, rocket.jpg
         example: 'filetype aW1hZ2UvanBlZw==,filename cm9ja2V0LmpwZw==',
@@ -99,7 +102,10 @@ function describe(app: OpenAPIHono): void {
     summary: 'Begin a tus upload',
     description: 'Upload-Metadata: `filetype` (one of the accepted media types), `filename`, `visibility`.',
     responses: {
-      201: { description: '`Location` is where the bytes go; its last segment is the id of the media object.' },
+      201: {
+        description: '`Location` is where the bytes go; its last segment is the id of the media object.',
+        headers: { Location: { required: true, schema: { type: 'string' } } },
+      },
       ...problems(...failures, 'file_empty', 'quota_exceeded', 'file_too_large', 'media_type_unsupported'),
     },
   })
@@ -153,10 +159,21 @@ function describe(app: OpenAPIHono): void {
 
 const BYTES = { type: 'string' as const, format: 'binary' }
 
+/** Keys, each perhaps with a base64 value after a space, comma-separated (tus 1.0, "Upload-Metadata"); one is a type. */
+function metadataOf(allowedTypes: ReadonlySet<string>): string {
+  const types = [...allowedTypes].map((type) => btoa(type).replaceAll('+', '\\+'))
+  return `^(${PAIR},)*filetype (${types.join('|')})(,${PAIR})*$`
+}
+
+const PAIR = '[!-+\\--~]+( ([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)?'
+
 type HeaderSchema = {
   type: 'string' | 'integer'
   enum?: string[]
+  pattern?: string
   minimum?: number
+  maximum?: number
+  maxLength?: number
   description?: string
   example?: unknown
 }

@@ -10,8 +10,8 @@ import {
   JSON_BODY,
   KNOWN,
   MediaObject,
-  PresignBody,
   Presigned,
+  presignBody,
   problems,
   UploadFields,
   uploadBody,
@@ -39,7 +39,7 @@ const MULTIPART = [
 const IDEMPOTENCY = ['idempotency_conflict', 'state_conflict'] as const
 
 export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
-  const { media, identify, publicBaseUrl, maxUploadBytes, uploadMemory, urlOf } = deps
+  const { media, identify, publicBaseUrl, maxUploadBytes, fileLimits, uploadMemory, urlOf } = deps
   const known = requireCaller(identify)
 
   const upload = createRoute({
@@ -79,7 +79,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
     middleware: [known, jsonOnly()] as const,
     request: {
       headers: IdempotencyHeader,
-      body: { required: true, content: { 'application/json': { schema: PresignBody } } },
+      body: { required: true, content: { 'application/json': { schema: presignBody(fileLimits) } } },
     },
     responses: {
       200: {

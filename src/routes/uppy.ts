@@ -10,40 +10,31 @@ import { type FieldError, notFound, Problem } from '../problem.ts'
 import { MAX_PARTS, MIN_PART_BYTES, type StoredPart } from '../storage/multipart.ts'
 import { jsonOnly } from './body.ts'
 import { type Deps, originOf, requireCaller } from './context.ts'
-import { IdParam, JSON_BODY, KNOWN, PresignBody, problems } from './schemas.ts'
+import { declaredFile, type FileLimits, IdParam, JSON_BODY, KNOWN, problems } from './schemas.ts'
 
 const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 
-const { filename, fileType, size, visibility } = PresignBody.shape
-
-/** Which fields go together; a new file first, in one piece and in parts, then what belongs to one under way. */
-const USES = [
-  ...['fileType', 'contentType'].flatMap((type) => [
-    use(['PUT'], [type], ['uploadId']),
-    use(['POST'], [type, 'size'], ['uploadId']),
-  ]),
-  use(['PUT'], ['uploadId', 'partNumber']),
-  use(['GET', 'POST', 'DELETE'], ['uploadId']),
-]
-
 /** What Uppy hands to `signRequest`, and what the page adds about the file. */
-const SignBody = z
-  .object({
-    method: z.enum(['GET', 'PUT', 'POST', 'DELETE']),
-    key: z.string().min(1).max(1024).openapi({ description: "Uppy's own for a new file, the store's afterwards." }),
-    contentType: fileType.optional(),
-    uploadId: z.string().min(1).max(1024).optional(),
-    partNumber: z.int().min(1).max(MAX_PARTS).optional(),
-    filename: filename.optional(),
-    fileType: fileType.optional(),
-    size,
-    visibility,
-  })
-  .openapi('SignRequest', {
-    anyOf: USES,
-    example: { method: 'PUT', key: 'uppy-rocket', filename: 'rocket.jpg', fileType: 'image/jpeg', size: 112_525 },
-  })
-type SignBody = z.infer<typeof SignBody>
+function signBody(limits: FileLimits) {
+  const { filename, fileType, size, visibility } = declaredFile(limits)
+  return z
+    .object({
+      method: z.enum(['GET', 'PUT', 'POST', 'DELETE']),
+      key: z.string().min(1).max(1024).openapi({ description: "Uppy's own for a new file, the store's afterwards." }),
+      contentType: z.string().max(127).optional(),
+      uploadId: z.string().min(1).max(1024).optional(),
+      partNumber: z.int().min(1).max(MAX_PARTS).optional(),
+      filename: filename.optional(),
+      fileType: fileType.optional(),
+      size: size.optional(),
+      visibility,
+    })
+    .openapi('SignRequest', {
+      anyOf: uses(limits),
+      example: { method: 'PUT', key: 'uppy-rocket', filename: 'rocket.jpg', fileType: 'image/jpeg', size: 112_525 },
+    })
+}
+type SignBody = z.infer<ReturnType<typeof signBody>>
 
 const Signed = z
   .object({
@@ -57,7 +48,7 @@ type Signed = z.infer<typeof Signed>
 
 const XML = { 'application/xml': { schema: z.string() } }
 
-export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, urlOf }: Deps): void {
+export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, fileLimits, urlOf }: Deps): void {
   const known = requireCaller(identify)
 
   const sign = createRoute({
@@ -65,7 +56,7 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, u
     path: '/media/sign',
     summary: "Answer Uppy's signRequest",
     middleware: [known, jsonOnly()] as const,
-    request: { body: { required: true, content: { 'application/json': { schema: SignBody } } } },
+    request: { body: { required: true, content: { 'application/json': { schema: signBody(fileLimits) } } } },
     responses: {
       200: { description: 'What signRequest returns.', content: { 'application/json': { schema: Signed } } },
       ...problems(
@@ -165,9 +156,18 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, u
   })
 }
 
-function use(methods: string[], required: string[], absent: string[] = []) {
-  const properties = { method: { type: 'string' as const, enum: methods } }
-  return { properties, required, ...(absent.length > 0 && { not: { required: absent } }) }
+/** Which fields go together; a new file first, in one piece and in parts, then what belongs to one under way. */
+function uses({ allowedTypes }: FileLimits) {
+  const method = (...methods: string[]) => ({ method: { type: 'string' as const, enum: methods } })
+  const contentType = { type: 'string' as const, enum: [...allowedTypes] }
+  // Uppy says the type of small files itself; what the page says counts more.
+  const typed = [{ required: ['fileType'] }, { required: ['contentType'], properties: { contentType } }]
+  return [
+    { properties: method('PUT'), not: { required: ['uploadId'] }, anyOf: typed },
+    { properties: method('POST'), required: ['size'], anyOf: typed },
+    { properties: method('PUT'), required: ['uploadId', 'partNumber'] },
+    { properties: method('GET', 'POST', 'DELETE'), required: ['uploadId'] },
+  ]
 }
 
 /** What is known of a new file: its type at least. Uppy says the type of small files itself, and no name. */

@@ -5,7 +5,7 @@ import type { TusDeclaration } from '../media/tus.ts'
 import { parse } from '../routes/validation.ts'
 
 // HEAD gives it back as a header, so it has to be one that clients can read.
-const METADATA_BYTES = 4096
+export const METADATA_BYTES = 4096
 
 /** The keys that tus-js-client's documentation uses, or Uppy; any others are kept and given back. */
 const Metadata = z.object({
