@@ -8,7 +8,7 @@ export const REQUIREMENTS = join(import.meta.dir, 'requirements.txt')
 
 /** A virtual environment in the user's cache, named after its content, so that other versions make a new one. */
 export const ENVIRONMENT = join(
-  process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'),
+  process.env.XDG_CACHE_HOME || join(homedir(), '.cache'),
   'media-service-tests',
   `schemathesis-${Bun.hash(readFileSync(REQUIREMENTS)).toString(36)}`,
 )
