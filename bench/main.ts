@@ -37,6 +37,8 @@ const { values } = parseArgs({
 const rounds = values.quick ? 1 : Number(values.rounds)
 const seconds = values.quick ? 3 : Number(values.seconds)
 const chosen = names.filter((name) => values.only.includes(name))
+const README = join(import.meta.dirname, '..', 'README.md')
+const RESULTS = join(import.meta.dirname, 'RESULTS.md')
 
 // As in production: what the database has committed is on disk.
 const services = await startServices({}, { durable: true })
@@ -81,9 +83,6 @@ async function compete(services: Services): Promise<Round[]> {
   }
   return done
 }
-
-const README = join(import.meta.dirname, '..', 'README.md')
-const RESULTS = join(import.meta.dirname, 'RESULTS.md')
 
 async function writeDown({ table, details }: Report, services: Services): Promise<void> {
   const results = `# Results of \`bun run bench\`
