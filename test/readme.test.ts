@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { existsSync } from 'node:fs'
 import { cp, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { createRedisEventBus } from '../src/events/redis.ts'
@@ -43,8 +44,9 @@ describe('in a folder with nothing but the repository', () => {
   beforeAll(async () => {
     folder = await createFolder()
     root = join(folder.path, 'media-service')
-    const files = ['package.json', 'bun.lock', 'bunfig.toml', 'tsconfig.json', 'src', 'sql', 'examples', 'test/corpus']
-    for (const file of files) await cp(join(repository, file), join(root, file), { recursive: true })
+    const settings = ['package.json', 'bun.lock', 'bunfig.toml', 'tsconfig.json', 'patches']
+    for (const file of [...settings, 'src', 'sql', 'examples', 'test/corpus'])
+      await cp(join(repository, file), join(root, file), { recursive: true })
     const { PATH = '', HOME = '', TMPDIR } = process.env
     given = { PATH: `${dirname(process.execPath)}:${PATH}`, HOME, ...(TMPDIR && { TMPDIR }) }
     const env = { ...given, PORT: String(await freePort()) }
@@ -145,7 +147,7 @@ describe('what the README names is there', () => {
     for (const script of named) expect(Object.keys(scripts)).toContain(script)
     const files = inline.filter((text) => /^(src|test|deploy|bench|examples|sql)\/[\w./-]+$/.test(text))
     for (const file of [...files, 'examples/consumer.ts'])
-      expect([file, await Bun.file(join(repository, file)).exists()]).toEqual([file, true])
+      expect([file, existsSync(join(repository, file))]).toEqual([file, true])
   })
 
   test('settings, with the defaults it gives', async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test'
+import { POOL_CONNECTIONS } from '../../src/db/connect.ts'
 import { haveServices } from '../services/shared.ts'
 import { endure, summary } from './endurance.ts'
 
@@ -14,6 +15,7 @@ describe.skipIf(!(await haveServices()) || process.platform !== 'linux')('after 
     expect(faults).toEqual([])
     expect(after.memory).toBeLessThan(before.memory * 1.2)
     expect(after.files).toBeLessThanOrEqual(before.files + SPARE)
-    expect(after.connections).toBeLessThanOrEqual(before.connections)
+    // The pool opens its last ones only when all others happen to be taken.
+    expect(after.connections).toBeLessThanOrEqual(POOL_CONNECTIONS)
   }, 180_000)
 })
