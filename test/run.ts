@@ -4,6 +4,7 @@ import pLimit, { type LimitFunction } from 'p-limit'
 import { inCi } from './ci.ts'
 import { type Count, countTests } from './counting.ts'
 import { signalTree, tied } from './process.ts'
+import { createFolder } from './services/folder.ts'
 import { type Services, ServicesMissing, settingsOf, startServices } from './services/services.ts'
 
 type Stage = {
@@ -122,6 +123,9 @@ async function run(selected: Stage[]): Promise<void> {
   const atOnce = pLimit(Math.max(2, availableParallelism()))
   let services: Services | undefined
   let trouble: unknown
+  // Killed in the middle, a service cannot take its temporary files with it.
+  const temporary = await createFolder()
+  process.env.TMPDIR = temporary.path
   try {
     // Set-up comes first, alone: it installs what the others, and the services, are run with.
     const rest = selected.filter(({ name }) => name !== 'setup')
@@ -137,6 +141,7 @@ async function run(selected: Stage[]): Promise<void> {
     for (const one of running) add(total, await shown(one))
   } finally {
     await services?.stop()
+    await temporary.remove()
   }
   if (interruption.signal.aborted) return
   if (total.skipped > 0) console.log(`\n${total.skipped} skipped`)

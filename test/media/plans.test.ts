@@ -74,7 +74,8 @@ for (const { name, present, open } of databases) {
         const before = await read()
         await calls[call]?.(repository)
         const after = await read()
-        expect(after.scans).toBe(0)
+        // What the connection did shortly before the transaction may count, too.
+        expect(after.scans - before.scans).toBe(0)
         expect(after.rows - before.rows).toBeLessThan(100)
       })
     })
