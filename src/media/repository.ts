@@ -57,6 +57,9 @@ export type Page = {
   limit: number
 }
 
+/** Above every id of version 7. */
+const LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+
 export type Repository = ReturnType<typeof createRepository>
 
 type Settings = { sql: Queryable; pendingSeconds: number; retentionSeconds: number; quotas?: Quotas }
@@ -161,8 +164,12 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
       return row ?? null
     },
 
-    /** The owner's objects, newest first. */
-    async list(userId: string, { status, type, before, limit }: Page): Promise<StoredObject[]> {
+    /**
+     * The owner's objects, newest first. Written so that only the index of owner, status and id is in this order:
+     * from equal states the planner would see that the primary key is, too, and read past all that came later in
+     * another state.
+     */
+    async list(userId: string, { status, type, before = LAST_ID, limit }: Page): Promise<StoredObject[]> {
       const family = type?.endsWith('/*') ? type.slice(0, -1) : undefined
       const ofType =
         family !== undefined
@@ -172,9 +179,8 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
             : sql`true`
       return within(sql<StoredObject[]>`
         SELECT ${columns} FROM media_objects
-        WHERE user_id = ${userId} AND status = ${status} AND ${ofType}
-          AND ${before === undefined ? sql`true` : sql`id < ${before}`}
-        ORDER BY id DESC LIMIT ${limit}`)
+        WHERE user_id = ${userId} AND status >= ${status} AND (status, id) < (${status}, ${before}::uuid) AND ${ofType}
+        ORDER BY status DESC, id DESC LIMIT ${limit}`)
     },
 
     /** Those of the ids that are the owner's active objects, newest first. */

@@ -7,6 +7,8 @@ import { databases, type OpenDatabase } from '../databases.ts'
 import { arrived, changed, newObject, restored } from './objects.ts'
 
 const ROWS = 60_000
+// How many of them are still on their way.
+const RECENT = 20_000
 const owner: Caller = { userId: crypto.randomUUID(), role: 'user' }
 const page = { status: 'active', type: undefined, before: undefined, limit: 21 } as const
 
@@ -24,9 +26,10 @@ for (const { name, present, open } of databases) {
       await sql`
         INSERT INTO media_objects (id, user_id, original_name, mime_type, size_bytes, storage_key, links_until, status,
           metadata, idempotency_key, idempotency_hash)
-        SELECT id, ${owner.userId}, 'a.jpg', 'image/jpeg', 12, 'media/' || id || '/original.jpg', now(), 'active',
+        SELECT id, ${owner.userId}, 'a.jpg', 'image/jpeg', 12, 'media/' || id || '/original.jpg', now(), status,
           '{"width": 1, "height": 1}', id, 'a hash'
-        FROM (SELECT (lpad(to_hex(n), 12, '0') || '7000' || '8000' || lpad(to_hex(n), 12, '0'))::uuid AS id
+        FROM (SELECT CASE WHEN n > ${ROWS - RECENT} THEN 'pending' ELSE 'active' END AS status,
+            (lpad(to_hex(n), 12, '0') || '7000' || '8000' || lpad(to_hex(n), 12, '0'))::uuid AS id
           FROM generate_series(1, ${ROWS}::int) AS n) AS made`
       await sql`ALTER TABLE media_objects ENABLE TRIGGER USER`
       await sql`ANALYZE media_objects`
