@@ -8,8 +8,11 @@ export type Sql = postgres.Sql<Types>
 /** A connection, or an open transaction on one. */
 export type Queryable = Sql | postgres.TransactionSql<Types>
 
-/** Most connections to Postgres at once. */
-export const POOL_CONNECTIONS = 20
+/**
+ * Most connections to Postgres at once. Few, because queries that share one also share its reads and writes: with 20 a
+ * simple read costs half as much again. More would not commit faster, either: the server does many at once.
+ */
+export const POOL_CONNECTIONS = 8
 
 /** How long any query may take, in milliseconds. */
 export const DATABASE_DEADLINE_MS = 5000
