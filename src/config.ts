@@ -38,6 +38,12 @@ const whole = (min: number, max: number) => {
     .transform(Number)
     .refine((n) => n >= min && n <= max, expected)
 }
+const sizes = list
+  .refine(
+    (v) => v.length > 0 && v.length <= 16 && v.every((size) => /^[1-9]\d{0,3}$/.test(size)),
+    'expected 1 to 16 whole numbers from 1 to 9999, comma-separated',
+  )
+  .transform((v) => [...new Set(v.map(Number))].sort((a, b) => a - b))
 const quota = whole(0, 2 ** 50).transform((n) => (n === 0 ? null : n))
 const seconds = whole(1, 10 * 365 * 86_400)
 // SigV4 links live for seven days at most (AWS, "Authenticating Requests: Using Query Parameters").
@@ -99,7 +105,10 @@ const settings = {
   AUTH_ISSUER: optional(text, 'The `iss` a bearer token must have; absent: any'),
   AUTH_AUDIENCE: optional(text, 'The `aud` a bearer token must have; absent: any'),
   GATEWAY_SECRET: optionalSecret(secret, 'X-Gateway-Secret of a gateway whose X-User-Id and X-User-Role are trusted'),
-  LINK_SECRET: optionalSecret(secret, 'Key that signs links to the service itself; absent: one kept in DATA_DIR'),
+  LINK_SECRET: optionalSecret(
+    secret,
+    'Key that signs links to the service itself; absent: one made of AUTH_JWT_SECRET or GATEWAY_SECRET, else kept in DATA_DIR',
+  ),
 
   MAX_UPLOAD_BYTES: withDefault(whole(1, 1024 * MiB), 32 * MiB, 'Largest file of a direct upload'),
   UPLOAD_MEMORY_BYTES: withDefault(whole(MiB, 1024 * 1024 * MiB), 128 * MiB, 'Memory that direct uploads may take'),
@@ -125,6 +134,11 @@ const settings = {
     whole(1, 2 ** 31),
     100_000_000,
     'Most pixels of a picture (width × height); all frames of an animation may have ten times as many',
+  ),
+  RENDITION_SIZES: withDefault(
+    sizes,
+    '160,320,640,960,1280,1920,2560,3840',
+    'Widths and heights of renditions in pixels, comma-separated: what is asked for is rounded up to one of them',
   ),
   SIGNED_URL_SECONDS: withDefault(linkSeconds, 900, 'Life of a link to read'),
   UPLOAD_URL_SECONDS: withDefault(linkSeconds, 900, 'Life of a link to upload'),
@@ -213,6 +227,7 @@ function contradictions(isSet: (name: Name) => boolean, production: boolean): st
   needInProduction('REDIS_URL')
   needInProduction('S3_BUCKET', 'S3_ENDPOINT')
   needInProduction('AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'GATEWAY_SECRET')
+  needInProduction('LINK_SECRET', 'AUTH_JWT_SECRET', 'GATEWAY_SECRET')
   if (isSet('AWS_ACCESS_KEY_ID') !== isSet('AWS_SECRET_ACCESS_KEY'))
     problems.push('AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: expected both or neither')
   if (isSet('S3_PUBLIC_ENDPOINT') && !isSet('S3_ENDPOINT') && !isSet('S3_BUCKET'))
@@ -263,6 +278,7 @@ function toConfig(values: Values) {
     trustedProxies: values.TRUSTED_PROXIES,
     quotas: { quotaBytes: values.QUOTA_BYTES, quotaObjects: values.QUOTA_OBJECTS },
     maxImagePixels: values.MAX_IMAGE_PIXELS,
+    renditionSizes: values.RENDITION_SIZES,
     signedUrlSeconds: values.SIGNED_URL_SECONDS,
     uploadUrlSeconds: values.UPLOAD_URL_SECONDS,
     pendingSeconds: values.PENDING_SECONDS,

@@ -15,10 +15,12 @@ import { createImageProbe } from './media/image.ts'
 import { createInspect } from './media/inspect.ts'
 import { createMedia } from './media/lifecycle.ts'
 import { createUrlOf } from './media/object.ts'
+import { createRender } from './media/render.ts'
 import { UPLOAD_LEASE_SECONDS } from './media/tus-statements.ts'
 import { createMetrics } from './observe/metrics.ts'
 import { createRequestLog } from './observe/request-log.ts'
 import type { Traces } from './observe/traces.ts'
+import { createRenditionLinks } from './routes/rendition-links.ts'
 import { createUploadMemory } from './routes/upload-memory.ts'
 import { openService, type Service } from './service.ts'
 import { createLeaseLocker } from './tus/locker.ts'
@@ -41,7 +43,18 @@ const probeImage = createImageProbe({ allowedTypes: config.allowedTypes, maxPixe
 const inspect = createInspect({ allowedTypes: config.allowedTypes, probeImage })
 const urlOf = createUrlOf(config.cdnBaseUrl)
 const hasCdn = config.cdnBaseUrl !== undefined
-const media = createMedia({ repository, storage, inspect, relay, log, now: Date.now, limits: config, urlOf, hasCdn })
+const media = createMedia({
+  repository,
+  storage,
+  inspect,
+  render: createRender({ maxPixels: config.maxImagePixels }),
+  relay,
+  log,
+  now: Date.now,
+  limits: config,
+  urlOf,
+  hasCdn,
+})
 const { jwksUrl } = config.auth
 const jwks = jwksUrl === undefined ? undefined : createJwks({ url: jwksUrl, log })
 let stopping = false
@@ -68,6 +81,12 @@ const app = createApp({
   fileLimits: config,
   urlOf,
   hasCdn,
+  renditionLinks: createRenditionLinks({
+    secret: service.linkSecret,
+    sizes: config.renditionSizes,
+    seconds: config.signedUrlSeconds,
+    now: Date.now,
+  }),
   uploadMemory,
   limiter: service.limiter,
   trustedProxies: config.trustedProxies,

@@ -1,4 +1,5 @@
 /** Opens what the settings name, or its embedded stand-in. */
+import { hkdfSync } from 'node:crypto'
 import { join } from 'node:path'
 import pRetry from 'p-retry'
 import type { Config } from './config.ts'
@@ -34,6 +35,8 @@ export type Parts = {
   events: EventBus
   /** Absent when requests are not limited. */
   limiter: Limiter | undefined
+  /** Signs links to the service itself; the same in all replicas. */
+  linkSecret: string
   /** Absent when bearer tokens are not in use. */
   jwtSecret: string | undefined
   /** Whether that secret is a random one, kept in DATA_DIR, because no way to authenticate was set. */
@@ -78,7 +81,8 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Pa
 
   const database = { name: databaseUrl ? 'postgres' : 'pglite', version: await serverVersion(sql) }
 
-  const { found: store, ...stores } = await openStorage(config, inDataDir, log)
+  const linkSecret = linkSecretOf(config) ?? (await (await inDataDir()).secret('links'))
+  const { found: store, ...stores } = await openStorage(config, linkSecret, inDataDir, log)
   const { storage, tusStores } = stores
   closers.push(storage.close, tusStores.close)
 
@@ -95,7 +99,7 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Pa
     events: { name: events.name, version: (await redis?.version()) ?? undefined },
   }
   const connections = databaseUrl ? POOL_CONNECTIONS : 1
-  return { sql, connections, ...stores, events, limiter, jwtSecret, development, found }
+  return { sql, connections, ...stores, events, limiter, linkSecret, jwtSecret, development, found }
 }
 
 async function openLimiter({ rateLimitPerMinute: limit, redisUrl }: Config, log: Log): Promise<Limiter | undefined> {
@@ -127,6 +131,7 @@ async function openDatabase(
 
 async function openStorage(
   config: Config,
+  linkSecret: string,
   inDataDir: () => Promise<DataDir>,
   log: Log,
 ): Promise<Pick<Parts, 'storage' | 'disk' | 'tusStores'> & { found: object }> {
@@ -144,12 +149,20 @@ async function openStorage(
   const dataDir = await inDataDir()
   const disk = await createDiskStorage({
     root: join(dataDir.path, 'files'),
-    linkSecret: config.linkSecret ?? (await dataDir.secret('links')),
+    linkSecret,
     maxBytes: config.maxObjectBytes,
     now: Date.now,
   })
   const found = { name: disk.name, folder: dataDir.path, enforces: disk.enforces }
   return { storage: timedStorage(disk), disk, tusStores: createDiskTusStores(disk), found }
+}
+
+/** One that all replicas share; undefined where they share none. */
+function linkSecretOf({ linkSecret, auth }: Config): string | undefined {
+  const shared = auth.jwtSecret ?? auth.gatewaySecret
+  if (linkSecret !== undefined || shared === undefined) return linkSecret
+  // Of one purpose only, so that what is learnt of it is good for nothing else (RFC 5869).
+  return Buffer.from(hkdfSync('sha256', shared, '', 'links to the service itself', 32)).toString('base64url')
 }
 
 /** Services that start together come up in any order. */

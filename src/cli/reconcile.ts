@@ -34,6 +34,8 @@ function describe(finding: Finding): string {
       return `row without bytes: ${finding.id} (${finding.key})`
     case 'size_differs':
       return `size differs: ${finding.id} (${finding.key}): ${finding.size} bytes, not ${finding.expected}`
+    case 'rendition_lost':
+      return `rendition lost, to be made again: ${finding.id} (${finding.key})`
     case 'foreign':
       return `foreign key, left alone: ${finding.key}`
   }

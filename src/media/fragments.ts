@@ -23,6 +23,10 @@ export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Qu
   /** Ownership is part of the WHERE, so that what is foreign looks like what is not there. */
   const ownedBy = ({ userId, role }: Caller) => (role === 'service' ? sql`true` : sql`user_id = ${userId}`)
 
+  /** Whether an active object is theirs or public; null stands for someone who is not known. */
+  const mayView = (viewer: Caller | null) =>
+    viewer === null ? sql`visibility = 'public'` : sql`(visibility = 'public' OR ${ownedBy(viewer)})`
+
   const seconds = (n: number) => sql`${n} * interval '1 second'`
 
   /** The SET clauses that put one event at the end of the row's own outbox. */
@@ -46,5 +50,5 @@ export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Qu
       ? sql`true`
       : sql`media_reserve(${owner}, ${more.bytes}, ${more.objects}, ${quotaBytes}, ${quotaObjects})`
 
-  return { columns, changed: sql`${columns}, outbox`, ownedBy, seconds, owe, toPurging, withinQuota }
+  return { columns, changed: sql`${columns}, outbox`, ownedBy, mayView, seconds, owe, toPurging, withinQuota }
 }

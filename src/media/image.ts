@@ -24,6 +24,8 @@ const LOADERS: Record<string, string> = {
   'image/png': 'VipsForeignLoadPngBuffer',
   'image/avif': 'VipsForeignLoadHeifBuffer',
   'image/heic': 'VipsForeignLoadHeifBuffer',
+  'image/webp': 'VipsForeignLoadWebpBuffer',
+  'image/gif': 'VipsForeignLoadNsgifBuffer',
   'image/tiff': 'VipsForeignLoadTiffBuffer',
 }
 

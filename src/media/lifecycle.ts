@@ -7,6 +7,8 @@ import type { Quotas, UrlOf } from './object.ts'
 import { createObjects } from './objects.ts'
 import { createOwners } from './owners.ts'
 import type { Relay } from './relay.ts'
+import type { Render } from './render.ts'
+import { createRenditions } from './renditions.ts'
 import type { Repository } from './repository.ts'
 import { createTusUploads } from './tus.ts'
 import { createUploads } from './uploads.ts'
@@ -15,6 +17,7 @@ export type Deps = {
   repository: Repository
   storage: Storage
   inspect: Inspect
+  render: Render
   relay: Relay
   log: Log
   /** Unix time in milliseconds. */
@@ -26,6 +29,8 @@ export type Deps = {
     allowedTypes: ReadonlySet<string>
     maxUploadBytes: number
     maxObjectBytes: number
+    /** Sides of renditions in pixels, ascending. */
+    renditionSizes: readonly number[]
     signedUrlSeconds: number
     uploadUrlSeconds: number
     quotas: Quotas
@@ -46,5 +51,6 @@ export function createMedia(deps: Deps) {
     ...createTusUploads(deps),
     ...createObjects(deps),
     ...createOwners(deps),
+    ...createRenditions(deps),
   }
 }

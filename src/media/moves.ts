@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import type { Log } from '../log.ts'
 import { Problem } from '../problem.ts'
 import type { Storage } from '../storage/storage.ts'
-import { dispositionOf, type Home, prefixOf } from './object.ts'
+import { dispositionOf, type Home, homeOf, prefixOf, renditionsPrefix } from './object.ts'
 import { REMOVAL_MS } from './removal.ts'
 import type { Repository } from './repository.ts'
 
@@ -25,6 +25,18 @@ export function createMoves({ repository, storage, log }: { repository: Reposito
       const to = `${prefixOf(id, home)}${randomBytes(6).toString('hex')}/${key.slice(key.lastIndexOf('/') + 1)}`
       await storage.copy(key, to, { etag, as: { contentType: mimeType, disposition: dispositionOf(mimeType) } })
       return to
+    },
+
+    /** Removes what an object leaves behind that has moved to another home, now or with the sweep. */
+    async leave(object: { id: string; key: string }): Promise<void> {
+      const { id, key } = object
+      const signal = AbortSignal.timeout(REMOVAL_MS)
+      try {
+        await storage.remove([key], { signal })
+        await storage.removePrefix(renditionsPrefix(id, homeOf(object)), { signal })
+      } catch (error) {
+        log.warn({ err: error, key }, 'move: old bytes left for upkeep to sweep')
+      }
     },
 
     /** Removes bytes that are not the object's, now or with the sweep. */

@@ -49,6 +49,11 @@ export function idOf(key: string): string | undefined {
   return /^(?:media|public)\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\//.exec(key)?.[1]
 }
 
+/** Where in a home what is made of an object's bytes lies. */
+export function renditionsPrefix(id: string, home: Home): string {
+  return `${prefixOf(id, home)}r/`
+}
+
 /** In both homes. */
 export function prefixesOf(id: string): string[] {
   return homes.map((home) => prefixOf(id, home))

@@ -8,6 +8,7 @@ import type { Deps } from './lifecycle.ts'
 import { createMoves } from './moves.ts'
 import { dispositionOf, type Home, homeOf, type StoredObject, type Visibility } from './object.ts'
 import type { Page } from './repository.ts'
+import { missing } from './visibility.ts'
 
 export type Change = { originalName?: string | undefined; visibility?: Visibility | undefined }
 /** `cacheSeconds`: how long a redirect to it may be cached. */
@@ -64,7 +65,7 @@ export function createObjects(deps: Deps) {
       const url = urlOf({ id, key: movedTo ?? before.key }, origin)
       const event = { channel: 'photo:updated' as const, fields: { url, ...safe } }
       const row = announced(await repository.update(id, caller, { ...safe, ...place }, event))
-      if (movedTo !== undefined) await moves.remove(row === null ? movedTo : before.key)
+      if (movedTo !== undefined) await (row === null ? moves.remove(movedTo) : moves.leave(before))
       if (row !== null) return row
       const after = await repository.findOwned(id, caller)
       if (after?.status !== 'active') throw notFound()
@@ -103,9 +104,4 @@ export function createObjects(deps: Deps) {
       return { url, expiresAt, cacheSeconds: Math.floor((expiresAt.getTime() - now()) / 2000) }
     },
   }
-}
-
-function missing(viewer: Caller | null): never {
-  if (viewer === null) throw new Problem('token_missing', 'Authenticate to see whether there is something here.')
-  throw notFound()
 }

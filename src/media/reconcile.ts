@@ -13,6 +13,8 @@ export type Finding =
   | { kind: 'row_without_bytes'; id: string; key: string }
   /** Row and bytes are there, and do not fit. */
   | { kind: 'size_differs'; id: string; key: string; size: number; expected: number }
+  /** A rendition that the row of a picture says is stored, and it is not, or of another size. */
+  | { kind: 'rendition_lost'; id: string; key: string }
   /** Under no key that this service makes: reported, never touched. */
   | { kind: 'foreign'; key: string }
 
@@ -34,7 +36,7 @@ const OWN_KEY = /^(?:media|public)\/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f
 /** Yields each finding, looked at a second time so that nothing that is only under way is one. */
 export async function* reconcile(deps: Deps, progress: Progress = { objects: 0, rows: 0 }): AsyncGenerator<Finding> {
   const objects = pages((startAfter) => deps.storage.list({ prefix: '', startAfter, limit: PAGE }))
-  const rows = pages((startAfter) => deps.repository.keysAfter(startAfter, PAGE))
+  const rows = flattened(pages((startAfter) => deps.repository.keysAfter(startAfter, PAGE)))
   let object = await objects.next()
   let row = await rows.next()
   while (!object.done || !row.done) {
@@ -60,6 +62,7 @@ export async function repair(
 ): Promise<void> {
   if (finding.kind === 'bytes_without_row') await storage.remove([finding.key])
   if (finding.kind === 'row_without_bytes' || finding.kind === 'size_differs') await repository.giveUp(finding.id)
+  if (finding.kind === 'rendition_lost') await repository.dropRendition(finding.id, finding.key)
 }
 
 async function* withoutRow(
@@ -77,8 +80,17 @@ async function* suspicious(row: KeyRow, listed: number | null, { repository, sto
   if (!row.settled || listed === expected) return
   const stored = await storage.head(key)
   if (expected === null || !(await repository.isSettled(id))) return
+  if (row.rendition) {
+    const known = stored?.size === expected || !(await repository.knownKeys([key])).has(key)
+    if (!known) yield { kind: 'rendition_lost', id, key }
+    return
+  }
   if (stored === null) yield { kind: 'row_without_bytes', id, key }
   else if (stored.size !== expected) yield { kind: 'size_differs', id, key, size: stored.size, expected }
+}
+
+async function* flattened(found: AsyncIterable<{ rows: KeyRow[] }>): AsyncGenerator<KeyRow, void> {
+  for await (const { rows } of found) yield* rows
 }
 
 /** One stream out of pages that begin after the last key of the page before. */

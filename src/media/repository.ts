@@ -15,6 +15,7 @@ import {
   type Visibility,
 } from './object.ts'
 import { createOwnerStatements } from './owner-statements.ts'
+import { createRenditionStatements } from './rendition-statements.ts'
 import { createTusStatements } from './tus-statements.ts'
 import { createUpkeepStatements } from './upkeep-statements.ts'
 
@@ -66,14 +67,20 @@ type Settings = { sql: Queryable; pendingSeconds: number; retentionSeconds: numb
 
 export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas = NO_QUOTAS }: Settings) {
   const fragments = createFragments(sql, quotas)
-  const { columns, changed, ownedBy, seconds, owe, toPurging, withinQuota } = fragments
+  const { columns, changed, ownedBy, mayView, seconds, owe, toPurging, withinQuota } = fragments
 
-  /** The SET clauses for bytes that were copied to another key: their old one may get late bytes while a link lives. */
+  /**
+   * The SET clauses for bytes that were copied to another key: their old one may get late bytes while a link lives, and
+   * renditions are made anew, beside them.
+   */
   const moved = (to: string | undefined) =>
-    to === undefined ? sql`` : sql`storage_key = ${to}, sweep_due_at = greatest(links_until, now()),`
+    to === undefined
+      ? sql``
+      : sql`storage_key = ${to}, renditions = '{}', rendition_bytes = 0, sweep_due_at = greatest(links_until, now()),`
 
   return {
     ...createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }),
+    ...createRenditionStatements({ sql, fragments }),
     ...createMultipartStatements({ sql, fragments, pendingSeconds }),
     ...createTusStatements({ sql, fragments }),
     ...createOwnerStatements({ sql, fragments }),
@@ -151,9 +158,8 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
 
     /** An active object that this viewer may see: their own, a public one, any for a service. */
     async findVisible(id: string, viewer: Caller | null): Promise<StoredObject | null> {
-      const mayView = viewer === null ? sql`visibility = 'public'` : sql`(visibility = 'public' OR ${ownedBy(viewer)})`
       const [row] = await within(sql<StoredObject[]>`
-        SELECT ${columns} FROM media_objects WHERE id = ${id} AND status = 'active' AND ${mayView}`)
+        SELECT ${columns} FROM media_objects WHERE id = ${id} AND status = 'active' AND ${mayView(viewer)}`)
       return row ?? null
     },
 

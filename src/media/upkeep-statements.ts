@@ -2,18 +2,26 @@
 import { type Queryable, within } from '../db/connect.ts'
 import type { MediaEvent } from '../events/events.ts'
 import type { Fragments } from './fragments.ts'
-import type { Home } from './object.ts'
+import { type Home, idOf } from './object.ts'
 import { WRITER_GRACE_SECONDS } from './pending.ts'
+import type { Entry, Renditions } from './rendition-statements.ts'
 import { PIECE } from './tus-statements.ts'
 
 /** A row on its way out. `linksDead`: nobody can put bytes there any more, so the row may go after them. */
 export type PurgingRow = { id: string; key: string; linksDead: boolean }
 
 /** `settled`: the row says that its bytes are stored, and of which size. */
-export type KeyRow = { id: string; key: string; sizeBytes: number | null; settled: boolean }
+export type KeyRow = {
+  id: string
+  key: string
+  sizeBytes: number | null
+  settled: boolean
+  /** Whether it is not the object itself, but one that was made of it. */
+  rendition: boolean
+}
 
-/** `claim`: which sweep this is. */
-export type SweepRow = { id: string; key: string; claim: string }
+/** `claim`: which sweep this is. `keys`: of what is the object's. */
+export type SweepRow = { id: string; keys: string[]; claim: string }
 
 /** Longer than copying an object and telling its row takes. */
 export const MOVE_GRACE_SECONDS = 3600
@@ -24,11 +32,19 @@ const UPKEEP_LEASE_SECONDS = 60
 type Settings = { sql: Queryable; fragments: Fragments; pendingSeconds: number; retentionSeconds: number }
 
 const orphansIn = (home: Home) => `orphans in ${home}`
+/** The id in a rendition's key. */
+const renderedId = (key: string) => (/^[^/]+\/[^/]+\/r\//.test(key) ? idOf(key) : undefined)
+const sizeOf = (entry: Entry) =>
+  'sizeBytes' in entry ? { sizeBytes: entry.sizeBytes } : { sizeBytes: null, settled: false }
 /** The key of the object that a piece of a tus upload belongs to. */
 const wholeOf = (key: string) => key.replace(new RegExp(`\\${PIECE}\\d+$`), '')
 
 export function createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }: Settings) {
   const { seconds, owe, toPurging } = fragments
+  // Also of one that is being made, unless its maker must have died.
+  const renditionKeys = sql`
+    SELECT value ->> 'key' FROM jsonb_each(renditions)
+    WHERE coalesce((value ->> 'until')::numeric, 'infinity') > extract(epoch FROM now())`
 
   return {
     /** Claims up to `limit` rows whose events are due, for the relay; others leave them alone for a while. */
@@ -140,7 +156,7 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
         WHERE id IN (
           SELECT id FROM media_objects WHERE sweep_due_at <= now() AND status IN ('active', 'deleted')
           ORDER BY sweep_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)
-        RETURNING id, storage_key AS key, sweep_due_at::text AS claim`)
+        RETURNING id, storage_key || ARRAY(${renditionKeys}) AS keys, sweep_due_at::text AS claim`)
     },
 
     /** Ends a sweep, or has it done again later; a move announced meanwhile keeps its own. */
@@ -151,21 +167,35 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
         WHERE id = ${id} AND sweep_due_at = ${claim}::text::timestamptz`)
     },
 
-    /** Those of the keys that some row knows: as its object's, or as a piece of the tus upload that it waits for. */
+    /**
+     * Those of the keys that some row knows: as its object's, as a rendition's, or as a piece of the tus upload that it
+     * waits for.
+     */
     async knownKeys(keys: readonly string[]): Promise<Set<string>> {
       const asked = [...new Set(keys.flatMap((key) => [key, wholeOf(key)]))]
+      const rendered = [...new Set(keys.flatMap((key) => renderedId(key) ?? []))]
       const rows = await within(sql<{ key: string; waits: boolean }[]>`
         SELECT storage_key AS key, status = 'pending' AND tus_metadata IS NOT NULL AS waits
-        FROM media_objects WHERE storage_key = ANY(${asked}::varchar[])`)
+        FROM media_objects WHERE storage_key = ANY(${asked}::varchar[])
+        UNION ALL
+        SELECT rendition ->> 'key', false FROM media_objects, jsonb_path_query(renditions, '$.*') AS rendition
+        WHERE id = ANY(${rendered}::uuid[])`)
       const known = new Map(rows.map(({ key, waits }) => [key, waits]))
       return new Set(keys.filter((key) => known.has(key) || known.get(wholeOf(key)) === true))
     },
 
-    /** Up to `limit` rows in the byte order of their keys, after one. */
-    async keysAfter(key: string, limit: number): Promise<KeyRow[]> {
-      return within(sql<KeyRow[]>`
-        SELECT id, storage_key AS key, size_bytes AS "sizeBytes", status IN ('active', 'deleted') AS settled
+    /** Up to `limit` rows in the byte order of their keys, after one; and with each the renditions that follow it. */
+    async keysAfter(key: string, limit: number): Promise<{ key: string; rows: KeyRow[] }[]> {
+      type Row = { id: string; key: string; sizeBytes: number | null; settled: boolean; renditions: Renditions }
+      const found = await within(sql<Row[]>`
+        SELECT id, storage_key AS key, size_bytes AS "sizeBytes", status IN ('active', 'deleted') AS settled, renditions
         FROM media_objects WHERE storage_key > ${key} ORDER BY storage_key LIMIT ${limit}`)
+      return found.map(({ renditions, ...row }) => {
+        const made = Object.values(renditions)
+          .map((entry) => ({ ...row, key: entry.key, rendition: true, ...sizeOf(entry) }))
+          .sort((a, b) => (a.key < b.key ? -1 : 1))
+        return { key: row.key, rows: [{ ...row, rendition: false }, ...made] }
+      })
     },
 
     async isSettled(id: string): Promise<boolean> {

@@ -128,13 +128,13 @@ export function createUpkeep({ repository, storage, relay, log, now, pendingSeco
     }
   }
 
-  async function sweepOne({ id, key, claim }: SweepRow, report: UpkeepReport): Promise<void> {
+  async function sweepOne({ id, keys, claim }: SweepRow, report: UpkeepReport): Promise<void> {
     const old = now() - MOVE_GRACE_SECONDS * 1000
     let young = false
     for (const prefix of prefixesOf(id)) {
-      const others = (await storage.list({ prefix, limit: LISTED_KEYS })).filter((object) => object.key !== key)
+      const others = (await storage.list({ prefix, limit: LISTED_KEYS })).filter(({ key }) => !keys.includes(key))
       const removable = others.filter(({ lastModified }) => lastModified.getTime() < old)
-      if (removable.length > 0) await storage.remove(removable.map((object) => object.key))
+      if (removable.length > 0) await storage.remove(removable.map(({ key }) => key))
       report.orphans += removable.length
       // Perhaps the object's own in a moment: a move copies first, and then tells the row.
       young ||= removable.length < others.length

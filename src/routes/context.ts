@@ -5,6 +5,7 @@ import type { Media } from '../media/lifecycle.ts'
 import type { UrlOf } from '../media/object.ts'
 import { Problem } from '../problem.ts'
 import type { Identify } from './identify.ts'
+import type { RenditionLinks } from './rendition-links.ts'
 import type { FileLimits } from './schemas.ts'
 import type { UploadMemory } from './upload-memory.ts'
 
@@ -23,6 +24,7 @@ export type Deps = {
   uploadMemory: UploadMemory
   urlOf: UrlOf
   hasCdn: boolean
+  renditionLinks: RenditionLinks
 }
 
 /** Lets only known callers on; throws what `identify` throws, and Problem `token_missing`. */

@@ -1,6 +1,8 @@
 /** Everything that happens to an object once it is there. */
-import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
+import { createRoute, type OpenAPIHono, type z } from '@hono/zod-openapi'
+import type { Caller } from '../auth/auth.ts'
 import { homeOf } from '../media/object.ts'
+import { DEFAULT_QUALITY, type Wish } from '../media/rendition.ts'
 import { Problem } from '../problem.ts'
 import { jsonOnly } from './body.ts'
 import { allowStranger, type Deps, originOf, requireCaller } from './context.ts'
@@ -9,6 +11,7 @@ import { absolute, present, presentSigned } from './present.ts'
 import {
   ANYONE,
   ContentQuery,
+  GetQuery,
   IdParam,
   JSON_BODY,
   KNOWN,
@@ -22,9 +25,19 @@ import {
 
 const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 
+const RENDERING = [
+  'media_type_unsupported',
+  'image_unreadable',
+  'image_too_large',
+  'quota_exceeded',
+  'overloaded',
+] as const
+
+/** Whoever has a link that the service signed may see what it leads to. */
+const LINK_HOLDER: Caller = { userId: '', role: 'service' }
+
 export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
-  const { media, identify, publicBaseUrl, urlOf, hasCdn } = deps
-  const { sign } = media
+  const { media, identify, publicBaseUrl, urlOf, hasCdn, renditionLinks } = deps
   const known = requireCaller(identify)
   const anyone = allowStranger(identify)
 
@@ -40,17 +53,18 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     },
   })
   app.openapi(list, async (c) => {
-    const { ids, cursor, ...page } = c.req.valid('query')
+    const { ids, cursor, renditions, ...page } = c.req.valid('query')
     const { caller } = c.var
-    if (ids !== undefined && Object.keys(c.req.query()).length > 1)
-      throw new Problem('request_invalid', 'ids goes with no other parameter.', {
-        errors: [{ field: 'ids', message: 'goes with no other parameter' }],
+    const others = Object.keys(c.req.query()).filter((name) => name !== 'ids' && name !== 'renditions')
+    if (ids !== undefined && others.length > 0)
+      throw new Problem('request_invalid', 'ids goes with no other parameter but renditions.', {
+        errors: [{ field: 'ids', message: 'goes with no other parameter but renditions' }],
       })
     const { objects, more } = ids
       ? { objects: await media.listByIds(caller, ids), more: false }
       : await media.list(caller, { ...page, type: page.type, before: cursor })
     const origin = originOf(c, publicBaseUrl)
-    const items = await Promise.all(objects.map((row) => presentSigned(row, origin, { sign, urlOf })))
+    const items = await Promise.all(objects.map((row) => presentSigned(row, origin, renditions, deps)))
     return longJson(c, { items, nextCursor: more ? (items.at(-1)?.id ?? null) : null })
   })
 
@@ -60,7 +74,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     summary: 'Get a media object with a link to its bytes',
     security: ANYONE,
     middleware: anyone,
-    request: { params: IdParam },
+    request: { params: IdParam, query: GetQuery },
     responses: {
       200: { description: 'Yours, or public.', content: { 'application/json': { schema: SignedMediaObject } } },
       ...problems(...KNOWN, 'not_found', ...FAILURES),
@@ -68,7 +82,8 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
   })
   app.openapi(get, async (c) => {
     const row = await media.get(c.req.valid('param').id, c.var.viewer)
-    return c.json(await presentSigned(row, originOf(c, publicBaseUrl), { sign, urlOf }), 200)
+    const { renditions } = c.req.valid('query')
+    return c.json(await presentSigned(row, originOf(c, publicBaseUrl), renditions, deps), 200)
   })
 
   const content = createRoute({
@@ -80,14 +95,22 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     request: { params: IdParam, query: ContentQuery },
     responses: {
       302: { description: 'To a short-lived link.', headers: { Location: { schema: { type: 'string' } } } },
-      ...problems(...KNOWN, 'not_found', ...FAILURES),
+      ...problems(...KNOWN, 'forbidden', 'not_found', ...RENDERING, ...FAILURES),
     },
   })
   app.openapi(content, async (c) => {
-    const row = await media.get(c.req.valid('param').id, c.var.viewer)
+    const { id } = c.req.valid('param')
+    const { download: saved, expires, signature, ...asked } = c.req.valid('query')
+    const wish = wishOf(asked)
+    const signed = expires !== undefined || signature !== undefined
+    if (signed && !renditionLinks.allows(id, c.req.query())) throw invalidLink()
+    const viewer = signed ? LINK_HOLDER : c.var.viewer
+    const accept = c.req.header('accept') ?? ''
+    const row = wish === null ? await media.get(id, viewer) : await media.rendition(id, viewer, wish, accept)
     const origin = originOf(c, publicBaseUrl)
-    const download = c.req.valid('query').download !== undefined
-    const { url, cacheSeconds } = await sign(row, { download })
+    const download = saved !== undefined
+    const { url, cacheSeconds } = await media.sign(row, { download })
+    if (wish?.format === 'auto') c.header('vary', 'Accept', { append: true })
     c.header('cache-control', `${row.visibility}, max-age=${cacheSeconds}`)
     const atCdn = hasCdn && homeOf(row) === 'public/' && !download
     return c.redirect(atCdn ? urlOf(row, origin) : absolute(url, origin), 302)
@@ -142,4 +165,14 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     const row = await media.restore(c.req.valid('param').id, c.var.caller, origin)
     return c.json(present(row, urlOf(row, origin)), 200)
   })
+}
+
+/** Null for the original. */
+function wishOf({ w, h, fit, format, q }: Omit<z.infer<typeof ContentQuery>, 'download'>): Wish | null {
+  if ([w, h, fit, format, q].every((part) => part === undefined)) return null
+  return { width: w, height: h, fit: fit ?? 'inside', format: format ?? 'auto', quality: q ?? DEFAULT_QUALITY }
+}
+
+function invalidLink(): Problem {
+  return new Problem('forbidden', 'The link is not valid, or not any more.')
 }

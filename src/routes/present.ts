@@ -1,7 +1,7 @@
 /** Rows as clients see them. */
 import type { z } from '@hono/zod-openapi'
-import type { Media } from '../media/lifecycle.ts'
-import type { StoredObject, UrlOf } from '../media/object.ts'
+import type { StoredObject } from '../media/object.ts'
+import type { Deps } from './context.ts'
 import type { MediaObject, SignedMediaObject } from './schemas.ts'
 
 /** A media object without a link. */
@@ -21,17 +21,19 @@ export function present(row: StoredObject, url: string): z.infer<typeof MediaObj
   }
 }
 
-/** A media object with a fresh link to its bytes. */
+/** A media object with a fresh link to its bytes, and to renditions in the widths asked for. */
 export async function presentSigned(
   row: StoredObject,
   origin: string,
-  { sign, urlOf }: { sign: Media['sign']; urlOf: UrlOf },
+  widths: readonly number[] | undefined,
+  { media, urlOf, renditionLinks }: Pick<Deps, 'media' | 'urlOf' | 'renditionLinks'>,
 ): Promise<z.infer<typeof SignedMediaObject>> {
-  const { url, expiresAt } = await sign(row)
+  const { url, expiresAt } = await media.sign(row)
   return {
     ...present(row, urlOf(row, origin)),
     signedUrl: absolute(url, origin),
     signedUrlExpiresAt: expiresAt.toISOString(),
+    ...(widths && { renditions: renditionLinks.of(row, widths, origin) }),
   }
 }
 

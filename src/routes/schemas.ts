@@ -1,6 +1,7 @@
 /** What goes in and out over HTTP, as the OpenAPI document shows it. */
 import { z } from '@hono/zod-openapi'
 import { visibilities } from '../media/object.ts'
+import { fits, formats } from '../media/rendition.ts'
 import { type ProblemCode, problemCodes, statusOf } from '../problem.ts'
 
 const Id = z.uuid().openapi({ example: '019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11' })
@@ -9,6 +10,8 @@ const HEX = '[0-9a-fA-F]'
 const UUID = `${HEX}{8}-${HEX}{4}-[1-8]${HEX}{3}-[89abAB]${HEX}{3}-${HEX}{12}`
 const Visibility = z.enum(visibilities)
 const Time = z.iso.datetime().openapi({ example: '2026-11-22T12:00:00.000Z' })
+// More than any screen has.
+const MOST_PIXELS = 9999
 const FileName = z.string().min(1).max(1024).openapi({ example: 'holiday.jpg' })
 const MediaType = z.string().max(127).openapi({ format: 'media-range', example: 'image/jpeg' })
 
@@ -46,6 +49,10 @@ export const MediaObject = z
 export const SignedMediaObject = MediaObject.extend({
   signedUrl: z.url().openapi({ description: 'Short-lived link to the bytes; needs no credentials.' }),
   signedUrlExpiresAt: Time,
+  renditions: z
+    .array(z.object({ width: z.int().min(1), height: z.int().min(1), url: z.url() }))
+    .optional()
+    .openapi({ description: 'As asked for, smallest first; each link is good for an `<img srcset>`, like signedUrl.' }),
 }).openapi('SignedMediaObject')
 
 export const MediaPage = z
@@ -126,6 +133,21 @@ export const PatchBody = z
   .refine((body) => Object.keys(body).length > 0, 'expected originalName or visibility')
   .openapi('MediaChange', { minProperties: 1, example: { originalName: 'holiday.jpg', visibility: 'public' } })
 
+const widths = z
+  .string()
+  .transform((text) => text.split(',').map(Number))
+  .pipe(z.array(z.int().min(1).max(MOST_PIXELS)).min(1).max(16))
+  .optional()
+  .openapi({
+    param: { name: 'renditions', in: 'query' },
+    type: 'string',
+    pattern: '^[1-9][0-9]{0,3}(,[1-9][0-9]{0,3}){0,15}$',
+    example: '320,640,1280',
+    description: 'Widths in pixels, comma-separated, to get links to the picture in; rounded up to RENDITION_SIZES.',
+  })
+
+export const GetQuery = z.strictObject({ renditions: widths })
+
 export const ListQuery = z
   .strictObject({
     limit: z.coerce
@@ -159,19 +181,34 @@ export const ListQuery = z
         param: { name: 'ids', in: 'query' },
         type: 'string',
         pattern: `^${UUID}(,${UUID}){0,99}$`,
-        description: 'Up to 100 ids, comma-separated, instead of every other parameter.',
+        description: 'Up to 100 ids, comma-separated, instead of every other parameter but renditions.',
       }),
+    renditions: widths,
   })
   .openapi('ListQuery')
 
 /** The `security` of a route that also takes callers without credentials, for what is public. */
 export const ANYONE = [{ bearer: [] }, { gateway: [] }, {}]
 
+const inQuery = (name: string, description: string) => ({ param: { name, in: 'query' as const }, description })
+const pixels = z.coerce.number().int().min(1).max(MOST_PIXELS).optional()
+
+/** Without any of `w`, `h`, `fit`, `format` and `q` it is the original. */
 export const ContentQuery = z.strictObject({
-  download: z
-    .enum(['', '1', 'true'])
+  download: z.enum(['', '1', 'true']).optional().openapi(inQuery('download', 'Save it under its original name.')),
+  w: pixels.openapi(inQuery('w', 'Width of a rendition in pixels, rounded up to RENDITION_SIZES; never enlarged.')),
+  h: pixels.openapi(inQuery('h', 'Height of a rendition, likewise.')),
+  fit: z
+    .enum(fits)
     .optional()
-    .openapi({ param: { name: 'download', in: 'query' }, description: 'Save it under its original name.' }),
+    .openapi(inQuery('fit', '`inside` (the default) keeps all of the picture, `cover` fills width and height.')),
+  format: z
+    .enum(['auto', ...formats])
+    .optional()
+    .openapi(inQuery('format', '`auto` (the default) is the smallest format that Accept names.')),
+  q: z.coerce.number().int().min(1).max(100).optional().openapi(inQuery('q', 'Quality, rounded up to a few steps.')),
+  expires: z.coerce.number().int().min(0).optional().openapi(inQuery('expires', 'Of a link from `renditions`.')),
+  signature: z.string().max(64).optional().openapi(inQuery('signature', 'Of a link from `renditions`.')),
 })
 
 const ProblemBody = z
