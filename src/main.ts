@@ -11,7 +11,6 @@ import { type Config, ConfigError, readConfig } from './config.ts'
 import { queriesUnderWay } from './db/connect.ts'
 import { drainable, keepServing } from './drain.ts'
 import { createLog, createTrustedLog, openLogOutput } from './log.ts'
-import { createImageProbe } from './media/image.ts'
 import { createInspect } from './media/inspect.ts'
 import { createMedia } from './media/lifecycle.ts'
 import { createUrlOf } from './media/object.ts'
@@ -35,9 +34,8 @@ const output = await openLogOutput()
 const log = createLog({ level, output: output.now })
 const trusted = createTrustedLog({ level, output: output.soon })
 const service = await openOrExit()
-const { repository, storage, disk, tusStores, events, relay, upkeep } = service
+const { repository, storage, disk, tusStores, events, relay, upkeep, probeImage } = service
 
-const probeImage = createImageProbe({ allowedTypes: config.allowedTypes, maxPixels: config.maxImagePixels })
 const inspect = createInspect({ allowedTypes: config.allowedTypes, probeImage })
 const urlOf = createUrlOf(config.cdnBaseUrl)
 const hasCdn = config.cdnBaseUrl !== undefined

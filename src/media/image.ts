@@ -22,6 +22,8 @@ const ANIMATION_FACTOR = 10
 const LOADERS: Record<string, string> = {
   'image/jpeg': 'VipsForeignLoadJpegBuffer',
   'image/png': 'VipsForeignLoadPngBuffer',
+  'image/webp': 'VipsForeignLoadWebpBuffer',
+  'image/gif': 'VipsForeignLoadNsgifBuffer',
   'image/avif': 'VipsForeignLoadHeifBuffer',
   'image/heic': 'VipsForeignLoadHeifBuffer',
   'image/tiff': 'VipsForeignLoadTiffBuffer',

@@ -8,6 +8,12 @@ export type Status = 'pending' | 'active' | 'deleted' | 'purging'
 /** Null where the file is no picture. Pixels, as a person sees it: orientation applied, one frame of an animation. */
 export type Dimensions = { width: number | null; height: number | null }
 
+/** A ThumbHash (https://evanw.github.io/thumbhash/) in base64, and a colour as `#rrggbb`. */
+export type Placeholder = { thumbHash: string; dominantColor: string }
+
+/** The placeholder is there once it is made. */
+export type Metadata = Dimensions & Partial<Placeholder>
+
 type Common = {
   id: string
   userId: string
@@ -21,7 +27,7 @@ type Common = {
 }
 
 /** An object whose bytes are known. */
-export type StoredObject = Common & { status: 'active' | 'deleted'; sizeBytes: number; metadata: Dimensions }
+export type StoredObject = Common & { status: 'active' | 'deleted'; sizeBytes: number; metadata: Metadata }
 /** One that was just changed, with the events that its row owes since, oldest first. */
 export type ChangedObject = StoredObject & { outbox: MediaEvent[] }
 /** An object whose bytes are on their way, or on their way out; what is known of them was only declared. */

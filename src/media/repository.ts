@@ -15,6 +15,7 @@ import {
   type Visibility,
 } from './object.ts'
 import { createOwnerStatements } from './owner-statements.ts'
+import { createPlaceholderStatements } from './placeholder-statements.ts'
 import { createTusStatements } from './tus-statements.ts'
 import { createUpkeepStatements } from './upkeep-statements.ts'
 
@@ -77,6 +78,7 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
     ...createMultipartStatements({ sql, fragments, pendingSeconds }),
     ...createTusStatements({ sql, fragments }),
     ...createOwnerStatements({ sql, fragments }),
+    ...createPlaceholderStatements({ sql, fragments }),
     ...createBacklogStatements({ sql }),
 
     /**

@@ -5,6 +5,8 @@
 import type { Log } from '../log.ts'
 import type { Storage } from '../storage/storage.ts'
 import { type Home, homes, prefixesOf } from './object.ts'
+import { MAX_DECODED_BYTES, type MakePlaceholder } from './placeholder.ts'
+import type { PlaceholderRow } from './placeholder-statements.ts'
 import type { Relay } from './relay.ts'
 import { removeBytes } from './removal.ts'
 import type { Repository } from './repository.ts'
@@ -22,6 +24,8 @@ export type UpkeepReport = {
   forgotten: number
   /** Stored bytes that no row knew, removed. */
   orphans: number
+  /** Pictures that have a placeholder since. */
+  placeholders: number
   failed: string[]
 }
 
@@ -38,6 +42,7 @@ type Deps = {
   repository: Repository
   storage: Storage
   relay: Relay
+  makePlaceholder: MakePlaceholder
   log: Log
   /** Unix time in milliseconds. */
   now: () => number
@@ -47,9 +52,14 @@ type Deps = {
 const BATCH_ROWS = 100
 const PURGE_ROWS = 20
 const LISTED_KEYS = 1000
+// Of the shortest pause, at most a third is spent on what nobody waits for.
+const PLACEHOLDERS_MS = 15_000
+const PLACEHOLDERS = 100
 const LONGEST_PAUSE_SECONDS = 60
 
-export function createUpkeep({ repository, storage, relay, log, now, pendingSeconds }: Deps): Upkeep {
+export function createUpkeep(deps: Deps): Upkeep {
+  const { repository, storage, relay, makePlaceholder, log, now, pendingSeconds } = deps
+
   async function expire(report: UpkeepReport): Promise<void> {
     for (;;) {
       const count = await repository.expire(BATCH_ROWS)
@@ -142,10 +152,35 @@ export function createUpkeep({ repository, storage, relay, log, now, pendingSeco
     await repository.endSweep(id, claim, young ? MOVE_GRACE_SECONDS : null)
   }
 
-  const steps = { expire, retire, purge, removeOrphans, sweep }
+  /** Last, one at a time, and for a while only: this is for idle hours. */
+  async function makePlaceholders(report: UpkeepReport): Promise<void> {
+    const end = now() + PLACEHOLDERS_MS
+    for (let i = 0; i < PLACEHOLDERS && now() < end && !stopped; i += 1) {
+      const row = await repository.claimPlaceholder()
+      if (row === null) return
+      if (await makeOnePlaceholder(row)) report.placeholders += 1
+    }
+  }
+
+  async function makeOnePlaceholder({ id, key, mimeType, sizeBytes }: PlaceholderRow): Promise<boolean> {
+    const bytes = sizeBytes > MAX_DECODED_BYTES ? null : await storage.read(key, { start: 0, length: sizeBytes })
+    const placeholder = bytes && (await makePlaceholder(bytes, mimeType))
+    await repository.keepPlaceholder(id, placeholder)
+    return placeholder !== null
+  }
+
+  const steps = { expire, retire, purge, removeOrphans, sweep, makePlaceholders }
 
   async function run(): Promise<UpkeepReport> {
-    const report: UpkeepReport = { expired: 0, retired: 0, emptied: 0, forgotten: 0, orphans: 0, failed: [] }
+    const report: UpkeepReport = {
+      expired: 0,
+      retired: 0,
+      emptied: 0,
+      forgotten: 0,
+      orphans: 0,
+      placeholders: 0,
+      failed: [],
+    }
     for (const [name, step] of Object.entries(steps)) {
       try {
         await step(report)

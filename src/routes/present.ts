@@ -6,6 +6,7 @@ import type { MediaObject, SignedMediaObject } from './schemas.ts'
 
 /** A media object without a link. */
 export function present(row: StoredObject, url: string): z.infer<typeof MediaObject> {
+  const { width, height, thumbHash = null, dominantColor = null } = row.metadata
   return {
     id: row.id,
     userId: row.userId,
@@ -14,7 +15,7 @@ export function present(row: StoredObject, url: string): z.infer<typeof MediaObj
     sizeBytes: row.sizeBytes,
     key: row.key,
     url,
-    metadata: row.metadata,
+    metadata: { width, height, thumbHash, dominantColor },
     visibility: row.visibility,
     status: row.status,
     createdAt: row.createdAt.toISOString(),

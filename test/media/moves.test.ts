@@ -9,6 +9,7 @@ import { createImageProbe } from '../../src/media/image.ts'
 import { createInspect } from '../../src/media/inspect.ts'
 import { createMedia, type Deps } from '../../src/media/lifecycle.ts'
 import { createUrlOf, NO_QUOTAS } from '../../src/media/object.ts'
+import { createMakePlaceholder } from '../../src/media/placeholder.ts'
 import { createRelay } from '../../src/media/relay.ts'
 import { createRepository } from '../../src/media/repository.ts'
 import { createUpkeep } from '../../src/media/upkeep.ts'
@@ -31,7 +32,9 @@ const limits = {
   quotas: NO_QUOTAS,
 }
 const rocket = await readFile(join(import.meta.dir, '../corpus/accept/rocket.jpg'))
-const inspect = createInspect({ allowedTypes, probeImage: createImageProbe({ allowedTypes, maxPixels: 1e8 }) })
+const probeImage = createImageProbe({ allowedTypes, maxPixels: 1e8 })
+const inspect = createInspect({ allowedTypes, probeImage })
+const makePlaceholder = createMakePlaceholder({ probeImage })
 
 for (const { name, present, open } of stores) {
   describe.skipIf(!present)(`moves on the ${name} store`, () => {
@@ -64,7 +67,7 @@ for (const { name, present, open } of stores) {
       const now = () => Date.now() + ahead
       const urlOf = createUrlOf(hasCdn ? CDN : undefined)
       const deps: Deps = { repository, storage, inspect, relay, log, now, urlOf, hasCdn, limits }
-      const upkeep = createUpkeep({ repository, storage, relay, log, now, pendingSeconds: 1000 })
+      const upkeep = createUpkeep({ repository, storage, relay, makePlaceholder, log, now, pendingSeconds: 1000 })
       return { media: createMedia(deps), upkeep, urlOf }
     }
 

@@ -39,6 +39,7 @@ for (const { name, present, open } of stores) {
         repository,
         storage: store.storage,
         relay,
+        makePlaceholder: async () => null,
         log,
         now: () => Date.now() + ahead,
         ...settings,

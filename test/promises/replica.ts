@@ -3,6 +3,7 @@ import { createImageProbe } from '../../src/media/image.ts'
 import { createInspect } from '../../src/media/inspect.ts'
 import { createMedia, type Media } from '../../src/media/lifecycle.ts'
 import { createUrlOf, NO_QUOTAS } from '../../src/media/object.ts'
+import { createMakePlaceholder } from '../../src/media/placeholder.ts'
 import { createRelay, type Relay } from '../../src/media/relay.ts'
 import { createRepository } from '../../src/media/repository.ts'
 import { createUpkeep, type Upkeep } from '../../src/media/upkeep.ts'
@@ -18,7 +19,9 @@ export type Outcome<T> = { kind: 'answered'; value: T } | { kind: 'refused'; err
 // Never reached, but counted.
 const QUOTAS = { quotaBytes: 10 ** 12, quotaObjects: 10 ** 6 }
 const allowedTypes = new Set(['image/gif', 'image/png'])
-const inspect = createInspect({ allowedTypes, probeImage: createImageProbe({ allowedTypes, maxPixels: 1_000_000 }) })
+const probeImage = createImageProbe({ allowedTypes, maxPixels: 1_000_000 })
+const inspect = createInspect({ allowedTypes, probeImage })
+const makePlaceholder = createMakePlaceholder({ probeImage })
 
 /** Starts a process with a CDN before public objects; nothing of it runs in the background. With a plan one of its calls to the outside goes wrong. */
 export function startReplica(world: World, { plan, turn }: { plan?: Plan; turn?: Turn } = {}): Replica {
@@ -33,7 +36,7 @@ export function startReplica(world: World, { plan, turn }: { plan?: Plan; turn?:
   const circuit = createCircuit({ repository, storage: world.storage, events: world.events }, plan, turn)
   const ports = { repository: circuit.repository, storage: circuit.storage, events: circuit.events, log }
   const relay = createRelay(ports)
-  const upkeep = createUpkeep({ ...ports, relay, now: clock.now, pendingSeconds: PENDING_SECONDS })
+  const upkeep = createUpkeep({ ...ports, relay, makePlaceholder, now: clock.now, pendingSeconds: PENDING_SECONDS })
   const limits = {
     allowedTypes,
     maxUploadBytes: MAX_OBJECT_BYTES,
