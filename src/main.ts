@@ -13,7 +13,6 @@ import { drainable, keepServing } from './drain.ts'
 import { createLog, createTrustedLog, openLogOutput } from './log.ts'
 import { createInspect } from './media/inspect.ts'
 import { createMedia } from './media/lifecycle.ts'
-import { createUrlOf } from './media/object.ts'
 import { UPLOAD_LEASE_SECONDS } from './media/tus-statements.ts'
 import { createMetrics } from './observe/metrics.ts'
 import { createRequestLog } from './observe/request-log.ts'
@@ -34,12 +33,12 @@ const output = await openLogOutput()
 const log = createLog({ level, output: output.now })
 const trusted = createTrustedLog({ level, output: output.soon })
 const service = await openOrExit()
-const { repository, storage, disk, tusStores, events, relay, upkeep, probeImage } = service
+const { repository, storage, disk, tusStores, events, relay, upkeep, probeImage, publicity, publish } = service
 
 const inspect = createInspect({ allowedTypes: config.allowedTypes, probeImage })
-const urlOf = createUrlOf(config.cdnBaseUrl)
-const hasCdn = config.cdnBaseUrl !== undefined
-const media = createMedia({ repository, storage, inspect, relay, log, now: Date.now, limits: config, urlOf, hasCdn })
+const { urlOf } = publicity
+const lifecycle = { repository, storage, inspect, relay, log, now: Date.now, limits: config, publicity, publish }
+const media = createMedia(lifecycle)
 const { jwksUrl } = config.auth
 const jwks = jwksUrl === undefined ? undefined : createJwks({ url: jwksUrl, log })
 let stopping = false
@@ -65,7 +64,6 @@ const app = createApp({
   maxUploadBytes: config.maxUploadBytes,
   fileLimits: config,
   urlOf,
-  hasCdn,
   uploadMemory,
   limiter: service.limiter,
   trustedProxies: config.trustedProxies,

@@ -8,13 +8,14 @@ import { createMemoryEventBus } from '../src/events/memory.ts'
 import { createImageProbe } from '../src/media/image.ts'
 import { createInspect } from '../src/media/inspect.ts'
 import { createMedia } from '../src/media/lifecycle.ts'
-import { createUrlOf, NO_QUOTAS } from '../src/media/object.ts'
+import { NO_QUOTAS } from '../src/media/object.ts'
 import { createRelay } from '../src/media/relay.ts'
 import { createRepository } from '../src/media/repository.ts'
 import { createRequestLog } from '../src/observe/request-log.ts'
 import { createUploadMemory } from '../src/routes/upload-memory.ts'
 import { createDiskStorage } from '../src/storage/disk.ts'
 import { DEFAULT_TYPES } from './corpus.ts'
+import { publishing } from './media/publishing.ts'
 import { createRecordingLog, type Line } from './recording-log.ts'
 import { createFolder, type Folder } from './services/folder.ts'
 
@@ -52,15 +53,13 @@ beforeEach(async () => {
   const events = createMemoryEventBus()
   const relay = createRelay({ repository, events, log })
   const allowedTypes = DEFAULT_TYPES
-  const urlOf = createUrlOf(undefined)
-  const inspect = createInspect({ allowedTypes, probeImage: createImageProbe({ allowedTypes, maxPixels: 1e8 }) })
+  const probeImage = createImageProbe({ allowedTypes, maxPixels: 1e8 })
+  const inspect = createInspect({ allowedTypes, probeImage })
+  const ports = { repository, storage: disk, relay, log }
+  const made = publishing({ ...ports, probeImage })
   deps = {
-    media: createMedia({
-      ...{ repository, storage: disk, inspect, relay, log, now, urlOf, hasCdn: false },
-      limits: { ...limits, allowedTypes },
-    }),
-    urlOf,
-    hasCdn: false,
+    media: createMedia({ ...ports, ...made, inspect, now, limits: { ...limits, allowedTypes } }),
+    urlOf: made.publicity.urlOf,
     limiter: undefined,
     trustedProxies: 0,
     authenticate: createAuthenticate({

@@ -3,9 +3,11 @@ import type { Log } from '../log.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Inspect } from './inspect.ts'
 import { createMultipart } from './multipart.ts'
-import type { Quotas, UrlOf } from './object.ts'
+import type { Quotas } from './object.ts'
 import { createObjects } from './objects.ts'
 import { createOwners } from './owners.ts'
+import type { Publicity } from './publicity.ts'
+import type { Publish } from './publish.ts'
 import type { Relay } from './relay.ts'
 import type { Repository } from './repository.ts'
 import { createTusUploads } from './tus.ts'
@@ -19,9 +21,8 @@ export type Deps = {
   log: Log
   /** Unix time in milliseconds. */
   now: () => number
-  urlOf: UrlOf
-  /** Whether public objects live in a home of their own. */
-  hasCdn: boolean
+  publicity: Publicity
+  publish: Publish
   limits: {
     allowedTypes: ReadonlySet<string>
     maxUploadBytes: number

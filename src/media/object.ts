@@ -21,6 +21,10 @@ type Common = {
   mimeType: string
   key: string
   visibility: Visibility
+  /** Where the copy is that others than the owner get; null while there is none, or none is needed. */
+  publicKey: string | null
+  /** Whether the bytes do not allow such a copy. */
+  unpublishable: boolean
   createdAt: Date
   /** The store's id of its upload in parts; null when it came otherwise. */
   uploadId: string | null
@@ -28,6 +32,8 @@ type Common = {
 
 /** An object whose bytes are known. */
 export type StoredObject = Common & { status: 'active' | 'deleted'; sizeBytes: number; metadata: Metadata }
+/** One that somebody may see; `own`: with everything that is in its file, because it is theirs. */
+export type VisibleObject = StoredObject & { own: boolean }
 /** One that was just changed, with the events that its row owes since, oldest first. */
 export type ChangedObject = StoredObject & { outbox: MediaEvent[] }
 /** An object whose bytes are on their way, or on their way out; what is known of them was only declared. */
@@ -39,8 +45,8 @@ export type Quotas = { quotaBytes: number | null; quotaObjects: number | null }
 export const NO_QUOTAS: Quotas = { quotaBytes: null, quotaObjects: null }
 
 /**
- * Where objects are stored: `public/` is for what a CDN serves to everyone, and only used where there is one. Both
- * are in order of time, because ids are.
+ * Where objects are stored: `public/` is for copies that a CDN serves to everyone, and only used where there is one.
+ * Both are in order of time, because ids are.
  */
 export const homes = ['media/', 'public/'] as const
 export type Home = (typeof homes)[number]
@@ -67,12 +73,4 @@ export function homeOf({ key }: { key: string }): Home {
 /** `inline` for what browsers show without running anything. */
 export function dispositionOf(mimeType: string): 'inline' | 'attachment' {
   return /^(image|video|audio)\//.test(mimeType) ? 'inline' : 'attachment'
-}
-
-/** The stable address of an object's bytes: the CDN's for what lies there for everyone, else the service's own. */
-export type UrlOf = (object: { id: string; key: string }, origin: string) => string
-
-export function createUrlOf(cdnBaseUrl: string | undefined): UrlOf {
-  return ({ id, key }, origin) =>
-    cdnBaseUrl !== undefined && homeOf({ key }) === 'public/' ? `${cdnBaseUrl}/${key}` : `${origin}/media/${id}/content`
 }

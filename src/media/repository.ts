@@ -13,9 +13,11 @@ import {
   type Quotas,
   type StoredObject,
   type Visibility,
+  type VisibleObject,
 } from './object.ts'
 import { createOwnerStatements } from './owner-statements.ts'
 import { createPlaceholderStatements } from './placeholder-statements.ts'
+import { createPublicationStatements } from './publication-statements.ts'
 import { createTusStatements } from './tus-statements.ts'
 import { createUpkeepStatements } from './upkeep-statements.ts'
 
@@ -79,6 +81,7 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
     ...createTusStatements({ sql, fragments }),
     ...createOwnerStatements({ sql, fragments }),
     ...createPlaceholderStatements({ sql, fragments }),
+    ...createPublicationStatements({ sql, fragments }),
     ...createBacklogStatements({ sql }),
 
     /**
@@ -152,10 +155,11 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
     },
 
     /** An active object that this viewer may see: their own, a public one, any for a service. */
-    async findVisible(id: string, viewer: Caller | null): Promise<StoredObject | null> {
-      const mayView = viewer === null ? sql`visibility = 'public'` : sql`(visibility = 'public' OR ${ownedBy(viewer)})`
-      const [row] = await within(sql<StoredObject[]>`
-        SELECT ${columns} FROM media_objects WHERE id = ${id} AND status = 'active' AND ${mayView}`)
+    async findVisible(id: string, viewer: Caller | null): Promise<VisibleObject | null> {
+      const own = viewer === null ? sql`false` : ownedBy(viewer)
+      const [row] = await within(sql<VisibleObject[]>`
+        SELECT ${columns}, ${own} AS own FROM media_objects
+        WHERE id = ${id} AND status = 'active' AND (visibility = 'public' OR ${own})`)
       return row ?? null
     },
 
@@ -194,23 +198,25 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
     },
 
     /**
-     * Changes name or visibility of an active object, and its key where the bytes were moved. Null when it is not
-     * active any more, or no longer at `key`, which decided whether it had to move.
+     * Changes name or visibility of an active object. Null when it is not active any more, or the copy that others get
+     * is not at `publicKey` any more, which decided what address was announced. What becomes private has none.
      */
     async update(
       id: string,
       caller: Caller,
-      change: { originalName?: string; visibility?: Visibility; key?: string; movedTo?: string },
+      change: { originalName?: string; visibility?: Visibility; publicKey: string | null },
       event: Announcement,
     ): Promise<ChangedObject | null> {
-      const { originalName = null, visibility = null, key, movedTo } = change
+      const { originalName = null, visibility = null, publicKey } = change
+      const withdrawal = sql`public_key = NULL, sweep_due_at = now(),`
+      const again = sql`publish_due_at = now(), publish_tries = 0,`
       const [row] = await within(sql<ChangedObject[]>`
         UPDATE media_objects
         SET original_name = coalesce(${originalName}, original_name), visibility = coalesce(${visibility}, visibility),
-          ${moved(movedTo)}
+          ${visibility === 'private' && publicKey !== null ? withdrawal : sql``}
+          ${visibility === null ? sql`` : again}
           ${owe(event)}
-        WHERE id = ${id} AND status = 'active' AND ${ownedBy(caller)}
-          AND ${key === undefined ? sql`true` : sql`storage_key = ${key}`}
+        WHERE id = ${id} AND status = 'active' AND ${ownedBy(caller)} AND public_key IS NOT DISTINCT FROM ${publicKey}
         RETURNING ${changed}`)
       return row ?? null
     },

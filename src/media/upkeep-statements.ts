@@ -13,7 +13,7 @@ export type PurgingRow = { id: string; key: string; linksDead: boolean }
 export type KeyRow = { id: string; key: string; sizeBytes: number | null; settled: boolean }
 
 /** `claim`: which sweep this is. */
-export type SweepRow = { id: string; key: string; claim: string }
+export type SweepRow = { id: string; key: string; publicKey: string | null; claim: string }
 
 /** Longer than copying an object and telling its row takes. */
 export const MOVE_GRACE_SECONDS = 3600
@@ -140,7 +140,7 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
         WHERE id IN (
           SELECT id FROM media_objects WHERE sweep_due_at <= now() AND status IN ('active', 'deleted')
           ORDER BY sweep_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)
-        RETURNING id, storage_key AS key, sweep_due_at::text AS claim`)
+        RETURNING id, storage_key AS key, public_key AS "publicKey", sweep_due_at::text AS claim`)
     },
 
     /** Ends a sweep, or has it done again later; a move announced meanwhile keeps its own. */
@@ -151,12 +151,13 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
         WHERE id = ${id} AND sweep_due_at = ${claim}::text::timestamptz`)
     },
 
-    /** Those of the keys that some row knows: as its object's, or as a piece of the tus upload that it waits for. */
+    /** Those of the keys that some row knows: as its object's, for others, or as a piece of the tus upload that it waits for. */
     async knownKeys(keys: readonly string[]): Promise<Set<string>> {
       const asked = [...new Set(keys.flatMap((key) => [key, wholeOf(key)]))]
       const rows = await within(sql<{ key: string; waits: boolean }[]>`
         SELECT storage_key AS key, status = 'pending' AND tus_metadata IS NOT NULL AS waits
-        FROM media_objects WHERE storage_key = ANY(${asked}::varchar[])`)
+        FROM media_objects WHERE storage_key = ANY(${asked}::varchar[])
+        UNION ALL SELECT public_key, false FROM media_objects WHERE public_key = ANY(${asked}::varchar[])`)
       const known = new Map(rows.map(({ key, waits }) => [key, waits]))
       return new Set(keys.filter((key) => known.has(key) || known.get(wholeOf(key)) === true))
     },

@@ -1,6 +1,5 @@
 /** Everything that happens to an object once it is there. */
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
-import { homeOf } from '../media/object.ts'
 import { Problem } from '../problem.ts'
 import { jsonOnly } from './body.ts'
 import { allowStranger, type Deps, originOf, requireCaller } from './context.ts'
@@ -20,10 +19,11 @@ import {
   SignedMediaObject,
 } from './schemas.ts'
 
+const UNCLEANABLE = ['image_unreadable', 'image_too_large', 'state_conflict', 'overloaded'] as const
 const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 
 export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
-  const { media, identify, publicBaseUrl, urlOf, hasCdn } = deps
+  const { media, identify, publicBaseUrl, urlOf } = deps
   const { sign } = media
   const known = requireCaller(identify)
   const anyone = allowStranger(identify)
@@ -50,7 +50,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
       ? { objects: await media.listByIds(caller, ids), more: false }
       : await media.list(caller, { ...page, type: page.type, before: cursor })
     const origin = originOf(c, publicBaseUrl)
-    const items = await Promise.all(objects.map((row) => presentSigned(row, origin, { sign, urlOf })))
+    const items = await Promise.all(objects.map((row) => presentSigned({ ...row, own: true }, origin, { sign, urlOf })))
     return longJson(c, { items, nextCursor: more ? (items.at(-1)?.id ?? null) : null })
   })
 
@@ -79,18 +79,22 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     middleware: anyone,
     request: { params: IdParam, query: ContentQuery },
     responses: {
-      302: { description: 'To a short-lived link.', headers: { Location: { schema: { type: 'string' } } } },
-      ...problems(...KNOWN, 'not_found', ...FAILURES),
+      302: {
+        description: 'To a short-lived link, or the CDN. Others than its owner get a picture without its metadata.',
+        headers: { Location: { schema: { type: 'string' } } },
+      },
+      ...problems(...KNOWN, 'not_found', ...UNCLEANABLE, ...FAILURES),
     },
   })
   app.openapi(content, async (c) => {
     const row = await media.get(c.req.valid('param').id, c.var.viewer)
     const origin = originOf(c, publicBaseUrl)
     const download = c.req.valid('query').download !== undefined
-    const { url, cacheSeconds } = await sign(row, { download })
-    c.header('cache-control', `${row.visibility}, max-age=${cacheSeconds}`)
-    const atCdn = hasCdn && homeOf(row) === 'public/' && !download
-    return c.redirect(atCdn ? urlOf(row, origin) : absolute(url, origin), 302)
+    const { url, cacheSeconds } = await media.locate(row, { download })
+    // Its owner may get other bytes than everyone.
+    c.header('cache-control', `${row.own ? 'private' : 'public'}, max-age=${cacheSeconds}`)
+    c.header('vary', 'authorization', { append: true })
+    return c.redirect(absolute(url, origin), 302)
   })
 
   const update = createRoute({

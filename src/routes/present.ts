@@ -1,7 +1,8 @@
 /** Rows as clients see them. */
 import type { z } from '@hono/zod-openapi'
 import type { Media } from '../media/lifecycle.ts'
-import type { StoredObject, UrlOf } from '../media/object.ts'
+import type { StoredObject, VisibleObject } from '../media/object.ts'
+import type { Publicity } from '../media/publicity.ts'
 import type { MediaObject, SignedMediaObject } from './schemas.ts'
 
 /** A media object without a link. */
@@ -22,11 +23,11 @@ export function present(row: StoredObject, url: string): z.infer<typeof MediaObj
   }
 }
 
-/** A media object with a fresh link to its bytes. */
+/** A media object with a fresh link to what its viewer may have of its bytes. */
 export async function presentSigned(
-  row: StoredObject,
+  row: VisibleObject,
   origin: string,
-  { sign, urlOf }: { sign: Media['sign']; urlOf: UrlOf },
+  { sign, urlOf }: { sign: Media['sign']; urlOf: Publicity['urlOf'] },
 ): Promise<z.infer<typeof SignedMediaObject>> {
   const { url, expiresAt } = await sign(row)
   return {

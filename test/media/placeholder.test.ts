@@ -18,6 +18,7 @@ import { databases, type OpenDatabase } from '../databases.ts'
 import { createRecordingLog } from '../recording-log.ts'
 import { createFolder } from '../services/folder.ts'
 import { arrived, callerOf, newObject } from './objects.ts'
+import { publishing } from './publishing.ts'
 
 const probeImage = createImageProbe({ allowedTypes: DEFAULT_TYPES, maxPixels: 100_000_000 })
 const makePlaceholder = createMakePlaceholder({ probeImage })
@@ -102,8 +103,9 @@ for (const { name, present, open } of databases) {
       const repository = createRepository({ sql, pendingSeconds: 1000, retentionSeconds: 1000 })
       const { log } = createRecordingLog()
       const relay = createRelay({ repository, events: createMemoryEventBus(), log })
-      const deps = { repository, storage, relay, log, now: Date.now, pendingSeconds: 1000 }
-      return { repository, upkeep: createUpkeep({ ...deps, makePlaceholder: make }) }
+      const ports = { repository, storage, relay, log }
+      const made = { ...publishing({ ...ports, probeImage }), makePlaceholder: make }
+      return { repository, upkeep: createUpkeep({ ...ports, ...made, now: Date.now, pendingSeconds: 1000 }) }
     }
     const repository = () => replica().repository
     const upkeep = () => replica().upkeep

@@ -50,7 +50,7 @@ for (const { name, present, open } of databases) {
       'a list of ids': (r) => r.listByIds(owner.userId, [id, uuidv7()]),
       'an insert': (r) => r.insert(newObject({ userId: owner.userId })),
       'an earlier request with the same key': (r) => r.findAttempt(owner.userId, id, 60),
-      'a change': (r) => r.update(id, owner, { visibility: 'public', key }, changed),
+      'a change': (r) => r.update(id, owner, { visibility: 'public', publicKey: null }, changed),
       'a removal': (r) => r.remove(id, owner),
       'a restoration': (r) => r.restore(id, owner, restored),
       'an activation': (r) => r.activate(id, arrived),
@@ -61,6 +61,9 @@ for (const { name, present, open } of databases) {
       'what is to be purged': (r) => r.claimPurging(20),
       'what is to be swept': (r) => r.claimSweeps(20),
       'whose placeholder is to be made': (r) => r.claimPlaceholder(),
+      'what is to be published': (r) => r.claimPublication(),
+      'what is not to be public any more': (r) => r.withdrawUncleaned(100),
+      'what an earlier version has moved': (r) => r.exposedAfter('', 100),
       'which keys are known': (r) => r.knownKeys([key, 'media/x/original.jpg']),
     }
 

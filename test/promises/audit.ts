@@ -6,6 +6,7 @@ import type { World } from './world.ts'
 type Row = {
   id: string
   key: string
+  publicKey: string | null
   size: number
   type: string
   status: string
@@ -19,14 +20,14 @@ type Row = {
  */
 export async function audit(world: World, { linksAlive = false } = {}): Promise<string[]> {
   const rows = await world.sql<Row[]>`
-    SELECT id, storage_key AS key, size_bytes AS size, mime_type AS type, status,
+    SELECT id, storage_key AS key, public_key AS "publicKey", size_bytes AS size, mime_type AS type, status,
       jsonb_array_length(outbox) AS owed, links_until < now() AS "linksDead"
     FROM media_objects`
   const stored = await world.storage.list({ prefix: '', limit: 1000 })
   const settled = rows.filter(({ status }) => status === 'active' || status === 'deleted')
   const unsettled = rows.filter((row) => !settled.includes(row))
   const waiting = unsettled.filter(({ status, linksDead }) => linksAlive && status === 'purging' && !linksDead)
-  const known = new Set(settled.map(({ key }) => key))
+  const known = new Set(settled.flatMap(({ key, publicKey }) => [key, publicKey]))
   return [
     ...(await Promise.all(settled.map((row) => bytesOf(row, world)))).flat(),
     ...stored.filter(({ key }) => !known.has(key)).map(({ key }) => `bytes without a row: ${key}`),
@@ -38,11 +39,12 @@ export async function audit(world: World, { linksAlive = false } = {}): Promise<
   ]
 }
 
-async function bytesOf({ id, key, size, type, status }: Row, { storage }: World): Promise<string[]> {
+async function bytesOf({ id, key, publicKey, size, type, status }: Row, { storage }: World): Promise<string[]> {
   const head = await storage.head(key)
   if (head === null) return [`${status} without its bytes: ${id}`]
   if (head.size !== size || head.contentType !== type)
     return [`${status} as ${size} bytes of ${type}, stored are ${head.size} of ${head.contentType}: ${id}`]
+  if (publicKey !== null && (await storage.head(publicKey)) === null) return [`public without its copy: ${id}`]
   return []
 }
 

@@ -2,11 +2,11 @@
 import { createImageProbe } from '../../src/media/image.ts'
 import { createInspect } from '../../src/media/inspect.ts'
 import { createMedia, type Media } from '../../src/media/lifecycle.ts'
-import { createUrlOf, NO_QUOTAS } from '../../src/media/object.ts'
-import { createMakePlaceholder } from '../../src/media/placeholder.ts'
+import { NO_QUOTAS } from '../../src/media/object.ts'
 import { createRelay, type Relay } from '../../src/media/relay.ts'
 import { createRepository } from '../../src/media/repository.ts'
 import { createUpkeep, type Upkeep } from '../../src/media/upkeep.ts'
+import { publishing } from '../media/publishing.ts'
 import { createRecordingLog } from '../recording-log.ts'
 import { type Circuit, createCircuit, type Plan, type Turn } from './circuit.ts'
 import { MAX_OBJECT_BYTES, PENDING_SECONDS, RETENTION_SECONDS, UPLOAD_URL_SECONDS, type World } from './world.ts'
@@ -21,7 +21,6 @@ const QUOTAS = { quotaBytes: 10 ** 12, quotaObjects: 10 ** 6 }
 const allowedTypes = new Set(['image/gif', 'image/png'])
 const probeImage = createImageProbe({ allowedTypes, maxPixels: 1_000_000 })
 const inspect = createInspect({ allowedTypes, probeImage })
-const makePlaceholder = createMakePlaceholder({ probeImage })
 
 /** Starts a process with a CDN before public objects; nothing of it runs in the background. With a plan one of its calls to the outside goes wrong. */
 export function startReplica(world: World, { plan, turn }: { plan?: Plan; turn?: Turn } = {}): Replica {
@@ -36,7 +35,8 @@ export function startReplica(world: World, { plan, turn }: { plan?: Plan; turn?:
   const circuit = createCircuit({ repository, storage: world.storage, events: world.events }, plan, turn)
   const ports = { repository: circuit.repository, storage: circuit.storage, events: circuit.events, log }
   const relay = createRelay(ports)
-  const upkeep = createUpkeep({ ...ports, relay, makePlaceholder, now: clock.now, pendingSeconds: PENDING_SECONDS })
+  const made = publishing({ ...ports, relay, probeImage }, { cdnBaseUrl: 'https://cdn.test' })
+  const upkeep = createUpkeep({ ...ports, relay, ...made, now: clock.now, pendingSeconds: PENDING_SECONDS })
   const limits = {
     allowedTypes,
     maxUploadBytes: MAX_OBJECT_BYTES,
@@ -46,8 +46,7 @@ export function startReplica(world: World, { plan, turn }: { plan?: Plan; turn?:
     // Declarations may come without a size.
     quotas: NO_QUOTAS,
   }
-  const atCdn = { urlOf: createUrlOf('https://cdn.test'), hasCdn: true }
-  const media = createMedia({ ...ports, inspect, relay, now: clock.now, limits, ...atCdn })
+  const media = createMedia({ ...ports, inspect, relay, now: clock.now, limits, ...made })
   return { media, relay, upkeep, circuit }
 }
 
