@@ -77,6 +77,11 @@ const settings = {
   OTEL_EXPORTER_OTLP_ENDPOINT: optional(httpUrl, 'OpenTelemetry collector (OTLP over HTTP); absent: no traces'),
   PUBLIC_BASE_URL: optional(httpUrl, "Where clients reach the service, for links to it; absent: the request's origin"),
   CDN_BASE_URL: optional(httpUrl, 'CDN in front of public/ in the bucket; absent: public objects are served by links'),
+  PUBLIC_ORIGINALS: withDefault(
+    z.enum(['true', 'false'], 'expected true or false').transform((v) => v === 'true'),
+    'false',
+    'Whether others than their owners get public pictures as they came, with position, camera and comments',
+  ),
   CORS_ORIGINS: optional(origins, 'Origins whose pages may call the service, comma-separated; absent: none'),
 
   DATABASE_URL: optionalSecret(
@@ -257,6 +262,7 @@ function toConfig(values: Values) {
     otlpEndpoint: values.OTEL_EXPORTER_OTLP_ENDPOINT,
     publicBaseUrl: values.PUBLIC_BASE_URL,
     cdnBaseUrl: values.CDN_BASE_URL,
+    publicOriginals: values.PUBLIC_ORIGINALS,
     corsOrigins: values.CORS_ORIGINS ?? [],
     databaseUrl: values.DATABASE_URL,
     redisUrl: values.REDIS_URL,

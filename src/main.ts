@@ -11,10 +11,8 @@ import { type Config, ConfigError, readConfig } from './config.ts'
 import { queriesUnderWay } from './db/connect.ts'
 import { drainable, keepServing } from './drain.ts'
 import { createLog, createTrustedLog, openLogOutput } from './log.ts'
-import { createImageProbe } from './media/image.ts'
 import { createInspect } from './media/inspect.ts'
 import { createMedia } from './media/lifecycle.ts'
-import { createUrlOf } from './media/object.ts'
 import { createRender } from './media/render.ts'
 import { UPLOAD_LEASE_SECONDS } from './media/tus-statements.ts'
 import { createMetrics } from './observe/metrics.ts'
@@ -37,23 +35,23 @@ const output = await openLogOutput()
 const log = createLog({ level, output: output.now })
 const trusted = createTrustedLog({ level, output: output.soon })
 const service = await openOrExit()
-const { repository, storage, disk, tusStores, events, relay, upkeep } = service
+const { repository, storage, disk, tusStores, events, relay, upkeep, probeImage, publicity, publish, makePlaceholder } =
+  service
 
-const probeImage = createImageProbe({ allowedTypes: config.allowedTypes, maxPixels: config.maxImagePixels })
 const inspect = createInspect({ allowedTypes: config.allowedTypes, probeImage })
-const urlOf = createUrlOf(config.cdnBaseUrl)
-const hasCdn = config.cdnBaseUrl !== undefined
+const { urlOf } = publicity
 const media = createMedia({
   repository,
   storage,
   inspect,
-  render: createRender({ maxPixels: config.maxImagePixels }),
+  render: createRender({ probeImage }),
   relay,
   log,
   now: Date.now,
   limits: config,
-  urlOf,
-  hasCdn,
+  publicity,
+  publish,
+  makePlaceholder,
 })
 const { jwksUrl } = config.auth
 const jwks = jwksUrl === undefined ? undefined : createJwks({ url: jwksUrl, log })
@@ -80,7 +78,6 @@ const app = createApp({
   maxUploadBytes: config.maxUploadBytes,
   fileLimits: config,
   urlOf,
-  hasCdn,
   renditionLinks: createRenditionLinks({
     secret: service.linkSecret,
     sizes: config.renditionSizes,

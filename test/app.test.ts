@@ -8,13 +8,15 @@ import { createMemoryEventBus } from '../src/events/memory.ts'
 import { createImageProbe } from '../src/media/image.ts'
 import { createInspect } from '../src/media/inspect.ts'
 import { createMedia } from '../src/media/lifecycle.ts'
-import { createUrlOf, NO_QUOTAS } from '../src/media/object.ts'
+import { NO_QUOTAS } from '../src/media/object.ts'
 import { createRelay } from '../src/media/relay.ts'
 import { createRepository } from '../src/media/repository.ts'
 import { createRequestLog } from '../src/observe/request-log.ts'
+import { createRenditionLinks } from '../src/routes/rendition-links.ts'
 import { createUploadMemory } from '../src/routes/upload-memory.ts'
 import { createDiskStorage } from '../src/storage/disk.ts'
 import { DEFAULT_TYPES } from './corpus.ts'
+import { publishing } from './media/publishing.ts'
 import { createRecordingLog, type Line } from './recording-log.ts'
 import { createFolder, type Folder } from './services/folder.ts'
 
@@ -23,6 +25,7 @@ const ID = '019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11'
 const limits = {
   maxUploadBytes: 1000,
   maxObjectBytes: 1000,
+  renditionSizes: [160, 320],
   signedUrlSeconds: 900,
   uploadUrlSeconds: 900,
   quotas: NO_QUOTAS,
@@ -52,15 +55,13 @@ beforeEach(async () => {
   const events = createMemoryEventBus()
   const relay = createRelay({ repository, events, log })
   const allowedTypes = DEFAULT_TYPES
-  const urlOf = createUrlOf(undefined)
-  const inspect = createInspect({ allowedTypes, probeImage: createImageProbe({ allowedTypes, maxPixels: 1e8 }) })
+  const probeImage = createImageProbe({ allowedTypes, maxPixels: 1e8 })
+  const inspect = createInspect({ allowedTypes, probeImage })
+  const ports = { repository, storage: disk, relay, log }
+  const made = publishing({ ...ports, probeImage })
   deps = {
-    media: createMedia({
-      ...{ repository, storage: disk, inspect, relay, log, now, urlOf, hasCdn: false },
-      limits: { ...limits, allowedTypes },
-    }),
-    urlOf,
-    hasCdn: false,
+    media: createMedia({ ...ports, ...made, inspect, now, limits: { ...limits, allowedTypes } }),
+    urlOf: made.publicity.urlOf,
     limiter: undefined,
     trustedProxies: 0,
     authenticate: createAuthenticate({
@@ -72,6 +73,7 @@ beforeEach(async () => {
     publicBaseUrl: undefined,
     maxUploadBytes: limits.maxUploadBytes,
     fileLimits: { ...limits, allowedTypes },
+    renditionLinks: createRenditionLinks({ secret: SECRET, sizes: limits.renditionSizes, seconds: 900, now }),
     uploadMemory: createUploadMemory(1024 * 1024),
     corsOrigins: [],
     checks: { database: async () => {}, storage: async () => {}, events: async () => {} },

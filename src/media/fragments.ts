@@ -17,15 +17,21 @@ export const QUOTA = 'media_quota'
 
 export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Quotas) {
   const columns = sql`id, user_id AS "userId", original_name AS "originalName", mime_type AS "mimeType",
-    size_bytes AS "sizeBytes", storage_key AS key, metadata, visibility, status, created_at AS "createdAt",
+    size_bytes AS "sizeBytes", storage_key AS key, metadata, visibility, status, public_key AS "publicKey",
+    publish_due_at IS NULL AS unpublishable, created_at AS "createdAt",
     upload_id AS "uploadId"`
 
   /** Ownership is part of the WHERE, so that what is foreign looks like what is not there. */
   const ownedBy = ({ userId, role }: Caller) => (role === 'service' ? sql`true` : sql`user_id = ${userId}`)
 
-  /** Whether an active object is theirs or public; null stands for someone who is not known. */
-  const mayView = (viewer: Caller | null) =>
-    viewer === null ? sql`visibility = 'public'` : sql`(visibility = 'public' OR ${ownedBy(viewer)})`
+  /** What a viewer may see: active objects that are theirs, or public; null stands for someone who is not known. */
+  const visibleTo = (viewer: Caller | null) => {
+    const own = viewer === null ? sql`false` : ownedBy(viewer)
+    return {
+      columns: sql`${columns}, ${own} AS own`,
+      rows: sql`status = 'active' AND (visibility = 'public' OR ${own})`,
+    }
+  }
 
   const seconds = (n: number) => sql`${n} * interval '1 second'`
 
@@ -50,5 +56,5 @@ export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Qu
       ? sql`true`
       : sql`media_reserve(${owner}, ${more.bytes}, ${more.objects}, ${quotaBytes}, ${quotaObjects})`
 
-  return { columns, changed: sql`${columns}, outbox`, ownedBy, mayView, seconds, owe, toPurging, withinQuota }
+  return { columns, changed: sql`${columns}, outbox`, ownedBy, visibleTo, seconds, owe, toPurging, withinQuota }
 }

@@ -15,6 +15,8 @@ export type ProbeImage = (bytes: Uint8Array, mimeType: string) => Promise<Dimens
  * 1.6 takes 5 s to open 100,000 frames in 4 MiB).
  */
 export const MAX_FRAMES = 10_000
+/** Most pixels of a picture that are decoded: phones make 50 million. A decoder may need four bytes for each. */
+export const MAX_DECODED_PIXELS = 64_000_000
 /** How many times the pixels that a still picture may have all frames of an animation may have together. */
 const ANIMATION_FACTOR = 10
 
@@ -22,10 +24,10 @@ const ANIMATION_FACTOR = 10
 const LOADERS: Record<string, string> = {
   'image/jpeg': 'VipsForeignLoadJpegBuffer',
   'image/png': 'VipsForeignLoadPngBuffer',
-  'image/avif': 'VipsForeignLoadHeifBuffer',
-  'image/heic': 'VipsForeignLoadHeifBuffer',
   'image/webp': 'VipsForeignLoadWebpBuffer',
   'image/gif': 'VipsForeignLoadNsgifBuffer',
+  'image/avif': 'VipsForeignLoadHeifBuffer',
+  'image/heic': 'VipsForeignLoadHeifBuffer',
   'image/tiff': 'VipsForeignLoadTiffBuffer',
 }
 

@@ -3,9 +3,12 @@ import type { Log } from '../log.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Inspect } from './inspect.ts'
 import { createMultipart } from './multipart.ts'
-import type { Quotas, UrlOf } from './object.ts'
+import type { Quotas } from './object.ts'
 import { createObjects } from './objects.ts'
 import { createOwners } from './owners.ts'
+import type { MakePlaceholder } from './placeholder.ts'
+import type { Publicity } from './publicity.ts'
+import type { Publish } from './publish.ts'
 import type { Relay } from './relay.ts'
 import type { Render } from './render.ts'
 import { createRenditions } from './renditions.ts'
@@ -18,13 +21,13 @@ export type Deps = {
   storage: Storage
   inspect: Inspect
   render: Render
+  makePlaceholder: MakePlaceholder
   relay: Relay
   log: Log
   /** Unix time in milliseconds. */
   now: () => number
-  urlOf: UrlOf
-  /** Whether public objects live in a home of their own. */
-  hasCdn: boolean
+  publicity: Publicity
+  publish: Publish
   limits: {
     allowedTypes: ReadonlySet<string>
     maxUploadBytes: number

@@ -97,7 +97,7 @@ export function createMultipart({ repository, storage, log, now, limits }: Deps)
       const before = await again()
       if (before) return before
 
-      const object = newId(now(), mimeType, 'media/')
+      const object = newId(now(), mimeType)
       const originalName = safeFileName(filename)
       const described = { userId, originalName, mimeType, sizeBytes: size, visibility, metadata: {} }
       const inserted = await repository.insert({ ...object, ...described, linksSeconds, idempotency })

@@ -8,6 +8,12 @@ export type Status = 'pending' | 'active' | 'deleted' | 'purging'
 /** Null where the file is no picture. Pixels, as a person sees it: orientation applied, one frame of an animation. */
 export type Dimensions = { width: number | null; height: number | null }
 
+/** A ThumbHash (https://evanw.github.io/thumbhash/) in base64, and a colour as `#rrggbb`. */
+export type Placeholder = { thumbHash: string; dominantColor: string }
+
+/** The placeholder is there once it is made. */
+export type Metadata = Dimensions & Partial<Placeholder>
+
 type Common = {
   id: string
   userId: string
@@ -15,13 +21,19 @@ type Common = {
   mimeType: string
   key: string
   visibility: Visibility
+  /** Where the copy is that others than the owner get; null while there is none, or none is needed. */
+  publicKey: string | null
+  /** Whether the bytes do not allow such a copy. */
+  unpublishable: boolean
   createdAt: Date
   /** The store's id of its upload in parts; null when it came otherwise. */
   uploadId: string | null
 }
 
 /** An object whose bytes are known. */
-export type StoredObject = Common & { status: 'active' | 'deleted'; sizeBytes: number; metadata: Dimensions }
+export type StoredObject = Common & { status: 'active' | 'deleted'; sizeBytes: number; metadata: Metadata }
+/** One that somebody may see; `own`: with everything that is in its file, because it is theirs. */
+export type VisibleObject = StoredObject & { own: boolean }
 /** One that was just changed, with the events that its row owes since, oldest first. */
 export type ChangedObject = StoredObject & { outbox: MediaEvent[] }
 /** An object whose bytes are on their way, or on their way out; what is known of them was only declared. */
@@ -33,8 +45,8 @@ export type Quotas = { quotaBytes: number | null; quotaObjects: number | null }
 export const NO_QUOTAS: Quotas = { quotaBytes: null, quotaObjects: null }
 
 /**
- * Where objects are stored: `public/` is for what a CDN serves to everyone, and only used where there is one. Both
- * are in order of time, because ids are.
+ * Where objects are stored: `public/` is for copies that a CDN serves to everyone, and only used where there is one.
+ * Both are in order of time, because ids are.
  */
 export const homes = ['media/', 'public/'] as const
 export type Home = (typeof homes)[number]
@@ -49,9 +61,9 @@ export function idOf(key: string): string | undefined {
   return /^(?:media|public)\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\//.exec(key)?.[1]
 }
 
-/** Where in a home what is made of an object's bytes lies. */
-export function renditionsPrefix(id: string, home: Home): string {
-  return `${prefixOf(id, home)}r/`
+/** Where the renditions of a picture lie. */
+export function renditionsPrefix(id: string): string {
+  return `${prefixOf(id)}r/`
 }
 
 /** In both homes. */
@@ -66,12 +78,4 @@ export function homeOf({ key }: { key: string }): Home {
 /** `inline` for what browsers show without running anything. */
 export function dispositionOf(mimeType: string): 'inline' | 'attachment' {
   return /^(image|video|audio)\//.test(mimeType) ? 'inline' : 'attachment'
-}
-
-/** The stable address of an object's bytes: the CDN's for what lies there for everyone, else the service's own. */
-export type UrlOf = (object: { id: string; key: string }, origin: string) => string
-
-export function createUrlOf(cdnBaseUrl: string | undefined): UrlOf {
-  return ({ id, key }, origin) =>
-    cdnBaseUrl !== undefined && homeOf({ key }) === 'public/' ? `${cdnBaseUrl}/${key}` : `${origin}/media/${id}/content`
 }

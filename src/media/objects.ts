@@ -6,31 +6,54 @@ import { notFound, Problem } from '../problem.ts'
 import { safeFileName } from './file-name.ts'
 import type { Deps } from './lifecycle.ts'
 import { createMoves } from './moves.ts'
-import { dispositionOf, type Home, homeOf, type StoredObject, type Visibility } from './object.ts'
+import { dispositionOf, type StoredObject, type Visibility, type VisibleObject } from './object.ts'
+import { contentPath } from './publicity.ts'
 import type { Page } from './repository.ts'
 import { missing } from './visibility.ts'
 
 export type Change = { originalName?: string | undefined; visibility?: Visibility | undefined }
-/** `cacheSeconds`: how long a redirect to it may be cached. */
+/** `cacheSeconds`: how long a redirect to it may be cached. A `url` that begins with a slash is on this service. */
 export type ReadLink = { url: string; expiresAt: Date; cacheSeconds: number }
 
+type Linked = Pick<VisibleObject, 'mimeType' | 'originalName' | 'own'>
+
+// The copy for others is made, or taken away, once while an object is public.
+const UPDATE_TRIES = 3
+
 export function createObjects(deps: Deps) {
-  const { repository, storage, relay, now, limits, urlOf, hasCdn } = deps
+  const { repository, storage, relay, now, limits, publicity, publish } = deps
   const moves = createMoves(deps)
   const announced = <T extends { outbox: MediaEvent[] } | null>(row: T): T => {
     if (row !== null) relay.announce(row)
     return row
   }
 
-  async function moveTo(object: StoredObject, home: Home): Promise<string> {
-    const stored = await storage.head(object.key)
-    if (stored === null) throw new Problem('storage_unavailable', 'The bytes could not be found. Try again.')
-    return moves.copy(object, home, stored.etag)
+  /** The same within a window of half its life, so that caches get hits, and with at least that half left. */
+  function windowed(): { from: Date; expiresAt: Date; cacheSeconds: number } {
+    const expiresIn = limits.signedUrlSeconds
+    const window = Math.max(1, Math.floor(expiresIn / 2)) * 1000
+    const from = new Date(Math.floor(now() / window) * window)
+    const expiresAt = new Date(from.getTime() + expiresIn * 1000)
+    return { from, expiresAt, cacheSeconds: Math.floor((expiresAt.getTime() - now()) / 2000) }
+  }
+
+  /** A short-lived link to one of an object's keys; see `Storage.signGet`. */
+  async function sign(key: string, object: Linked, download: boolean): Promise<ReadLink> {
+    const { mimeType, originalName, own } = object
+    const { from, ...life } = windowed()
+    const url = await storage.signGet(key, {
+      from,
+      expiresIn: limits.signedUrlSeconds,
+      contentType: mimeType,
+      disposition: download ? createDisposition(originalName) : dispositionOf(mimeType),
+      cacheControl: own ? 'private' : 'public, max-age=31536000, immutable',
+    })
+    return { url, ...life }
   }
 
   return {
     /** An active object that the viewer may see; null stands for someone who is not known. */
-    async get(id: string, viewer: Caller | null): Promise<StoredObject> {
+    async get(id: string, viewer: Caller | null): Promise<VisibleObject> {
       return (await repository.findVisible(id, viewer)) ?? missing(viewer)
     },
 
@@ -44,31 +67,25 @@ export function createObjects(deps: Deps) {
     listByIds: (caller: Caller, ids: string[]): Promise<StoredObject[]> => repository.listByIds(caller.userId, ids),
 
     /**
-     * Changes name or visibility. Where there is a CDN, what becomes public or private moves into its home or out of
-     * it. Throws Problem `state_conflict` when it was moved by another change meanwhile.
+     * Changes name or visibility. What becomes private is taken from others, and from the CDN, at once. Throws Problem
+     * `state_conflict` when others change it all the time.
      */
     async update(id: string, caller: Caller, change: Change, origin: string): Promise<StoredObject> {
       const { originalName, visibility } = change
-      const before = await repository.findOwned(id, caller)
-      if (before?.status !== 'active') throw notFound()
-      const home = visibility === 'public' && hasCdn ? 'public/' : 'media/'
-      const moving = visibility !== undefined && home !== homeOf(before)
-      const movedTo = moving ? await moveTo(before, home) : undefined
       const safe = {
         ...(originalName !== undefined && { originalName: safeFileName(originalName) }),
         ...(visibility !== undefined && { visibility }),
       }
-      const place = {
-        ...(visibility !== undefined && { key: before.key }),
-        ...(movedTo !== undefined && { movedTo }),
+      for (let tries = 0; tries < UPDATE_TRIES; tries += 1) {
+        const before = await repository.findOwned(id, caller)
+        if (before?.status !== 'active') throw notFound()
+        const { publicKey } = before
+        const url = publicity.urlOf({ ...before, ...safe }, origin)
+        const event = { channel: 'photo:updated' as const, fields: { url, ...safe } }
+        const row = announced(await repository.update(id, caller, { ...safe, publicKey }, event))
+        if (row !== null && visibility === 'private' && publicKey !== null) await moves.remove(publicKey)
+        if (row !== null) return row
       }
-      const url = urlOf({ id, key: movedTo ?? before.key }, origin)
-      const event = { channel: 'photo:updated' as const, fields: { url, ...safe } }
-      const row = announced(await repository.update(id, caller, { ...safe, ...place }, event))
-      if (movedTo !== undefined) await (row === null ? moves.remove(movedTo) : moves.leave(before))
-      if (row !== null) return row
-      const after = await repository.findOwned(id, caller)
-      if (after?.status !== 'active') throw notFound()
       throw new Problem('state_conflict', 'Another change was made at the same time. Try again.')
     },
 
@@ -80,28 +97,35 @@ export function createObjects(deps: Deps) {
     async restore(id: string, caller: Caller, origin: string): Promise<StoredObject> {
       const before = await repository.findOwned(id, caller)
       if (before === null) throw notFound()
-      const event = { channel: 'photo:restored' as const, fields: { url: urlOf(before, origin) } }
+      const event = { channel: 'photo:restored' as const, fields: { url: publicity.urlOf(before, origin) } }
       return announced(await repository.restore(id, caller, event)) ?? missing(caller)
     },
 
     /**
-     * A short-lived link to the bytes; see `Storage.signGet`. The same within a window of half its life, so that
-     * caches get hits, and with at least that half left.
+     * A short-lived link to what the viewer may have of an object, at once. Of what is not made yet, it is one to
+     * `content` here, which makes it when it is followed.
      */
-    async sign(object: StoredObject, { download = false } = {}): Promise<ReadLink> {
-      const { key, mimeType, originalName, visibility } = object
-      const expiresIn = limits.signedUrlSeconds
-      const window = Math.max(1, Math.floor(expiresIn / 2)) * 1000
-      const from = new Date(Math.floor(now() / window) * window)
-      const url = await storage.signGet(key, {
-        from,
-        expiresIn,
-        contentType: mimeType,
-        disposition: download ? createDisposition(originalName) : dispositionOf(mimeType),
-        cacheControl: visibility === 'public' ? 'public, max-age=31536000, immutable' : 'private',
-      })
-      const expiresAt = new Date(from.getTime() + expiresIn * 1000)
-      return { url, expiresAt, cacheSeconds: Math.floor((expiresAt.getTime() - now()) / 2000) }
+    async sign(object: VisibleObject): Promise<ReadLink> {
+      if (object.own || !publicity.needsCopy(object)) return sign(object.key, object, false)
+      const copy = publicity.copyOf(object)
+      return copy === null ? { url: contentPath(object.id), ...windowed() } : sign(copy, object, false)
+    },
+
+    /** A short-lived link to a rendition. */
+    signRendition: (made: Linked & { key: string }, { download }: { download: boolean }): Promise<ReadLink> =>
+      sign(made.key, made, download),
+
+    /**
+     * Where the bytes are that the viewer may have: at the CDN, or under a short-lived link. Throws what `Publish`
+     * throws.
+     */
+    async locate(object: VisibleObject, { download }: { download: boolean }): Promise<ReadLink> {
+      const exact = object.own || !publicity.needsCopy(object)
+      if (object.own && publicity.mustBeClean(object)) return sign(object.key, object, download)
+      const publicKey = publicity.copyOf(object) ?? (exact ? null : await publish(object))
+      const url = download ? null : publicity.atCdn({ ...object, publicKey })
+      if (url !== null) return { ...windowed(), url }
+      return sign(exact ? object.key : (publicKey ?? object.key), object, download)
     },
   }
 }

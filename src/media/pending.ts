@@ -3,17 +3,17 @@ import { v7 as uuidv7 } from 'uuid'
 import { concerns } from '../observe/record.ts'
 import { Problem } from '../problem.ts'
 import { extensionOf } from './inspect.ts'
-import { type Home, prefixOf } from './object.ts'
+import { prefixOf } from './object.ts'
 import type { Inserted } from './repository.ts'
 
 /** A PUT may go on after its caller gave up on it, and a link's PUT may begin in its last second and take its time. */
 export const WRITER_GRACE_SECONDS = 3600
 
 /** A new object's id and key. Ids are in order of time, so that a listing of the store is, too. */
-export function newId(madeAt: number, mimeType: string, home: Home): { id: string; madeAt: number; key: string } {
+export function newId(madeAt: number, mimeType: string): { id: string; madeAt: number; key: string } {
   const id = uuidv7({ msecs: madeAt })
   concerns(id)
-  return { id, madeAt, key: `${prefixOf(id, home)}original${extensionOf(mimeType)}` }
+  return { id, madeAt, key: `${prefixOf(id)}original${extensionOf(mimeType)}` }
 }
 
 export function tooSlow(): Problem {

@@ -2,37 +2,38 @@
 import type { Caller } from '../auth/auth.ts'
 import { type Queryable, violates, within } from '../db/connect.ts'
 import { type Fragments, QUOTA } from './fragments.ts'
-import type { StoredObject } from './object.ts'
+import type { VisibleObject } from './object.ts'
 import { WRITER_GRACE_SECONDS } from './pending.ts'
 import { MOVE_GRACE_SECONDS } from './upkeep-statements.ts'
 
 /** Made, or by somebody else until a time in Unix seconds. */
 export type Entry = { key: string; sizeBytes: number } | { key: string; until: number }
 export type Renditions = Record<string, Entry>
-/** An object with what was made of it. */
-export type Rendered = StoredObject & { renditions: Renditions }
+/** An object that somebody may see, with what was made of it. */
+export type Rendered = VisibleObject & { renditions: Renditions }
 
 /** More of one picture than any page asks for. */
 export const MOST_RENDITIONS = 100
 
 export function createRenditionStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
-  const { columns, mayView, seconds, withinQuota } = fragments
+  const { visibleTo, seconds, withinQuota } = fragments
 
   return {
     /** An active object that this viewer may see, with what was made of it. */
     async findRendered(id: string, viewer: Caller | null): Promise<Rendered | null> {
       const [row] = await within(sql<Rendered[]>`
-        SELECT ${columns}, renditions FROM media_objects WHERE id = ${id} AND status = 'active' AND ${mayView(viewer)}`)
+        SELECT ${visibleTo(viewer).columns}, renditions FROM media_objects
+        WHERE id = ${id} AND ${visibleTo(viewer).rows}`)
       return row ?? null
     },
 
     /**
      * Takes the making of one for a while, under a key that was never used; what becomes of the bytes is looked after
-     * from then on, however it ends. False when it is there, or somebody else makes it; or when the object moved, is
-     * not active any more, or has all it may have.
+     * from then on, however it ends. False when it is there, or somebody else makes it; or when the object is not active
+     * any more, or has all it may have.
      */
     async claimRendition(
-      { id, key: original }: { id: string; key: string },
+      id: string,
       name: string,
       { key, leaseSeconds }: { key: string; leaseSeconds: number },
     ): Promise<boolean> {
@@ -42,7 +43,7 @@ export function createRenditionStatements({ sql, fragments }: { sql: Queryable; 
             'key', ${key}::text, 'until', extract(epoch FROM now() + ${seconds(leaseSeconds)}))),
           links_until = greatest(links_until, now() + ${seconds(leaseSeconds + WRITER_GRACE_SECONDS)}),
           sweep_due_at = now() + ${seconds(MOVE_GRACE_SECONDS)}
-        WHERE id = ${id} AND status = 'active' AND storage_key = ${original}
+        WHERE id = ${id} AND status = 'active'
           AND ((renditions -> ${name}::text) ? 'sizeBytes') IS NOT TRUE
           AND coalesce((renditions #>> ARRAY[${name}::text, 'until'])::numeric, 0) < extract(epoch FROM now())
           AND (SELECT count(*) FROM jsonb_object_keys(renditions)) < ${MOST_RENDITIONS}`)
@@ -50,7 +51,7 @@ export function createRenditionStatements({ sql, fragments }: { sql: Queryable; 
     },
 
     /**
-     * The bytes are there. `lost`: the object moved or is on its way out, or another maker took over; `over_quota`: its
+     * The bytes are there. `lost`: the object is on its way out, or another maker took over; `over_quota`: its
      * owner may not have them. In both cases they are the caller's to remove.
      */
     async keepRendition(

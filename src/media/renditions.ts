@@ -4,11 +4,10 @@ import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pLimit from 'p-limit'
 import type { Caller } from '../auth/auth.ts'
-import { timed } from '../observe/record.ts'
 import { Problem } from '../problem.ts'
 import { putDeadlineMs } from '../storage/storage.ts'
 import type { Deps } from './lifecycle.ts'
-import { dispositionOf, homeOf, renditionsPrefix, type StoredObject } from './object.ts'
+import { dispositionOf, renditionsPrefix, type VisibleObject } from './object.ts'
 import { isPicture, nameOf, type Rendition, renditionOf, type Wish } from './rendition.ts'
 import { MOST_RENDITIONS, type Rendered } from './rendition-statements.ts'
 import { missing } from './visibility.ts'
@@ -20,10 +19,10 @@ const LEASE_SECONDS = 60
 const POLL_MS = 100
 
 /** A rendition's bytes, with what a link to them needs of the object. */
-export type StoredRendition = StoredObject & { format: Rendition['format'] }
+export type StoredRendition = Pick<VisibleObject, 'key' | 'mimeType' | 'originalName' | 'own'> & { made: Rendition }
 
 export function createRenditions(deps: Deps) {
-  const { repository, storage, render, log, limits } = deps
+  const { repository, storage, render, makePlaceholder, log, limits } = deps
   // Decoding takes memory and a core each.
   const places = pLimit(availableParallelism())
   const underWay = new Map<string, Promise<void>>()
@@ -31,25 +30,36 @@ export function createRenditions(deps: Deps) {
   /** Reads the original, makes the rendition and stores it. Whatever fails leaves nothing but what upkeep sweeps. */
   async function make(object: Rendered, name: string, rendition: Rendition, until: number): Promise<void> {
     const { id, userId, sizeBytes } = object
-    const key = `${renditionsPrefix(id, homeOf(object))}${randomBytes(6).toString('hex')}.${rendition.format}`
-    if (!(await repository.claimRendition(object, name, { key, leaseSeconds: LEASE_SECONDS }))) return
+    const key = `${renditionsPrefix(id)}${randomBytes(6).toString('hex')}.${rendition.format}`
+    if (!(await repository.claimRendition(id, name, { key, leaseSeconds: LEASE_SECONDS }))) return
     try {
       const bytes = await places(async () => {
         if (Date.now() > until) throw tooBusy()
         const original = await storage.read(object.key, { start: 0, length: sizeBytes })
-        return timed('image', () => render(original, object.mimeType, rendition))
+        return render(original, object.mimeType, rendition)
       })
       if (putDeadlineMs(bytes.length) > LEASE_SECONDS * 1000) throw tooLarge()
       const contentType = `image/${rendition.format}`
       await storage.put(key, bytes, { contentType, disposition: dispositionOf(contentType) })
       const kept = await repository.keepRendition({ id, userId }, name, { key, sizeBytes: bytes.length })
-      if (kept === 'kept') return
+      if (kept === 'kept') return await keepPlaceholder(object, bytes, rendition)
       await storage.remove([key])
       if (kept === 'over_quota')
         throw new Problem('quota_exceeded', 'There is no room for renditions: the quota of the owner is used up.')
     } catch (error) {
       await giveUp(id, key)
       throw error
+    }
+  }
+
+  /** A picture's first rendition shows what it is like; without one, upkeep looks at the original. */
+  async function keepPlaceholder({ id, metadata }: Rendered, bytes: Uint8Array, { fit, format }: Rendition) {
+    if (metadata.thumbHash !== undefined || fit === 'cover') return
+    try {
+      const placeholder = await makePlaceholder(bytes, `image/${format}`)
+      if (placeholder !== null) await repository.keepPlaceholder(id, placeholder)
+    } catch (error) {
+      log.warn({ err: error, id }, 'rendition: placeholder left for upkeep')
     }
   }
 
@@ -86,8 +96,10 @@ export function createRenditions(deps: Deps) {
         const name = nameOf(rendition)
         const entry = object.renditions[name]
         if (entry !== undefined && 'sizeBytes' in entry) {
+          const { originalName, own } = object
           const { format } = rendition
-          return { ...object, key: entry.key, mimeType: `image/${format}`, sizeBytes: entry.sizeBytes, format }
+          const name = `${originalName.replace(/\.[^.]*$/, '')}.${format}`
+          return { key: entry.key, mimeType: `image/${format}`, originalName: name, own, made: rendition }
         }
         if (object.sizeBytes > limits.maxUploadBytes) throw tooLarge()
         if (entry === undefined && Object.keys(object.renditions).length >= MOST_RENDITIONS)

@@ -13,8 +13,11 @@ import {
   type Quotas,
   type StoredObject,
   type Visibility,
+  type VisibleObject,
 } from './object.ts'
 import { createOwnerStatements } from './owner-statements.ts'
+import { createPlaceholderStatements } from './placeholder-statements.ts'
+import { createPublicationStatements } from './publication-statements.ts'
 import { createRenditionStatements } from './rendition-statements.ts'
 import { createTusStatements } from './tus-statements.ts'
 import { createUpkeepStatements } from './upkeep-statements.ts'
@@ -67,16 +70,11 @@ type Settings = { sql: Queryable; pendingSeconds: number; retentionSeconds: numb
 
 export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas = NO_QUOTAS }: Settings) {
   const fragments = createFragments(sql, quotas)
-  const { columns, changed, ownedBy, mayView, seconds, owe, toPurging, withinQuota } = fragments
+  const { columns, changed, ownedBy, visibleTo, seconds, owe, toPurging, withinQuota } = fragments
 
-  /**
-   * The SET clauses for bytes that were copied to another key: their old one may get late bytes while a link lives, and
-   * renditions are made anew, beside them.
-   */
+  /** The SET clauses for bytes that were copied to another key: their old one may get late bytes while a link lives. */
   const moved = (to: string | undefined) =>
-    to === undefined
-      ? sql``
-      : sql`storage_key = ${to}, renditions = '{}', rendition_bytes = 0, sweep_due_at = greatest(links_until, now()),`
+    to === undefined ? sql`` : sql`storage_key = ${to}, sweep_due_at = greatest(links_until, now()),`
 
   return {
     ...createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }),
@@ -84,6 +82,8 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
     ...createMultipartStatements({ sql, fragments, pendingSeconds }),
     ...createTusStatements({ sql, fragments }),
     ...createOwnerStatements({ sql, fragments }),
+    ...createPlaceholderStatements({ sql, fragments }),
+    ...createPublicationStatements({ sql, fragments }),
     ...createBacklogStatements({ sql }),
 
     /**
@@ -157,9 +157,11 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
     },
 
     /** An active object that this viewer may see: their own, a public one, any for a service. */
-    async findVisible(id: string, viewer: Caller | null): Promise<StoredObject | null> {
-      const [row] = await within(sql<StoredObject[]>`
-        SELECT ${columns} FROM media_objects WHERE id = ${id} AND status = 'active' AND ${mayView(viewer)}`)
+    async findVisible(id: string, viewer: Caller | null): Promise<VisibleObject | null> {
+      const { columns, rows } = visibleTo(viewer)
+      const [row] = await within(
+        sql<VisibleObject[]>`SELECT ${columns} FROM media_objects WHERE id = ${id} AND ${rows}`,
+      )
       return row ?? null
     },
 
@@ -198,23 +200,25 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
     },
 
     /**
-     * Changes name or visibility of an active object, and its key where the bytes were moved. Null when it is not
-     * active any more, or no longer at `key`, which decided whether it had to move.
+     * Changes name or visibility of an active object. Null when it is not active any more, or the copy that others get
+     * is not at `publicKey` any more, which decided what address was announced. What becomes private has none.
      */
     async update(
       id: string,
       caller: Caller,
-      change: { originalName?: string; visibility?: Visibility; key?: string; movedTo?: string },
+      change: { originalName?: string; visibility?: Visibility; publicKey: string | null },
       event: Announcement,
     ): Promise<ChangedObject | null> {
-      const { originalName = null, visibility = null, key, movedTo } = change
+      const { originalName = null, visibility = null, publicKey } = change
+      const withdrawal = sql`public_key = NULL, sweep_due_at = now(),`
+      const again = sql`publish_due_at = now(), publish_tries = 0,`
       const [row] = await within(sql<ChangedObject[]>`
         UPDATE media_objects
         SET original_name = coalesce(${originalName}, original_name), visibility = coalesce(${visibility}, visibility),
-          ${moved(movedTo)}
+          ${visibility === 'private' && publicKey !== null ? withdrawal : sql``}
+          ${visibility === null ? sql`` : again}
           ${owe(event)}
-        WHERE id = ${id} AND status = 'active' AND ${ownedBy(caller)}
-          AND ${key === undefined ? sql`true` : sql`storage_key = ${key}`}
+        WHERE id = ${id} AND status = 'active' AND ${ownedBy(caller)} AND public_key IS NOT DISTINCT FROM ${publicKey}
         RETURNING ${changed}`)
       return row ?? null
     },

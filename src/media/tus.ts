@@ -35,7 +35,7 @@ export function createTusUploads({ repository, storage, log, now, limits }: Deps
       if (size === 0) throw new Problem('file_empty', 'The file has no bytes.')
       if (size !== undefined && size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
       // Whatever its visibility: what has not been looked at must not be served to everyone.
-      const object = newId(now(), mimeType, 'media/')
+      const object = newId(now(), mimeType)
       const inserted = await repository.insert({
         ...object,
         userId: caller.userId,

@@ -156,7 +156,8 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
         WHERE id IN (
           SELECT id FROM media_objects WHERE sweep_due_at <= now() AND status IN ('active', 'deleted')
           ORDER BY sweep_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)
-        RETURNING id, storage_key || ARRAY(${renditionKeys}) AS keys, sweep_due_at::text AS claim`)
+        RETURNING id, storage_key || array_remove(public_key || ARRAY(${renditionKeys}), NULL) AS keys,
+          sweep_due_at::text AS claim`)
     },
 
     /** Ends a sweep, or has it done again later; a move announced meanwhile keeps its own. */
@@ -168,8 +169,8 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
     },
 
     /**
-     * Those of the keys that some row knows: as its object's, as a rendition's, or as a piece of the tus upload that it
-     * waits for.
+     * Those of the keys that some row knows: as its object's, for others, as a rendition's, or as a piece of the tus upload
+     * that it waits for.
      */
     async knownKeys(keys: readonly string[]): Promise<Set<string>> {
       const asked = [...new Set(keys.flatMap((key) => [key, wholeOf(key)]))]
@@ -177,6 +178,7 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
       const rows = await within(sql<{ key: string; waits: boolean }[]>`
         SELECT storage_key AS key, status = 'pending' AND tus_metadata IS NOT NULL AS waits
         FROM media_objects WHERE storage_key = ANY(${asked}::varchar[])
+        UNION ALL SELECT public_key, false FROM media_objects WHERE public_key = ANY(${asked}::varchar[])
         UNION ALL
         SELECT rendition ->> 'key', false FROM media_objects, jsonb_path_query(renditions, '$.*') AS rendition
         WHERE id = ANY(${rendered}::uuid[])`)

@@ -3,8 +3,14 @@
  * Runs in every replica; what one has claimed the others leave alone for a while.
  */
 import type { Log } from '../log.ts'
+import { Problem } from '../problem.ts'
 import type { Storage } from '../storage/storage.ts'
-import { type Home, homes, prefixesOf } from './object.ts'
+import { createMoves } from './moves.ts'
+import { type Home, homes, prefixesOf, type StoredObject } from './object.ts'
+import { MAX_DECODED_BYTES, type MakePlaceholder } from './placeholder.ts'
+import type { PlaceholderRow } from './placeholder-statements.ts'
+import type { Publicity } from './publicity.ts'
+import type { Publish } from './publish.ts'
 import type { Relay } from './relay.ts'
 import { removeBytes } from './removal.ts'
 import type { Repository } from './repository.ts'
@@ -22,6 +28,10 @@ export type UpkeepReport = {
   forgotten: number
   /** Stored bytes that no row knew, removed. */
   orphans: number
+  /** Pictures that have a placeholder since. */
+  placeholders: number
+  /** Public objects that a CDN has since. */
+  published: number
   failed: string[]
 }
 
@@ -38,6 +48,9 @@ type Deps = {
   repository: Repository
   storage: Storage
   relay: Relay
+  makePlaceholder: MakePlaceholder
+  publicity: Publicity
+  publish: Publish
   log: Log
   /** Unix time in milliseconds. */
   now: () => number
@@ -47,9 +60,15 @@ type Deps = {
 const BATCH_ROWS = 100
 const PURGE_ROWS = 20
 const LISTED_KEYS = 1000
+// What nobody waits for is done for this long in a pass, and so many times.
+const IDLE_MS = 15_000
+const IDLE_TIMES = 100
 const LONGEST_PAUSE_SECONDS = 60
 
-export function createUpkeep({ repository, storage, relay, log, now, pendingSeconds }: Deps): Upkeep {
+export function createUpkeep(deps: Deps): Upkeep {
+  const { repository, storage, relay, makePlaceholder, publicity, publish, log, now, pendingSeconds } = deps
+  const moves = createMoves(deps)
+
   async function expire(report: UpkeepReport): Promise<void> {
     for (;;) {
       const count = await repository.expire(BATCH_ROWS)
@@ -132,7 +151,8 @@ export function createUpkeep({ repository, storage, relay, log, now, pendingSeco
     const old = now() - MOVE_GRACE_SECONDS * 1000
     let young = false
     for (const prefix of prefixesOf(id)) {
-      const others = (await storage.list({ prefix, limit: LISTED_KEYS })).filter(({ key }) => !keys.includes(key))
+      const listed = await storage.list({ prefix, limit: LISTED_KEYS })
+      const others = listed.filter(({ key }) => !keys.includes(key))
       const removable = others.filter(({ lastModified }) => lastModified.getTime() < old)
       if (removable.length > 0) await storage.remove(removable.map(({ key }) => key))
       report.orphans += removable.length
@@ -142,10 +162,91 @@ export function createUpkeep({ repository, storage, relay, log, now, pendingSeco
     await repository.endSweep(id, claim, young ? MOVE_GRACE_SECONDS : null)
   }
 
-  const steps = { expire, retire, purge, removeOrphans, sweep }
+  /** One at a time and for a while only, until there is nothing to do. */
+  async function inIdleTime(doOne: () => Promise<boolean>): Promise<void> {
+    const end = now() + IDLE_MS
+    for (let i = 0; i < IDLE_TIMES && now() < end && !stopped; i += 1) if (!(await doOne())) return
+  }
+
+  async function makePlaceholders(report: UpkeepReport): Promise<void> {
+    await inIdleTime(async () => {
+      const row = await repository.claimPlaceholder()
+      if (row !== null && (await makeOnePlaceholder(row))) report.placeholders += 1
+      return row !== null
+    })
+  }
+
+  async function makeOnePlaceholder({ id, key, mimeType, sizeBytes }: PlaceholderRow): Promise<boolean> {
+    const bytes = sizeBytes > MAX_DECODED_BYTES ? null : await storage.read(key, { start: 0, length: sizeBytes })
+    const placeholder = bytes && (await makePlaceholder(bytes, mimeType))
+    await repository.keepPlaceholder(id, placeholder)
+    return placeholder !== null
+  }
+
+  /** Public objects get to the CDN. */
+  async function publishAll(report: UpkeepReport): Promise<void> {
+    if (!publicity.hasCdn) return
+    await inIdleTime(async () => {
+      const row = await repository.claimPublication()
+      if (row !== null && (await publishOne(row))) report.published += 1
+      return row !== null
+    })
+  }
+
+  async function publishOne(row: StoredObject): Promise<boolean> {
+    try {
+      await publish(row)
+      return true
+    } catch (error) {
+      // It can't be, which `publish` has noted; or it is not public any more.
+      if (error instanceof Problem && (error.status === 422 || error.code === 'not_found')) return false
+      throw error
+    }
+  }
+
+  /** Originals that an earlier version moved to where a CDN serves them come back. */
+  async function recallOriginals(): Promise<void> {
+    for (let after = ''; !stopped; ) {
+      const rows = await repository.exposedAfter(after, PURGE_ROWS)
+      for (const row of rows) await recallOne(row)
+      const last = rows.at(-1)
+      if (last === undefined) return
+      after = last.key
+    }
+  }
+
+  async function recallOne(row: StoredObject): Promise<void> {
+    const stored = await storage.head(row.key)
+    if (stored === null) return
+    const to = await moves.copy(row, 'media/', stored.etag)
+    await moves.remove((await repository.recall(row, to)) ? row.key : to)
+  }
+
+  /** What others got as it came is taken from them, after PUBLIC_ORIGINALS was turned off. */
+  async function withdrawUncleaned(): Promise<void> {
+    if (publicity.publicOriginals) return
+    for (;;) {
+      const keys = await repository.withdrawUncleaned(BATCH_ROWS)
+      for (const key of keys) await moves.remove(key)
+      if (keys.length < BATCH_ROWS) return
+    }
+  }
+
+  const steps = {
+    expire,
+    retire,
+    purge,
+    removeOrphans,
+    sweep,
+    recallOriginals,
+    withdrawUncleaned,
+    publishAll,
+    makePlaceholders,
+  }
 
   async function run(): Promise<UpkeepReport> {
-    const report: UpkeepReport = { expired: 0, retired: 0, emptied: 0, forgotten: 0, orphans: 0, failed: [] }
+    const counts = { expired: 0, retired: 0, emptied: 0, forgotten: 0, orphans: 0, placeholders: 0, published: 0 }
+    const report: UpkeepReport = { ...counts, failed: [] }
     for (const [name, step] of Object.entries(steps)) {
       try {
         await step(report)

@@ -9,15 +9,7 @@ import { acceptType, INSPECTED_BYTES, type Inspection } from './inspect.ts'
 import type { Deps } from './lifecycle.ts'
 import { createMoves } from './moves.ts'
 import { assemble } from './multipart.ts'
-import {
-  type ChangedObject,
-  dispositionOf,
-  type Home,
-  homeOf,
-  type MediaRow,
-  type StoredObject,
-  type Visibility,
-} from './object.ts'
+import { type ChangedObject, dispositionOf, type MediaRow, type StoredObject, type Visibility } from './object.ts'
 import { newId, refusal, tooSlow, WRITER_GRACE_SECONDS } from './pending.ts'
 import { tryToRemoveBytes } from './removal.ts'
 
@@ -45,8 +37,8 @@ export type UploadLink = {
 }
 
 export function createUploads(deps: Deps) {
-  const { repository, storage, inspect, relay, log, now, limits, urlOf, hasCdn } = deps
-  const homeFor = (visibility: Visibility): Home => (hasCdn && visibility === 'public' ? 'public/' : 'media/')
+  const { repository, storage, inspect, relay, log, now, limits, publicity } = deps
+  const { urlOf } = publicity
   const hasQuotas = Object.values(limits.quotas).some((quota) => quota !== null)
   const moves = createMoves(deps)
   const announced = <T extends ChangedObject | null>(row: T): T => {
@@ -100,7 +92,7 @@ export function createUploads(deps: Deps) {
       if (first) return first
 
       const object = {
-        ...newId(now(), mimeType, homeFor(visibility)),
+        ...newId(now(), mimeType),
         userId,
         originalName: safeFileName(name),
         mimeType,
@@ -124,7 +116,11 @@ export function createUploads(deps: Deps) {
       try {
         if (put.status === 'rejected') throw put.reason
         if (insert.status === 'rejected') throw insert.reason
-        const event = uploaded(object, { mimeType, dimensions, sizeBytes }, urlOf(object, origin))
+        const event = uploaded(
+          object,
+          { mimeType, dimensions, sizeBytes },
+          urlOf({ ...object, publicKey: null }, origin),
+        )
         const row = await repository.activate(object.id, { sizeBytes, metadata: dimensions, event })
         if (row === null) throw tooSlow()
         return announced(row)
@@ -165,8 +161,7 @@ export function createUploads(deps: Deps) {
       const before = await again()
       if (before) return before
 
-      // Whatever its visibility: what has not been looked at must not be served to everyone.
-      const object = newId(now(), mimeType, 'media/')
+      const object = newId(now(), mimeType)
       const link = await linkTo(object)
       const inserted = await repository.insert({
         ...object,
@@ -197,10 +192,9 @@ export function createUploads(deps: Deps) {
       try {
         await assemble(deps, row)
         const { etag, ...found } = await examine(row)
-        const home = homeFor(row.visibility)
         // Links to parts are dead with their upload: no one can put other bytes there any more.
         const overwritable = !storage.enforces.once && row.uploadId === null
-        const movedTo = home !== homeOf(row) || overwritable ? await moves.copy(row, home, etag) : undefined
+        const movedTo = overwritable ? await moves.copy(row, 'media/', etag) : undefined
         const object = { ...row, key: movedTo ?? row.key }
         const event = uploaded(object, found, urlOf(object, origin))
         const activated = await repository.activate(id, { ...found, metadata: found.dimensions, movedTo, event })

@@ -158,7 +158,7 @@ export function createMetrics({ checks, backlog, uploadMemory, connections, now 
   }
 }
 
-const UPKEEP_KINDS = ['expired', 'retired', 'emptied', 'forgotten', 'orphans'] as const
+const UPKEEP_KINDS = ['expired', 'retired', 'emptied', 'forgotten', 'orphans', 'placeholders', 'published'] as const
 
 /** Calls at the same time, and soon after another, share one. */
 function fresh(now: () => number, read: () => Promise<void>): () => Promise<void> {

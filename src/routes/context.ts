@@ -2,7 +2,7 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import type { Caller } from '../auth/auth.ts'
 import type { Media } from '../media/lifecycle.ts'
-import type { UrlOf } from '../media/object.ts'
+import type { Publicity } from '../media/publicity.ts'
 import { Problem } from '../problem.ts'
 import type { Identify } from './identify.ts'
 import type { RenditionLinks } from './rendition-links.ts'
@@ -22,8 +22,7 @@ export type Deps = {
   /** For the document: `media` keeps them. */
   fileLimits: FileLimits
   uploadMemory: UploadMemory
-  urlOf: UrlOf
-  hasCdn: boolean
+  urlOf: Publicity['urlOf']
   renditionLinks: RenditionLinks
 }
 

@@ -1,7 +1,6 @@
 /** Everything that happens to an object once it is there. */
 import { createRoute, type OpenAPIHono, type z } from '@hono/zod-openapi'
 import type { Caller } from '../auth/auth.ts'
-import { homeOf } from '../media/object.ts'
 import { DEFAULT_QUALITY, type Wish } from '../media/rendition.ts'
 import { Problem } from '../problem.ts'
 import { jsonOnly } from './body.ts'
@@ -23,21 +22,21 @@ import {
   SignedMediaObject,
 } from './schemas.ts'
 
-const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
-
-const RENDERING = [
+const UNRENDERABLE = [
   'media_type_unsupported',
   'image_unreadable',
   'image_too_large',
+  'state_conflict',
   'quota_exceeded',
   'overloaded',
 ] as const
+const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 
 /** Whoever has a link that the service signed may see what it leads to. */
 const LINK_HOLDER: Caller = { userId: '', role: 'service' }
 
 export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
-  const { media, identify, publicBaseUrl, urlOf, hasCdn, renditionLinks } = deps
+  const { media, identify, publicBaseUrl, urlOf, renditionLinks } = deps
   const known = requireCaller(identify)
   const anyone = allowStranger(identify)
 
@@ -64,7 +63,9 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
       ? { objects: await media.listByIds(caller, ids), more: false }
       : await media.list(caller, { ...page, type: page.type, before: cursor })
     const origin = originOf(c, publicBaseUrl)
-    const items = await Promise.all(objects.map((row) => presentSigned(row, origin, renditions, deps)))
+    const items = await Promise.all(
+      objects.map((row) => presentSigned({ ...row, own: true }, origin, renditions, deps)),
+    )
     return longJson(c, { items, nextCursor: more ? (items.at(-1)?.id ?? null) : null })
   })
 
@@ -94,26 +95,33 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     middleware: anyone,
     request: { params: IdParam, query: ContentQuery },
     responses: {
-      302: { description: 'To a short-lived link.', headers: { Location: { schema: { type: 'string' } } } },
-      ...problems(...KNOWN, 'forbidden', 'not_found', ...RENDERING, ...FAILURES),
+      302: {
+        description: 'To a short-lived link, or the CDN. Others than its owner get a picture without its metadata.',
+        headers: { Location: { schema: { type: 'string' } } },
+      },
+      ...problems(...KNOWN, 'forbidden', 'not_found', ...UNRENDERABLE, ...FAILURES),
     },
   })
   app.openapi(content, async (c) => {
     const { id } = c.req.valid('param')
     const { download: saved, expires, signature, ...asked } = c.req.valid('query')
-    const wish = wishOf(asked)
+    const download = saved !== undefined
     const signed = expires !== undefined || signature !== undefined
     if (signed && !renditionLinks.allows(id, c.req.query())) throw invalidLink()
     const viewer = signed ? LINK_HOLDER : c.var.viewer
-    const accept = c.req.header('accept') ?? ''
-    const row = wish === null ? await media.get(id, viewer) : await media.rendition(id, viewer, wish, accept)
-    const origin = originOf(c, publicBaseUrl)
-    const download = saved !== undefined
-    const { url, cacheSeconds } = await media.sign(row, { download })
-    if (wish?.format === 'auto') c.header('vary', 'Accept', { append: true })
-    c.header('cache-control', `${row.visibility}, max-age=${cacheSeconds}`)
-    const atCdn = hasCdn && homeOf(row) === 'public/' && !download
-    return c.redirect(atCdn ? urlOf(row, origin) : absolute(url, origin), 302)
+    const wish = wishOf(asked)
+    const found =
+      wish === null
+        ? await media.get(id, viewer)
+        : await media.rendition(id, viewer, wish, c.req.header('accept') ?? '')
+    const { url, cacheSeconds } = await ('made' in found
+      ? media.signRendition(found, { download })
+      : media.locate(found, { download }))
+    // Its owner may get other bytes than everyone.
+    c.header('cache-control', `${found.own ? 'private' : 'public'}, max-age=${cacheSeconds}`)
+    c.header('vary', 'authorization', { append: true })
+    if (wish?.format === 'auto') c.header('vary', 'accept', { append: true })
+    return c.redirect(absolute(url, originOf(c, publicBaseUrl)), 302)
   })
 
   const update = createRoute({

@@ -1,11 +1,12 @@
 /** Rows as clients see them. */
 import type { z } from '@hono/zod-openapi'
-import type { StoredObject } from '../media/object.ts'
+import type { StoredObject, VisibleObject } from '../media/object.ts'
 import type { Deps } from './context.ts'
 import type { MediaObject, SignedMediaObject } from './schemas.ts'
 
 /** A media object without a link. */
 export function present(row: StoredObject, url: string): z.infer<typeof MediaObject> {
+  const { width, height, thumbHash = null, dominantColor = null } = row.metadata
   return {
     id: row.id,
     userId: row.userId,
@@ -14,16 +15,16 @@ export function present(row: StoredObject, url: string): z.infer<typeof MediaObj
     sizeBytes: row.sizeBytes,
     key: row.key,
     url,
-    metadata: row.metadata,
+    metadata: { width, height, thumbHash, dominantColor },
     visibility: row.visibility,
     status: row.status,
     createdAt: row.createdAt.toISOString(),
   }
 }
 
-/** A media object with a fresh link to its bytes, and to renditions in the widths asked for. */
+/** A media object with a fresh link to what its viewer may have of its bytes, and to renditions in these widths. */
 export async function presentSigned(
-  row: StoredObject,
+  row: VisibleObject,
   origin: string,
   widths: readonly number[] | undefined,
   { media, urlOf, renditionLinks }: Pick<Deps, 'media' | 'urlOf' | 'renditionLinks'>,

@@ -37,9 +37,22 @@ export const MediaObject = z
     sizeBytes: z.int().min(1),
     key: z.string().openapi({ description: 'Where the store keeps the bytes.' }),
     url: z.url().openapi({ description: 'Stable address of the bytes; redirects to a short-lived link.' }),
-    metadata: z.object({ width: z.int().nullable(), height: z.int().nullable() }).openapi({
-      description: 'Pixels as a person sees them: orientation applied, one frame of an animation. Null for no picture.',
-    }),
+    metadata: z
+      .object({
+        width: z.int().nullable(),
+        height: z.int().nullable(),
+        thumbHash: z.base64().nullable().openapi({ description: 'Placeholder: a ThumbHash in base64.' }),
+        dominantColor: z
+          .string()
+          .regex(/^#[0-9a-f]{6}$/)
+          .nullable()
+          .openapi({ description: 'The colour that most of the picture has.', example: '#4a6b8c' }),
+      })
+      .openapi({
+        description:
+          'Pixels as a person sees them: orientation applied, one frame of an animation. Null for no picture; ' +
+          'thumbHash and dominantColor also while they are not made, which is after the upload.',
+      }),
     visibility: Visibility,
     status: z.enum(['active', 'deleted']),
     createdAt: Time,

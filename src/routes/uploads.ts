@@ -1,5 +1,6 @@
 /** Getting bytes in: directly, or straight to the store. */
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
+import { contentPath } from '../media/publicity.ts'
 import { jsonOnly } from './body.ts'
 import { type Deps, originOf, requireCaller } from './context.ts'
 import { withForm } from './multipart.ts'
@@ -109,7 +110,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
         uploadUrl: absolute(link.uploadUrl, origin),
         method: 'PUT' as const,
         headers: link.headers,
-        publicUrl: urlOf(link, origin),
+        publicUrl: origin + contentPath(link.id),
         expiresAt: link.expiresAt.toISOString(),
       },
       200,

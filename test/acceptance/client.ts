@@ -13,7 +13,12 @@ export type MediaObject = {
   sizeBytes: number
   key: string
   url: string
-  metadata: { width: number | null; height: number | null }
+  metadata: {
+    width: number | null
+    height: number | null
+    thumbHash: string | null
+    dominantColor: string | null
+  }
   visibility: 'private' | 'public'
   status: 'active' | 'deleted'
   createdAt: string

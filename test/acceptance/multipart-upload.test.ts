@@ -52,7 +52,7 @@ describe.skipIf(backend === 'embedded')('an upload in parts', () => {
       key: upload.key,
       mimeType: 'image/jpeg',
       sizeBytes: 20 * MiB,
-      metadata: { width: 640, height: 427 },
+      metadata: { width: 640, height: 427, thumbHash: null, dominantColor: null },
       status: 'active',
     })
     const { signedUrl } = await answered<{ signedUrl: string }>(200, await get(user, upload.id))

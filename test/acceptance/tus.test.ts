@@ -42,7 +42,7 @@ describe('tus-js-client', () => {
       mimeType: 'image/jpeg',
       sizeBytes: bytes.length,
       key: `media/${id}/original.jpg`,
-      metadata: { width: 640, height: 427 },
+      metadata: { width: 640, height: 427, thumbHash: null, dominantColor: null },
       visibility: 'public',
       status: 'active',
     })

@@ -24,7 +24,7 @@ describe('an upload', () => {
       sizeBytes: (await readCorpus('accept/rocket.jpg')).length,
       key: `media/${object.id}/original.jpg`,
       url: `${baseUrl}/media/${object.id}/content`,
-      metadata: { width: 640, height: 427 },
+      metadata: { width: 640, height: 427, thumbHash: null, dominantColor: null },
       visibility: 'private',
       status: 'active',
       createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),

@@ -40,7 +40,7 @@ for (const { name, present, open } of databases) {
       for (const object of objects) await repository.insert(object)
       const [, active, deleted, purging] = objects
       await repository.activate(active.id, arrived)
-      await repository.update(active.id, callerOf(active), { visibility: 'public' }, changed)
+      await repository.update(active.id, callerOf(active), { visibility: 'public', publicKey: null }, changed)
       await repository.activate(deleted.id, arrived)
       await repository.remove(deleted.id, callerOf(deleted))
       await repository.abandon(purging.id)

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import sharp from 'sharp'
 import type { Caller } from '../../src/auth/auth.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import type { MediaEvent } from '../../src/events/events.ts'
@@ -8,7 +9,7 @@ import { createMemoryEventBus } from '../../src/events/memory.ts'
 import { createImageProbe } from '../../src/media/image.ts'
 import { createInspect } from '../../src/media/inspect.ts'
 import { createMedia, type Deps } from '../../src/media/lifecycle.ts'
-import { createUrlOf, NO_QUOTAS } from '../../src/media/object.ts'
+import { NO_QUOTAS, type StoredObject } from '../../src/media/object.ts'
 import { createRelay } from '../../src/media/relay.ts'
 import { createRepository } from '../../src/media/repository.ts'
 import { createUpkeep } from '../../src/media/upkeep.ts'
@@ -17,6 +18,7 @@ import { type OpenStore, stores } from '../contract/stores.ts'
 import type { OpenDatabase } from '../databases.ts'
 import { openPGlite } from '../pglite.ts'
 import { createRecordingLog } from '../recording-log.ts'
+import { publishing } from './publishing.ts'
 
 const ORIGIN = 'https://api.example.com'
 const CDN = 'https://cdn.example.com'
@@ -25,13 +27,15 @@ const allowedTypes = new Set(['image/jpeg', 'image/png'])
 const limits = {
   maxUploadBytes: 1e7,
   maxObjectBytes: 1e7,
+  renditionSizes: [160, 320],
   signedUrlSeconds: 900,
   uploadUrlSeconds: 900,
   allowedTypes,
   quotas: NO_QUOTAS,
 }
 const rocket = await readFile(join(import.meta.dir, '../corpus/accept/rocket.jpg'))
-const inspect = createInspect({ allowedTypes, probeImage: createImageProbe({ allowedTypes, maxPixels: 1e8 }) })
+const probeImage = createImageProbe({ allowedTypes, maxPixels: 1e8 })
+const inspect = createInspect({ allowedTypes, probeImage })
 
 for (const { name, present, open } of stores) {
   describe.skipIf(!present)(`moves on the ${name} store`, () => {
@@ -55,17 +59,20 @@ for (const { name, present, open } of stores) {
       await database.close()
     }, 30_000)
 
-    function createService({ hasCdn = true, storage = store.storage }: { hasCdn?: boolean; storage?: Storage } = {}) {
+    type Some = { cdnBaseUrl?: string | undefined; publicOriginals?: boolean; storage?: Storage }
+    function createService(some: Some = {}) {
+      const { storage, ...settings } = { cdnBaseUrl: CDN, storage: store.storage, ...some }
       const { log } = createRecordingLog()
       const bus = createMemoryEventBus()
       bus.subscribe((event) => events.push(event))
       const repository = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
       const relay = createRelay({ repository, events: bus, log })
       const now = () => Date.now() + ahead
-      const urlOf = createUrlOf(hasCdn ? CDN : undefined)
-      const deps: Deps = { repository, storage, inspect, relay, log, now, urlOf, hasCdn, limits }
-      const upkeep = createUpkeep({ repository, storage, relay, log, now, pendingSeconds: 1000 })
-      return { media: createMedia(deps), upkeep, urlOf }
+      const ports = { repository, storage, relay, log }
+      const made = publishing({ ...ports, probeImage }, settings)
+      const deps: Deps = { ...ports, ...made, inspect, now, limits }
+      const upkeep = createUpkeep({ ...ports, ...made, now, pendingSeconds: 1000 })
+      return { media: createMedia(deps), repository, upkeep, urlOf: made.publicity.urlOf, publish: made.publish }
     }
 
     const keys = async () => (await store.storage.list({ prefix: '', limit: 100 })).map(({ key }) => key)
@@ -83,66 +90,170 @@ for (const { name, present, open } of stores) {
       return events.map(({ channel, payload }) => [channel, payload.url])
     }
 
-    test('a public upload lies where the CDN finds it, a private one does not', async () => {
-      const { media, urlOf } = createService()
-      const open = await media.upload(owner, file('public'), ORIGIN)
+    const owned = (row: StoredObject) => ({ ...row, own: true })
+    const foreign = (row: StoredObject) => ({ ...row, own: false })
+    const bytesAt = async (key: string) => store.storage.read(key, { start: 0, length: 1e7 })
+    const publicKeys = async () => (await keys()).filter((key) => key.startsWith('public/'))
+
+    test('the original of a public picture stays, a copy without metadata comes to where the CDN finds it', async () => {
+      const { media, upkeep, urlOf } = createService()
       const closed = await media.upload(owner, file('private'), ORIGIN)
-      expect(urlOf(open, ORIGIN)).toBe(`${CDN}/public/${open.id}/original.jpg`)
-      expect(urlOf(closed, ORIGIN)).toBe(`${ORIGIN}/media/${closed.id}/content`)
+      const open = await media.upload(owner, file('public'), ORIGIN)
+      expect(urlOf(open, ORIGIN)).toBe(`${ORIGIN}/media/${open.id}/content`)
       expect(await keys()).toEqual([closed.key, open.key])
+      expect(await upkeep.run()).toMatchObject({ published: 1, failed: [] })
+      const row = await media.get(open.id, null)
+      expect(row.publicKey).toMatch(new RegExp(`^public/${open.id}/[0-9a-f]{12}/clean\\.jpg$`))
+      expect(urlOf(row, ORIGIN)).toBe(`${CDN}/${row.publicKey}`)
+      expect(await keys()).toEqual([closed.key, open.key, row.publicKey ?? ''])
+      expect(Buffer.from(await bytesAt(open.key)).equals(rocket)).toBe(true)
+      const { icc, exif, width } = await sharp(await bytesAt(row.publicKey ?? '')).metadata()
+      expect({ icc, exif, width }).toEqual({ icc: undefined, exif: undefined, width: 640 })
+      expect((await announced(3)).slice(1)).toEqual([
+        ['photo:uploaded', `${ORIGIN}/media/${open.id}/content`],
+        ['photo:updated', `${CDN}/${row.publicKey}`],
+      ] as never)
+      expect((await upkeep.run()).published).toBe(0)
     })
 
-    test('a presigned public upload lies there only when it has been looked at', async () => {
-      const { media, urlOf } = createService()
-      const link = await media.presign(owner, declaration('public'))
-      expect(await send(link)).toBe(200)
-      expect((await keys())[0]).toStartWith('media/')
-      const row = await media.complete(link.id, owner, ORIGIN)
-      expect(row.key).toStartWith(`public/${row.id}/`)
-      expect(await keys()).toEqual([row.key])
-      expect(await announced(1)).toEqual([['photo:uploaded', urlOf(row, ORIGIN)]])
-    })
-
-    test('a change of visibility moves the bytes to a key of their own, and says so', async () => {
-      const { media, urlOf } = createService()
+    test('a change of visibility gives the CDN a copy under a key of its own, or takes it away at once', async () => {
+      const { media, publish, urlOf } = createService()
       const first = await media.upload(owner, file('private'), ORIGIN)
-      const open = await media.update(first.id, owner, { visibility: 'public' }, ORIGIN)
-      expect(await keys()).toEqual([open.key])
-      const closed = await media.update(first.id, owner, { visibility: 'private' }, ORIGIN)
-      const again = await media.update(first.id, owner, { visibility: 'public' }, ORIGIN)
-      expect(await keys()).toEqual([again.key])
-      expect(new Set([first, open, closed, again].map(({ key }) => key)).size).toBe(4)
-      const rows = [first, open, closed, again]
-      const channels = ['photo:uploaded', 'photo:updated', 'photo:updated', 'photo:updated']
-      expect(await announced(4)).toEqual(rows.map((row, i) => [channels[i], urlOf(row, ORIGIN)]) as never)
+      const seen = new Set<string>()
+      for (let i = 0; i < 2; i += 1) {
+        const open = await media.update(first.id, owner, { visibility: 'public' }, ORIGIN)
+        const publicKey = await publish(open)
+        seen.add(publicKey)
+        expect(await publicKeys()).toEqual([publicKey])
+        const closed = await media.update(first.id, owner, { visibility: 'private' }, ORIGIN)
+        expect(urlOf(closed, ORIGIN)).toBe(`${ORIGIN}/media/${first.id}/content`)
+        expect(await keys()).toEqual([first.key])
+      }
+      expect(seen.size).toBe(2)
+      const urls = (await announced(7)).map(([, url]) => url)
+      const [one, other] = [...seen].map((key) => `${CDN}/${key}`)
+      const own = `${ORIGIN}/media/${first.id}/content`
+      expect(urls).toEqual([own, own, one, own, own, other, own] as never)
     })
 
-    test('two changes at once leave the object where its visibility says, and one set of bytes', async () => {
-      const { media } = createService()
-      const { id } = await media.upload(owner, file('private'), ORIGIN)
-      const change = (visibility: 'private' | 'public') => media.update(id, owner, { visibility }, ORIGIN)
-      const outcomes = await Promise.allSettled([change('public'), change('private'), change('public')])
-      for (const outcome of outcomes)
-        if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'state_conflict' })
-      const row = await media.get(id, owner)
-      expect(row.key.startsWith('public/')).toBe(row.visibility === 'public')
-      expect(await keys()).toEqual([row.key])
+    test('what is no picture goes to the CDN as it is, and so do pictures where that is set', async () => {
+      const { media, upkeep } = createService({ publicOriginals: true })
+      const open = await media.upload(owner, file('public'), ORIGIN)
+      await database.sql`UPDATE media_objects SET mime_type = 'video/mp4'`
+      await createService().upkeep.run()
+      const film = await media.get(open.id, null)
+      expect(film.publicKey).toMatch(/^public\/.*\/original\.jpg$/)
+      expect(Buffer.from(await bytesAt(film.publicKey ?? '')).equals(rocket)).toBe(true)
+      const picture = await media.upload(owner, file('public'), ORIGIN)
+      await upkeep.run()
+      const { publicKey } = await media.get(picture.id, null)
+      expect(Buffer.from(await bytesAt(publicKey ?? '')).equals(rocket)).toBe(true)
     })
 
-    // Without `repository.announceMove` in media/moves.ts nobody would ever look for these bytes.
-    test('what a move leaves behind when its process dies is swept, the object stays', async () => {
-      const dying: Storage = { ...store.storage, remove: () => new Promise<never>(() => {}) }
-      const { id } = await createService().media.upload(owner, file('private'), ORIGIN)
-      void createService({ storage: dying }).media.update(id, owner, { visibility: 'public' }, ORIGIN)
+    test('pictures that a CDN has as they came are taken from it where they must be clean', async () => {
+      const before = createService({ publicOriginals: true })
+      const { id, key } = await before.media.upload(owner, file('public'), ORIGIN)
+      await before.upkeep.run()
+      const dirty = await before.media.get(id, null)
+      const { media, upkeep, urlOf } = createService()
+      expect(urlOf(dirty, ORIGIN)).toBe(`${ORIGIN}/media/${id}/content`)
+      expect(await upkeep.run()).toMatchObject({ failed: [] })
+      const { publicKey } = await media.get(id, null)
+      expect(publicKey).toContain('/clean.')
+      expect(await keys()).toEqual([key, publicKey ?? ''])
+    })
+
+    test('originals that an earlier version gave to the CDN come back', async () => {
       const { media, upkeep } = createService()
-      for (let i = 0; i < 100 && (await media.get(id, owner)).visibility === 'private'; i++) await Bun.sleep(20)
-      expect((await keys()).length).toBe(2)
+      const { id, key } = await media.upload(owner, file('public'), ORIGIN)
+      const exposed = key.replace('media/', 'public/')
+      await store.storage.put(exposed, rocket, { contentType: 'image/jpeg' })
+      await store.storage.remove([key])
+      await database.sql`UPDATE media_objects SET storage_key = ${exposed}`
+      expect(await upkeep.run()).toMatchObject({ published: 1, failed: [] })
+      const row = await media.get(id, owner)
+      expect(row.key).toStartWith(`media/${id}/`)
+      expect(await keys()).toEqual([row.key, row.publicKey ?? ''])
+      expect(Buffer.from(await bytesAt(row.key)).equals(rocket)).toBe(true)
+    })
+
+    test('two changes at once leave the object where its visibility says', async () => {
+      const { media, publish } = createService()
+      const { id } = await media.upload(owner, file('public'), ORIGIN)
+      await publish(await media.get(id, null))
+      const change = (visibility: 'private' | 'public') => media.update(id, owner, { visibility }, ORIGIN)
+      await Promise.allSettled([
+        change('public'),
+        change('private'),
+        publish(await media.get(id, null)),
+        change('public'),
+      ])
+      const row = await media.get(id, owner)
+      expect(await publicKeys()).toEqual(row.publicKey === null ? [] : [row.publicKey])
+    })
+
+    test('what becomes private while its copy is made has none', async () => {
+      const { media, publish } = createService()
+      const open = await media.upload(owner, file('public'), ORIGIN)
+      const making = publish(open).catch((error) => error.code)
+      await media.update(open.id, owner, { visibility: 'private' }, ORIGIN)
+      expect(await making).toBe('not_found')
+      expect(await keys()).toEqual([open.key])
+    })
+
+    test('two replicas that are asked at once give the same copy, and keep one', async () => {
+      const { media, publish } = createService()
+      const open = await media.upload(owner, file('public'), ORIGIN)
+      const made = await Promise.all([publish(open), publish(open), createService().publish(open)])
+      expect(new Set(made).size).toBe(1)
+      expect(await publicKeys()).toEqual([made[0]!])
+    })
+
+    // Without `moves.announce` in media/publish.ts nobody would ever look for these bytes.
+    test('what a process leaves that dies over it is swept, what is the object’s stays', async () => {
+      const { media, upkeep } = createService({ cdnBaseUrl: undefined })
+      const open = await media.upload(owner, file('public'), ORIGIN)
+      const stored = Promise.withResolvers<void>()
+      const put: Storage['put'] = async (...arguments_) => {
+        await store.storage.put(...arguments_)
+        stored.resolve()
+        await new Promise<never>(() => {})
+      }
+      const dying = createService({ cdnBaseUrl: undefined, storage: { ...store.storage, put } })
+      void dying.publish(open)
+      await stored.promise
+      const kept = await createService({ cdnBaseUrl: undefined }).publish(open)
+      expect((await keys()).length).toBe(3)
       await database.sql`UPDATE media_objects SET sweep_due_at = now() - interval '1 second'`
       expect((await upkeep.run()).orphans).toBe(0)
       ahead = 7_200_000
       await database.sql`UPDATE media_objects SET sweep_due_at = now() - interval '1 second'`
       expect((await upkeep.run()).orphans).toBe(1)
-      expect(await keys()).toEqual([(await media.get(id, owner)).key])
+      expect(await keys()).toEqual([kept, open.key].sort())
+    })
+
+    test('a copy is known to the search for bytes without a row', async () => {
+      const { media, publish, upkeep } = createService()
+      const open = await media.upload(owner, file('public'), ORIGIN)
+      const copy = await publish(open)
+      ahead = 7_200_000
+      expect((await upkeep.run()).orphans).toBe(0)
+      expect(await keys()).toEqual([open.key, copy])
+      await media.remove(open.id, owner)
+      await database.sql`UPDATE media_objects SET status_changed_at = now() - interval '1 hour'`
+      expect(await upkeep.run()).toMatchObject({ retired: 1, failed: [] })
+      expect(await keys()).toEqual([])
+    })
+
+    test('a link shows its owner the original and everyone else the copy', async () => {
+      const { media, publish } = createService({ cdnBaseUrl: undefined })
+      const open = await media.upload(owner, file('public'), ORIGIN)
+      expect((await media.sign(foreign(open))).url).toBe(`/media/${open.id}/content`)
+      expect((await media.sign(owned(open))).url).toContain(open.key)
+      const copy = await publish(open)
+      const row = await media.get(open.id, null)
+      expect((await media.sign(row)).url).toContain(copy)
+      expect((await media.sign(await media.get(open.id, owner))).url).toContain(open.key)
     })
 
     // Without `LOST` in media/uploads.ts it would be told that no bytes have arrived.
@@ -162,7 +273,7 @@ for (const { name, present, open } of stores) {
     // Without `!storage.enforces.once` in media/uploads.ts the second PUT would change bytes that are active.
     test('where a link works more than once, the bytes are moved away from it', async () => {
       const storage = { ...store.storage, enforces: { once: false, checksum: true } }
-      const { media } = createService({ hasCdn: false, storage })
+      const { media } = createService({ cdnBaseUrl: undefined, storage })
       const link = await media.presign(owner, declaration('private'))
       await send(link)
       const row = await media.complete(link.id, owner, ORIGIN)

@@ -41,7 +41,7 @@ for (const { name, present, open } of databases) {
     test('holds what the statement of each change owes, in order and counted', async () => {
       const object = await newActive()
       const caller = callerOf(object)
-      await repository.update(object.id, caller, { visibility: 'public' }, changed)
+      await repository.update(object.id, caller, { visibility: 'public', publicKey: null }, changed)
       await repository.remove(object.id, caller)
       const row = await repository.restore(object.id, caller, restored)
       const { outbox, event_seq } = await owed(object)

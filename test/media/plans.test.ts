@@ -25,9 +25,9 @@ for (const { name, present, open } of databases) {
       await sql`ALTER TABLE media_objects DISABLE TRIGGER USER`
       await sql`
         INSERT INTO media_objects (id, user_id, original_name, mime_type, size_bytes, storage_key, links_until, status,
-          metadata, idempotency_key, idempotency_hash)
+          metadata, idempotency_key, idempotency_hash, placeholder_due_at)
         SELECT id, ${owner.userId}, 'a.jpg', 'image/jpeg', 12, 'media/' || id || '/original.jpg', now(), status,
-          '{"width": 1, "height": 1}', id, 'a hash'
+          '{"width": 1, "height": 1}', id, 'a hash', now()
         FROM (SELECT CASE WHEN n > ${ROWS - RECENT} THEN 'pending' ELSE 'active' END AS status,
             (lpad(to_hex(n), 12, '0') || '7000' || '8000' || lpad(to_hex(n), 12, '0'))::uuid AS id
           FROM generate_series(1, ${ROWS}::int) AS n) AS made`
@@ -50,7 +50,7 @@ for (const { name, present, open } of databases) {
       'a list of ids': (r) => r.listByIds(owner.userId, [id, uuidv7()]),
       'an insert': (r) => r.insert(newObject({ userId: owner.userId })),
       'an earlier request with the same key': (r) => r.findAttempt(owner.userId, id, 60),
-      'a change': (r) => r.update(id, owner, { visibility: 'public', key }, changed),
+      'a change': (r) => r.update(id, owner, { visibility: 'public', publicKey: null }, changed),
       'a removal': (r) => r.remove(id, owner),
       'a restoration': (r) => r.restore(id, owner, restored),
       'an activation': (r) => r.activate(id, arrived),
@@ -60,6 +60,10 @@ for (const { name, present, open } of databases) {
       'what has been in the bin for long': (r) => r.retire(100),
       'what is to be purged': (r) => r.claimPurging(20),
       'what is to be swept': (r) => r.claimSweeps(20),
+      'whose placeholder is to be made': (r) => r.claimPlaceholder(),
+      'what is to be published': (r) => r.claimPublication(),
+      'what is not to be public any more': (r) => r.withdrawUncleaned(100),
+      'what an earlier version has moved': (r) => r.exposedAfter('', 100),
       'which keys are known': (r) => r.knownKeys([key, 'media/x/original.jpg']),
     }
 

@@ -39,7 +39,7 @@ async function newActive(): Promise<ChangedObject> {
 }
 
 const rename = async (row: ChangedObject, originalName: string) =>
-  (await repository.update(row.id, callerOf(row), { originalName }, changed)) ?? expect.unreachable()
+  (await repository.update(row.id, callerOf(row), { originalName, publicKey: null }, changed)) ?? expect.unreachable()
 
 async function owed(): Promise<MediaEvent[]> {
   const rows = await database.sql<{ outbox: MediaEvent[] }[]>`SELECT outbox FROM media_objects ORDER BY id`

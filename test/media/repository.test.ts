@@ -69,7 +69,7 @@ for (const { name, present, open } of databases) {
           name: 'update',
           from: 'active',
           to: 'active',
-          go: (o) => repository.update(o.id, callerOf(o), { visibility: 'public' }, changed),
+          go: (o) => repository.update(o.id, callerOf(o), { visibility: 'public', publicKey: null }, changed),
         },
       ]
       for (const { name, from, to, go } of arrows) {
@@ -142,9 +142,14 @@ for (const { name, present, open } of databases) {
       test('update changes what it is given and leaves the rest', async () => {
         const object = await make('active')
         const caller = callerOf(object)
-        const renamed = await repository.update(object.id, caller, { originalName: 'new.jpg' }, changed)
+        const renamed = await repository.update(
+          object.id,
+          caller,
+          { originalName: 'new.jpg', publicKey: null },
+          changed,
+        )
         expect(renamed).toMatchObject({ originalName: 'new.jpg', visibility: 'private' })
-        const shown = await repository.update(object.id, caller, { visibility: 'public' }, changed)
+        const shown = await repository.update(object.id, caller, { visibility: 'public', publicKey: null }, changed)
         expect(shown).toMatchObject({ originalName: 'new.jpg', visibility: 'public' })
       })
     })
@@ -154,10 +159,12 @@ for (const { name, present, open } of databases) {
         const object = await make('active')
         const before = await rowOf(object)
         const other = newCaller()
-        expect(await repository.update(object.id, other, { visibility: 'public' }, changed)).toBeNull()
+        expect(await repository.update(object.id, other, { visibility: 'public', publicKey: null }, changed)).toBeNull()
         expect(await repository.remove(object.id, other)).toBeNull()
         expect(await rowOf(object)).toEqual(before)
-        expect(await repository.update(object.id, service, { visibility: 'public' }, changed)).not.toBeNull()
+        expect(
+          await repository.update(object.id, service, { visibility: 'public', publicKey: null }, changed),
+        ).not.toBeNull()
         expect(await repository.remove(object.id, service)).not.toBeNull()
         expect(await repository.restore(object.id, other, restored)).toBeNull()
         expect(await repository.restore(object.id, service, restored)).not.toBeNull()

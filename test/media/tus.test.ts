@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { migrate } from '../../src/db/migrate.ts'
 import { createMemoryEventBus } from '../../src/events/memory.ts'
+import { createImageProbe } from '../../src/media/image.ts'
 import { prefixOf } from '../../src/media/object.ts'
 import { reconcile } from '../../src/media/reconcile.ts'
 import { createRelay } from '../../src/media/relay.ts'
@@ -11,9 +12,11 @@ import type { OpenDatabase } from '../databases.ts'
 import { openPGlite } from '../pglite.ts'
 import { createRecordingLog } from '../recording-log.ts'
 import { arrived, callerOf, newCaller, newObject, service } from './objects.ts'
+import { publishing } from './publishing.ts'
 
 const HOUR = 3600_000
 const settings = { pendingSeconds: 100, retentionSeconds: 1000 }
+const probeImage = createImageProbe({ allowedTypes: new Set(['image/jpeg']), maxPixels: 1e8 })
 const JPEG = { contentType: 'image/jpeg' }
 
 for (const { name, present, open } of stores) {
@@ -39,6 +42,7 @@ for (const { name, present, open } of stores) {
         repository,
         storage: store.storage,
         relay,
+        ...publishing({ repository, storage: store.storage, relay, log, probeImage }),
         log,
         now: () => Date.now() + ahead,
         ...settings,

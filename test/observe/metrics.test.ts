@@ -79,7 +79,7 @@ test('memory and who waits for it are those of the moment', async () => {
 test('a pass of upkeep that could not finish counts as failed, with its step, and what it did counts', async () => {
   const metrics = create()
   state.now = 50_000
-  const report = { expired: 1, retired: 2, emptied: 3, forgotten: 4, orphans: 5 }
+  const report = { expired: 1, retired: 2, emptied: 3, forgotten: 4, orphans: 5, placeholders: 6, published: 7 }
   metrics.upkeep({ ...report, failed: ['purge'] })
   const found = await read(metrics)
   expect(sumOf(found, 'media_upkeep_runs_total', { result: 'failed' })).toBe(1)

@@ -6,6 +6,8 @@ import type { World } from './world.ts'
 type Row = {
   id: string
   key: string
+  publicKey: string | null
+  renditions: Record<string, { key: string; sizeBytes?: number }>
   size: number
   type: string
   status: string
@@ -19,17 +21,22 @@ type Row = {
  */
 export async function audit(world: World, { linksAlive = false } = {}): Promise<string[]> {
   const rows = await world.sql<Row[]>`
-    SELECT id, storage_key AS key, size_bytes AS size, mime_type AS type, status,
+    SELECT id, storage_key AS key, public_key AS "publicKey", renditions, size_bytes AS size, mime_type AS type, status,
       jsonb_array_length(outbox) AS owed, links_until < now() AS "linksDead"
     FROM media_objects`
   const stored = await world.storage.list({ prefix: '', limit: 1000 })
   const settled = rows.filter(({ status }) => status === 'active' || status === 'deleted')
   const unsettled = rows.filter((row) => !settled.includes(row))
   const waiting = unsettled.filter(({ status, linksDead }) => linksAlive && status === 'purging' && !linksDead)
-  const known = new Set(settled.map(({ key }) => key))
+  const made = settled.flatMap(({ renditions }) => Object.values(renditions))
+  const known = new Set([...settled.flatMap(({ key, publicKey }) => [key, publicKey]), ...made.map(({ key }) => key)])
+  const sizes = new Map(stored.map(({ key, size }) => [key, size]))
   return [
     ...(await Promise.all(settled.map((row) => bytesOf(row, world)))).flat(),
     ...stored.filter(({ key }) => !known.has(key)).map(({ key }) => `bytes without a row: ${key}`),
+    ...made
+      .filter(({ key, sizeBytes }) => sizes.get(key) !== sizeBytes)
+      .map((entry) => `a rendition without its bytes: ${JSON.stringify(entry)}, ${sizes.get(entry.key)}`),
     ...(await world.unfinished()).map((key) => `an upload in parts still under way: ${key}`),
     ...unsettled.filter((row) => !waiting.includes(row)).map(({ id, status }) => `left ${status}: ${id}`),
     ...rows.filter(({ owed }) => owed > 0).map(({ id, owed }) => `${owed} events still owed: ${id}`),
@@ -38,11 +45,12 @@ export async function audit(world: World, { linksAlive = false } = {}): Promise<
   ]
 }
 
-async function bytesOf({ id, key, size, type, status }: Row, { storage }: World): Promise<string[]> {
+async function bytesOf({ id, key, publicKey, size, type, status }: Row, { storage }: World): Promise<string[]> {
   const head = await storage.head(key)
   if (head === null) return [`${status} without its bytes: ${id}`]
   if (head.size !== size || head.contentType !== type)
     return [`${status} as ${size} bytes of ${type}, stored are ${head.size} of ${head.contentType}: ${id}`]
+  if (publicKey !== null && (await storage.head(publicKey)) === null) return [`public without its copy: ${id}`]
   return []
 }
 
@@ -51,7 +59,7 @@ async function miscounts({ sql }: World): Promise<string[]> {
   const wrong = await sql<{ kept: string; counted: string }[]>`
     SELECT to_json(kept) AS kept, to_json(counted) AS counted
     FROM media_usage kept FULL JOIN (
-      SELECT user_id, coalesce(sum(size_bytes), 0)::bigint AS bytes, count(*) AS objects
+      SELECT user_id, coalesce(sum(coalesce(size_bytes, 0) + rendition_bytes), 0)::bigint AS bytes, count(*) AS objects
       FROM media_objects WHERE counted GROUP BY user_id
     ) counted USING (user_id)
     WHERE (kept.bytes, kept.objects) IS DISTINCT FROM (counted.bytes, counted.objects)`

@@ -110,6 +110,15 @@ export const operations: Operation[] = [
     },
   },
   {
+    name: 'a rendition, made at first asking',
+    async begin(world, person) {
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined), ORIGIN))
+      const wish = { width: 100, height: undefined, fit: 'inside', format: 'webp', quality: 75 } as const
+      const run = ({ media }: Replica) => media.rendition(id, person, wish, '')
+      return { run, again: run, wrong: async () => expectSeen(world, person, { active: 1, deleted: 0 }) }
+    },
+  },
+  {
     name: 'update',
     async begin(world, person) {
       const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined), ORIGIN))
@@ -126,18 +135,35 @@ export const operations: Operation[] = [
     },
   },
   {
-    name: 'update that moves into the home of a CDN',
+    name: 'making what others get of a public object',
     async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined), ORIGIN))
-      const run = ({ media }: Replica) => media.update(id, person, { visibility: 'public' }, ORIGIN)
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined, 'public'), ORIGIN))
+      const run = async ({ media }: Replica) => media.locate(await media.get(id, null), { download: false })
       return {
         run,
         again: run,
         async wrong(first, retried) {
-          const { visibility, key = '' } = (await seen(world, person)).active[0] ?? {}
+          const { publicKey } = (await seen(world, person)).active[0] ?? {}
           const must = first.kind === 'answered' || retried
-          const fits = visibility === (key.startsWith('public/') ? 'public' : 'private')
-          return fits && (!must || visibility === 'public') ? [] : [`${visibility} under ${key} after a move`]
+          return must && !publicKey?.startsWith('public/') ? [`public at ${publicKey}`] : []
+        },
+      }
+    },
+  },
+  {
+    name: 'update that takes an object away from a CDN',
+    async begin(world, person) {
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined, 'public'), ORIGIN))
+      await soundly(world, async ({ media }) => media.locate(await media.get(id, null), { download: false }))
+      const run = ({ media }: Replica) => media.update(id, person, { visibility: 'private' }, ORIGIN)
+      return {
+        run,
+        again: run,
+        async wrong(first, retried) {
+          const { visibility, publicKey } = (await seen(world, person)).active[0] ?? {}
+          const must = first.kind === 'answered' || retried
+          const fits = visibility === (publicKey ? 'public' : 'private')
+          return fits && (!must || visibility === 'private') ? [] : [`${visibility} with a copy at ${publicKey}`]
         },
       }
     },
@@ -248,8 +274,8 @@ async function owing(world: World, person: Caller, change: 'none' | 'deleted' | 
   await circuit.end()
 }
 
-const fileOf = (idempotencyKey: string | undefined) =>
-  ({ name: 'before.gif', bytes: gif, visibility: 'private', idempotencyKey }) as const
+const fileOf = (idempotencyKey: string | undefined, visibility: Visibility = 'private') =>
+  ({ name: 'before.gif', bytes: gif, visibility, idempotencyKey }) as const
 const declared = (idempotencyKey: string | undefined, visibility: Visibility = 'private') =>
   ({
     filename: 'before.png',

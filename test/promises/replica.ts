@@ -2,10 +2,11 @@
 import { createImageProbe } from '../../src/media/image.ts'
 import { createInspect } from '../../src/media/inspect.ts'
 import { createMedia, type Media } from '../../src/media/lifecycle.ts'
-import { createUrlOf, NO_QUOTAS } from '../../src/media/object.ts'
+import { NO_QUOTAS } from '../../src/media/object.ts'
 import { createRelay, type Relay } from '../../src/media/relay.ts'
 import { createRepository } from '../../src/media/repository.ts'
 import { createUpkeep, type Upkeep } from '../../src/media/upkeep.ts'
+import { publishing } from '../media/publishing.ts'
 import { createRecordingLog } from '../recording-log.ts'
 import { type Circuit, createCircuit, type Plan, type Turn } from './circuit.ts'
 import { MAX_OBJECT_BYTES, PENDING_SECONDS, RETENTION_SECONDS, UPLOAD_URL_SECONDS, type World } from './world.ts'
@@ -18,7 +19,8 @@ export type Outcome<T> = { kind: 'answered'; value: T } | { kind: 'refused'; err
 // Never reached, but counted.
 const QUOTAS = { quotaBytes: 10 ** 12, quotaObjects: 10 ** 6 }
 const allowedTypes = new Set(['image/gif', 'image/png'])
-const inspect = createInspect({ allowedTypes, probeImage: createImageProbe({ allowedTypes, maxPixels: 1_000_000 }) })
+const probeImage = createImageProbe({ allowedTypes, maxPixels: 1_000_000 })
+const inspect = createInspect({ allowedTypes, probeImage })
 
 /** Starts a process with a CDN before public objects; nothing of it runs in the background. With a plan one of its calls to the outside goes wrong. */
 export function startReplica(world: World, { plan, turn }: { plan?: Plan; turn?: Turn } = {}): Replica {
@@ -33,18 +35,19 @@ export function startReplica(world: World, { plan, turn }: { plan?: Plan; turn?:
   const circuit = createCircuit({ repository, storage: world.storage, events: world.events }, plan, turn)
   const ports = { repository: circuit.repository, storage: circuit.storage, events: circuit.events, log }
   const relay = createRelay(ports)
-  const upkeep = createUpkeep({ ...ports, relay, now: clock.now, pendingSeconds: PENDING_SECONDS })
+  const made = publishing({ ...ports, relay, probeImage }, { cdnBaseUrl: 'https://cdn.test' })
+  const upkeep = createUpkeep({ ...ports, relay, ...made, now: clock.now, pendingSeconds: PENDING_SECONDS })
   const limits = {
     allowedTypes,
     maxUploadBytes: MAX_OBJECT_BYTES,
     maxObjectBytes: MAX_OBJECT_BYTES,
+    renditionSizes: [160, 320],
     signedUrlSeconds: 900,
     uploadUrlSeconds: UPLOAD_URL_SECONDS,
     // Declarations may come without a size.
     quotas: NO_QUOTAS,
   }
-  const atCdn = { urlOf: createUrlOf('https://cdn.test'), hasCdn: true }
-  const media = createMedia({ ...ports, inspect, relay, now: clock.now, limits, ...atCdn })
+  const media = createMedia({ ...ports, inspect, relay, now: clock.now, limits, ...made })
   return { media, relay, upkeep, circuit }
 }
 

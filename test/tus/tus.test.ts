@@ -6,7 +6,7 @@ import { createMemoryEventBus } from '../../src/events/memory.ts'
 import { createImageProbe } from '../../src/media/image.ts'
 import { createInspect } from '../../src/media/inspect.ts'
 import { createMedia, type Media } from '../../src/media/lifecycle.ts'
-import { createUrlOf, NO_QUOTAS } from '../../src/media/object.ts'
+import { NO_QUOTAS } from '../../src/media/object.ts'
 import { createRelay } from '../../src/media/relay.ts'
 import { createRepository, type Repository } from '../../src/media/repository.ts'
 import { createDiskTusStores } from '../../src/storage/disk-tus.ts'
@@ -17,6 +17,7 @@ import { openDisk } from '../contract/stores.ts'
 import { readCorpus } from '../corpus.ts'
 import type { OpenDatabase } from '../databases.ts'
 import { newCaller } from '../media/objects.ts'
+import { publishing } from '../media/publishing.ts'
 import { openPGlite } from '../pglite.ts'
 import { createRecordingLog } from '../recording-log.ts'
 import { refusal } from '../refusal.ts'
@@ -26,6 +27,7 @@ const allowedTypes = new Set(['image/jpeg', 'image/png'])
 const limits = {
   maxUploadBytes: 1e7,
   maxObjectBytes: 1e7,
+  renditionSizes: [160, 320],
   signedUrlSeconds: 900,
   uploadUrlSeconds: 900,
   allowedTypes,
@@ -48,9 +50,10 @@ describe('an upload whose last request died', () => {
     const { log } = createRecordingLog()
     repository = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
     const relay = createRelay({ repository, events: createMemoryEventBus(), log })
-    const inspect = createInspect({ allowedTypes, probeImage: createImageProbe({ allowedTypes, maxPixels: 1e8 }) })
-    const deps = { repository, storage, inspect, relay, log, now: Date.now, limits }
-    media = createMedia({ ...deps, urlOf: createUrlOf(undefined), hasCdn: false })
+    const probeImage = createImageProbe({ allowedTypes, maxPixels: 1e8 })
+    const inspect = createInspect({ allowedTypes, probeImage })
+    const ports = { repository, storage, relay, log }
+    media = createMedia({ ...ports, inspect, now: Date.now, limits, ...publishing({ ...ports, probeImage }) })
     stores = createDiskTusStores(storage)
     const locker = createLeaseLocker({ leases: media.tusLeases, log, leaseMs: 1000, stopping: () => false })
     tus = createTus({ media, storage, stores, locker, log, maxObjectBytes: 1e7, pendingSeconds: 1000 })

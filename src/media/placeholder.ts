@@ -1,0 +1,71 @@
+/** Something to show while a picture loads. */
+import sharp from 'sharp'
+import { rgbaToThumbHash } from 'thumbhash'
+import { timed } from '../observe/record.ts'
+import { Problem } from '../problem.ts'
+import { MAX_DECODED_PIXELS, type ProbeImage } from './image.ts'
+import type { Placeholder } from './object.ts'
+
+/**
+ * Null for bytes that cannot be decoded, or not within the limits, however often that is tried. Throws Problem
+ * `overloaded`.
+ */
+export type MakePlaceholder = (bytes: Uint8Array, mimeType: string) => Promise<Placeholder | null>
+
+/** In bytes. Larger pictures are scans and raw pixels, which nobody shows as they are. */
+export const MAX_DECODED_BYTES = 64 * 1024 * 1024
+const DEADLINE_SECONDS = 10
+// What rgbaToThumbHash takes at most, in pixels.
+const LONGEST_SIDE = 100
+
+/**
+ * Makes placeholders out of whole pictures, or of their renditions; of an animation, out of its first frame.
+ * `probeImage` has seen no more than the beginning of a picture before it was stored.
+ */
+export function createMakePlaceholder({ probeImage }: { probeImage: ProbeImage }): MakePlaceholder {
+  return async function makePlaceholder(bytes, mimeType) {
+    try {
+      await probeImage(bytes, mimeType)
+      const { data, width, height } = await timed('image', () => readSmall(bytes))
+      const thumbHash = Buffer.from(rgbaToThumbHash(width, height, data)).toString('base64')
+      return { thumbHash, dominantColor: dominantColor(data) }
+    } catch (error) {
+      if (error instanceof Problem && error.code === 'overloaded') throw error
+      return null
+    }
+  }
+}
+
+/** At most 100 × 100 pixels of red, green, blue and alpha, in sRGB and as a person sees it. */
+async function readSmall(bytes: Uint8Array) {
+  const { data, info } = await sharp(bytes, { limitInputPixels: MAX_DECODED_PIXELS, failOn: 'none' })
+    .timeout({ seconds: DEADLINE_SECONDS })
+    .autoOrient()
+    .resize(LONGEST_SIDE, LONGEST_SIDE, { fit: 'inside', withoutEnlargement: true })
+    .toColourspace('srgb')
+    .ensureAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true })
+  return { data, width: info.width, height: info.height }
+}
+
+/**
+ * `#rrggbb`: the mean of the largest group of similar pixels, alike in the first three bits of each channel. What is
+ * transparent has no say, unless all is.
+ */
+function dominantColor(rgba: Uint8Array): string {
+  const groups = new Map<number, [weight: number, red: number, green: number, blue: number]>()
+  for (let at = 0; at < rgba.length; at += 4) {
+    const [red = 0, green = 0, blue = 0, alpha = 0] = rgba.subarray(at, at + 4)
+    const like = ((red >> 5) << 6) | ((green >> 5) << 3) | (blue >> 5)
+    const group = groups.get(like) ?? [0, 0, 0, 0]
+    groups.set(like, group)
+    group[0] += alpha
+    group[1] += alpha * red
+    group[2] += alpha * green
+    group[3] += alpha * blue
+  }
+  const [weight, ...sums] = [...groups.values()].reduce((most, group) => (group[0] > most[0] ? group : most))
+  const mean = sums.map((sum) => Math.round(sum / Math.max(1, weight)))
+  return `#${Buffer.from(mean).toString('hex')}`
+}

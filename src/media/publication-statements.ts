@@ -1,0 +1,89 @@
+/** The statements about what others than its owner get of an object. */
+import { type Queryable, within } from '../db/connect.ts'
+import type { Announcement, Fragments } from './fragments.ts'
+import type { ChangedObject, StoredObject } from './object.ts'
+
+// Five tries within half a day; who asks for the object makes a further one.
+const MOST_TRIES = 5
+const RETRY_SECONDS = 600
+const RETRY_FACTOR = 4
+
+export function createPublicationStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
+  const { columns, changed, seconds, owe } = fragments
+
+  return {
+    /**
+     * Gives an object the copy that others get, in place of the one it had. Null when it is not public any more, was
+     * moved, or has got another one meanwhile.
+     */
+    async publish(
+      { id, key, publicKey }: StoredObject,
+      to: string,
+      event: Announcement | undefined,
+    ): Promise<ChangedObject | null> {
+      const [row] = await within(sql<ChangedObject[]>`
+        UPDATE media_objects SET public_key = ${to} ${event === undefined ? sql`` : sql`, ${owe(event)}`}
+        WHERE id = ${id} AND status = 'active' AND visibility = 'public' AND storage_key = ${key}
+          AND public_key IS NOT DISTINCT FROM ${publicKey}
+        RETURNING ${changed}`)
+      return row ?? null
+    },
+
+    /** Keeps everyone from trying again to make a copy of these bytes. */
+    async refusePublication(id: string): Promise<void> {
+      await within(sql`UPDATE media_objects SET publish_due_at = NULL WHERE id = ${id}`)
+    },
+
+    /**
+     * Claims the public object that has been due for longest, for a CDN; null when there is none. The next try is set
+     * here, so that one which ends the process counts like any other.
+     */
+    async claimPublication(): Promise<StoredObject | null> {
+      const [row] = await within(sql<StoredObject[]>`
+        UPDATE media_objects
+        SET publish_tries = publish_tries + 1,
+          publish_due_at = CASE WHEN publish_tries + 1 < ${MOST_TRIES}
+            THEN now() + ${seconds(RETRY_SECONDS)} * ${RETRY_FACTOR}::float8 ^ publish_tries ELSE 'infinity' END
+        WHERE id IN (
+          SELECT id FROM media_objects
+          WHERE status = 'active' AND visibility = 'public' AND public_key IS NULL AND publish_due_at <= now()
+          ORDER BY publish_due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+        RETURNING ${columns}`)
+      return row ?? null
+    },
+
+    /** Takes the copies off up to `limit` pictures that others get as they came. Returns the keys, to be removed. */
+    async withdrawUncleaned(limit: number): Promise<string[]> {
+      const rows = await within(sql<{ key: string }[]>`
+        WITH uncleaned AS (
+          SELECT id AS old_id, public_key AS old_key FROM media_objects
+          WHERE mime_type LIKE 'image/%' AND public_key LIKE '%/original.%'
+          ORDER BY id LIMIT ${limit} FOR UPDATE SKIP LOCKED)
+        UPDATE media_objects
+        SET public_key = NULL, publish_due_at = now(), publish_tries = 0, sweep_due_at = now()
+        FROM uncleaned WHERE id = old_id
+        RETURNING old_key AS key`)
+      return rows.map(({ key }) => key)
+    },
+
+    /**
+     * Up to `limit` objects whose original lies where a CDN serves it, after a key: versions before 0006 moved public
+     * ones there.
+     */
+    async exposedAfter(key: string, limit: number): Promise<StoredObject[]> {
+      return within(sql<StoredObject[]>`
+        SELECT ${columns} FROM media_objects
+        WHERE storage_key > ${key} AND storage_key >= 'public/' AND storage_key < 'public0'
+          AND status IN ('active', 'deleted')
+        ORDER BY storage_key LIMIT ${limit}`)
+    },
+
+    /** Tells the row that its original was copied to another key. False when it was not at the old one any more. */
+    async recall({ id, key }: StoredObject, to: string): Promise<boolean> {
+      const { count } = await within(sql`
+        UPDATE media_objects SET storage_key = ${to}, sweep_due_at = now()
+        WHERE id = ${id} AND storage_key = ${key} AND status IN ('active', 'deleted')`)
+      return count > 0
+    },
+  }
+}

@@ -1,0 +1,92 @@
+/** Makes what others than its owner get of a public object. */
+import type { Log } from '../log.ts'
+import { notFound, Problem } from '../problem.ts'
+import type { Storage } from '../storage/storage.ts'
+import { type Clean, tooLarge } from './clean.ts'
+import { createMoves } from './moves.ts'
+import { dispositionOf, type StoredObject } from './object.ts'
+import { MAX_DECODED_BYTES } from './placeholder.ts'
+import { createProbing } from './probing.ts'
+import { CLEAN, type Publicity } from './publicity.ts'
+import type { Relay } from './relay.ts'
+import type { Repository } from './repository.ts'
+
+/**
+ * The key of the copy, made now. Throws Problem `not_found` when the object is not public any more, `image_too_large`
+ * or `image_unreadable` when it is a picture that has to stay with its owner, or `overloaded`.
+ */
+export type Publish = (object: StoredObject) => Promise<string>
+
+type Deps = {
+  repository: Repository
+  storage: Storage
+  relay: Relay
+  clean: Clean
+  publicity: Publicity
+  log: Log
+}
+
+// One picture at a time, for the memory it takes: its bytes, its pixels, and its new bytes.
+const CONCURRENCY = 1
+const DEADLINE_MS = 20_000
+
+export function createPublish({ repository, storage, relay, clean, publicity, log }: Deps): Publish {
+  const moves = createMoves({ repository, storage, log })
+  const inTurn = createProbing({ concurrency: CONCURRENCY, deadlineMs: DEADLINE_MS })
+  /** What comes while one is made waits for that one. */
+  const making = new Map<string, Promise<string>>()
+
+  async function cleaned({ key, mimeType, sizeBytes }: StoredObject): Promise<Uint8Array> {
+    if (sizeBytes > MAX_DECODED_BYTES) throw tooLarge()
+    return inTurn(async () => clean(await storage.read(key, { start: 0, length: sizeBytes }), mimeType))
+  }
+
+  /** The key is one that was never used before, and lies where the object's row has it looked after. */
+  async function store(object: StoredObject): Promise<string> {
+    const { id, key, mimeType } = object
+    if (!publicity.mustBeClean(object)) {
+      const stored = await storage.head(key)
+      if (stored === null) throw new Problem('storage_unavailable', 'The bytes could not be found. Try again.')
+      return moves.copy(object, publicity.home, stored.etag)
+    }
+    const bytes = await cleaned(object)
+    const name = `${CLEAN}${key.slice(key.lastIndexOf('.'))}`
+    const to = await moves.announce(id, publicity.home, name)
+    await storage.put(to, bytes, { contentType: mimeType, disposition: dispositionOf(mimeType) })
+    return to
+  }
+
+  async function make(object: StoredObject): Promise<string> {
+    const { id, publicKey } = object
+    const to = await store(object).catch(async (error) => {
+      if (error instanceof Problem && error.status === 422) await repository.refusePublication(id)
+      throw error
+    })
+    const url = publicity.atCdn({ ...object, publicKey: to })
+    const row = await repository.publish(
+      object,
+      to,
+      url === null ? undefined : { channel: 'photo:updated', fields: { url } },
+    )
+    if (row !== null) {
+      await relay.send([row]).catch((error) => log.warn({ err: error }, 'publish: event not sent, it stays owed'))
+      if (publicKey !== null) await moves.remove(publicKey)
+      return to
+    }
+    await moves.remove(to)
+    const others = await repository.findVisible(id, null)
+    const copy = others && publicity.copyOf(others)
+    if (copy) return copy
+    throw notFound()
+  }
+
+  return async function publish(object) {
+    const { id } = object
+    if (object.unpublishable) throw tooLarge()
+    const underWay = making.get(id)
+    if (underWay !== undefined) return underWay
+    const made = make(object).finally(() => making.delete(id))
+    making.set(id, made)
+    return made
+  }
+}

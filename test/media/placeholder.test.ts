@@ -1,0 +1,229 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { cp, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import sharp from 'sharp'
+import { thumbHashToApproximateAspectRatio, thumbHashToAverageRGBA } from 'thumbhash'
+import { MIGRATIONS_FOLDER, migrate } from '../../src/db/migrate.ts'
+import { createMemoryEventBus } from '../../src/events/memory.ts'
+import { createImageProbe } from '../../src/media/image.ts'
+import type { Placeholder } from '../../src/media/object.ts'
+import { createMakePlaceholder } from '../../src/media/placeholder.ts'
+import { createRelay } from '../../src/media/relay.ts'
+import { createRepository, type NewObject } from '../../src/media/repository.ts'
+import { createUpkeep } from '../../src/media/upkeep.ts'
+import type { Storage } from '../../src/storage/storage.ts'
+import { JPEG, type OpenStore, stores } from '../contract/stores.ts'
+import { accepted, DEFAULT_TYPES, readCorpus } from '../corpus.ts'
+import { databases, type OpenDatabase } from '../databases.ts'
+import { createRecordingLog } from '../recording-log.ts'
+import { createFolder } from '../services/folder.ts'
+import { arrived, callerOf, newObject } from './objects.ts'
+import { publishing } from './publishing.ts'
+
+const probeImage = createImageProbe({ allowedTypes: DEFAULT_TYPES, maxPixels: 100_000_000 })
+const makePlaceholder = createMakePlaceholder({ probeImage })
+const rocket = await readCorpus('accept/rocket.jpg')
+
+async function made(bytes: Uint8Array, mimeType: string): Promise<Placeholder> {
+  return (await makePlaceholder(bytes, mimeType)) ?? expect.unreachable()
+}
+
+describe('the placeholder of a picture', () => {
+  for (const { file, type, width, height } of accepted.filter(({ type }) => DEFAULT_TYPES.has(type))) {
+    test(`${file} has its shape`, async () => {
+      const { thumbHash, dominantColor } = await made(await readCorpus(file), type)
+      const ratio = thumbHashToApproximateAspectRatio(Buffer.from(thumbHash, 'base64'))
+      // A hash knows the shape in sevenths.
+      expect(Math.abs(Math.log(ratio / (width! / height!)))).toBeLessThan(0.2)
+      expect(dominantColor).toMatch(/^#[0-9a-f]{6}$/)
+    })
+  }
+
+  const blank = (channels: 3 | 4, background: string) =>
+    sharp({ create: { width: 300, height: 200, channels, background } })
+  const patch = (background: string) => ({ create: { width: 100, height: 100, channels: 4 as const, background } })
+
+  test('has the colour that most of it has, not the average', async () => {
+    const mixed = blank(3, '#2040a0').composite([{ input: patch('#f0f000'), left: 0, top: 0 }])
+    const { dominantColor, thumbHash } = await made(await mixed.png().toBuffer(), 'image/png')
+    expect(dominantColor).toBe('#2040a0')
+    const { r, g, b } = thumbHashToAverageRGBA(Buffer.from(thumbHash, 'base64'))
+    expect([r * 255 > 0x20, g * 255 > 0x40, b * 255 < 0xa0]).toEqual([true, true, true])
+  })
+
+  test('gives transparent pixels no say in it', async () => {
+    const logo = blank(4, '#00ff0000').composite([{ input: patch('#c02010'), left: 100, top: 50 }])
+    expect((await made(await logo.webp({ lossless: true }).toBuffer(), 'image/webp')).dominantColor).toBe('#c02010')
+    expect((await made(await blank(4, '#00ff0000').png().toBuffer(), 'image/png')).dominantColor).toBe('#000000')
+  })
+
+  test('has the colours that a person sees, whatever space they are given in', async () => {
+    const red = blank(3, '#c02010')
+    const wide = await red.clone().withIccProfile('p3').png().toBuffer()
+    const { dominantColor } = await made(wide, 'image/png')
+    const seen = Buffer.from(dominantColor.slice(1), 'hex')
+    for (const [i, channel] of [0xc0, 0x20, 0x10].entries()) expect(Math.abs(seen[i]! - channel)).toBeLessThan(3)
+  })
+
+  test.each([
+    ['refuse/bomb-900-megapixels.png', 'image/png'],
+    ['made/17-million-frames.avif', 'image/avif'],
+    ['made/100000-frames.webp', 'image/webp'],
+    ['made/claims-16-gigapixels.avif', 'image/avif'],
+    ['refuse/text-named.png', 'image/png'],
+  ])('%s has none, at little cost', async (file, type) => {
+    const bytes = await readCorpus(file)
+    const before = performance.now()
+    expect(await makePlaceholder(bytes, type)).toBeNull()
+    expect(performance.now() - before).toBeLessThan(1000)
+  })
+})
+
+const [disk = expect.unreachable()] = stores.filter(({ name }) => name === 'disk')
+
+for (const { name, present, open } of databases) {
+  describe.skipIf(!present)(`placeholders made by upkeep, on ${name}`, () => {
+    let database: OpenDatabase
+    let store: OpenStore
+    beforeAll(async () => {
+      database = await open()
+      await migrate(database.sql)
+      store = await disk.open()
+    }, 60_000)
+    beforeEach(async () => {
+      await database.sql`DELETE FROM media_objects`
+      await store.storage.removePrefix('media/')
+    })
+    afterAll(async () => {
+      await store.close()
+      await database.close()
+    }, 30_000)
+
+    function replica({ make = makePlaceholder, storage = store.storage, sql = database.sql } = {}) {
+      const repository = createRepository({ sql, pendingSeconds: 1000, retentionSeconds: 1000 })
+      const { log } = createRecordingLog()
+      const relay = createRelay({ repository, events: createMemoryEventBus(), log })
+      const ports = { repository, storage, relay, log }
+      const made = { ...publishing({ ...ports, probeImage }), makePlaceholder: make }
+      return { repository, upkeep: createUpkeep({ ...ports, ...made, now: Date.now, pendingSeconds: 1000 }) }
+    }
+    const repository = () => replica().repository
+    const upkeep = () => replica().upkeep
+
+    async function stored(bytes: Uint8Array = rocket, some: Partial<NewObject> = {}) {
+      const object = newObject(some)
+      await repository().insert(object)
+      await store.storage.put(object.key, bytes, JPEG)
+      await repository().activate(object.id, { ...arrived, sizeBytes: bytes.length })
+      return object
+    }
+    const metadataOf = async (object: NewObject) =>
+      (await repository().findVisible(object.id, callerOf(object)))?.metadata
+    const later = (seconds: number) =>
+      database.sql`UPDATE media_objects SET placeholder_due_at = placeholder_due_at - ${seconds} * interval '1 second'`
+
+    test('come a minute after the upload, once, and say nothing to consumers', async () => {
+      const object = await stored()
+      expect((await upkeep().run()).placeholders).toBe(0)
+      await later(61)
+      expect(await upkeep().run()).toMatchObject({ placeholders: 1, failed: [] })
+      expect(await metadataOf(object)).toEqual({ ...arrived.metadata, ...(await made(rocket, 'image/jpeg')) })
+      await later(1_000_000)
+      expect((await upkeep().run()).placeholders).toBe(0)
+      const [row] = await database.sql`SELECT event_seq AS seq FROM media_objects`
+      expect(row?.seq).toBe(1)
+    })
+
+    test('are for pictures only, and for active ones', async () => {
+      await stored(rocket, { mimeType: 'video/mp4' })
+      const deleted = await stored()
+      await repository().remove(deleted.id, callerOf(deleted))
+      await repository().insert(newObject())
+      await later(61)
+      expect((await upkeep().run()).placeholders).toBe(0)
+      await repository().restore(deleted.id, callerOf(deleted), { channel: 'photo:restored' })
+      expect((await upkeep().run()).placeholders).toBe(1)
+    })
+
+    test('are not tried again for what can never have one', async () => {
+      const broken = await stored(new TextEncoder().encode('no picture'))
+      await later(61)
+      let tries = 0
+      const make = async (bytes: Uint8Array, type: string) => {
+        tries += 1
+        return makePlaceholder(bytes, type)
+      }
+      for (let pass = 0; pass < 3; pass += 1) {
+        expect(await replica({ make }).upkeep.run()).toMatchObject({ placeholders: 0, failed: [] })
+        await later(1_000_000)
+      }
+      expect(tries).toBe(1)
+      expect(await metadataOf(broken)).toEqual(arrived.metadata)
+    })
+
+    test('are tried again, ever later and five times, while the store fails or the process dies of it', async () => {
+      await stored()
+      await later(61)
+      const failing: Storage = { ...store.storage, read: async () => Promise.reject(new Error('the store is down')) }
+      const failed = async () => (await replica({ storage: failing }).upkeep.run()).failed.length
+      for (const seconds of [600, 2400, 9600, 38_400]) {
+        expect(await failed()).toBe(1)
+        await later(seconds - 60)
+        expect(await failed()).toBe(0)
+        await later(61)
+      }
+      expect(await failed()).toBe(1)
+      await later(10_000_000)
+      expect(await failed()).toBe(0)
+    })
+
+    test('are made by one replica each, a bounded number in one pass', async () => {
+      await Promise.all(Array.from({ length: 120 }, () => stored()))
+      await later(61)
+      const made = new Map<string, number>()
+      const second = database.connectAgain()
+      const passes = [database.sql, second].map((sql) => {
+        const storage: Storage = {
+          ...store.storage,
+          async read(key, range) {
+            made.set(key, (made.get(key) ?? 0) + 1)
+            return store.storage.read(key, range)
+          },
+        }
+        const make = async () => ({ thumbHash: 'AAAA', dominantColor: '#000000' })
+        return replica({ make, storage, sql }).upkeep.run()
+      })
+      const [one, other] = (await Promise.all(passes)).map(({ placeholders }) => placeholders)
+      expect(one! + other!).toBe(120)
+      expect(Math.max(one!, other!)).toBeLessThanOrEqual(100)
+      expect([...made.values()]).toEqual(Array.from({ length: 120 }, () => 1))
+    })
+
+    test('come to pictures from before there were any', async () => {
+      const [folder, before] = [await createFolder(), await open()]
+      try {
+        const older = (await readdir(MIGRATIONS_FOLDER)).filter((file) => file < '0005')
+        for (const file of older) await cp(join(MIGRATIONS_FOLDER, file), join(folder.path, file))
+        await migrate(before.sql, folder.path)
+        const { key } = newObject()
+        await store.storage.put(key, rocket, JPEG)
+        await before.sql`
+          INSERT INTO media_objects (id, user_id, original_name, mime_type, size_bytes, storage_key, links_until, status)
+          VALUES (${key.split('/')[1]!}, gen_random_uuid(), 'a.jpg', 'image/jpeg', ${rocket.length}, ${key}, now(), 'active')`
+        await migrate(before.sql)
+        expect((await replica({ sql: before.sql }).upkeep.run()).placeholders).toBe(1)
+      } finally {
+        await before.close()
+        await folder.remove()
+      }
+    })
+
+    test('stay as they were first made', async () => {
+      const object = await stored()
+      const first = { thumbHash: 'AAAA', dominantColor: '#000000' }
+      await repository().keepPlaceholder(object.id, first)
+      await repository().keepPlaceholder(object.id, { thumbHash: 'BBBB', dominantColor: '#ffffff' })
+      expect(await metadataOf(object)).toEqual({ ...arrived.metadata, ...first })
+    })
+  })
+}
