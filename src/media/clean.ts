@@ -3,6 +3,8 @@ import sharp, { type Sharp } from 'sharp'
 import { timed } from '../observe/record.ts'
 import { Problem } from '../problem.ts'
 import type { ProbeImage } from './image.ts'
+import type { StoredObject } from './object.ts'
+import { MAX_DECODED_BYTES } from './placeholder.ts'
 
 /**
  * The same picture without metadata (EXIF with its position, XMP, IPTC, comments, whatever else is in the file):
@@ -49,12 +51,19 @@ export function createClean({ probeImage }: { probeImage: ProbeImage }): Clean {
   }
 }
 
-/** For others than its owner, who has the original. */
-export function tooLarge(): Problem {
+/** Throws Problem `image_too_large` for a still picture that `Clean` would refuse, before its bytes are read. */
+export function checkSize({
+  sizeBytes,
+  metadata: { width, height },
+}: Pick<StoredObject, 'sizeBytes' | 'metadata'>): void {
+  if (sizeBytes > MAX_DECODED_BYTES || (width ?? 0) * (height ?? 0) > MAX_PIXELS) throw tooLarge()
+}
+
+function tooLarge(): Problem {
   return new Problem('image_too_large', 'The picture is too large to be freed of its metadata; only its owner gets it.')
 }
 
-function unreadable(cause?: unknown): Problem {
+export function unreadable(cause?: unknown): Problem {
   const detail = 'The picture cannot be freed of its metadata; only its owner gets it.'
   return new Problem('image_unreadable', detail, { cause })
 }
