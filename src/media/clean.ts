@@ -19,12 +19,12 @@ const MAX_PIXELS_OF_ALL_FRAMES = 100_000_000
 const DEADLINE_SECONDS = 15
 
 const WRITERS: Record<string, (picture: Sharp) => Sharp> = {
-  'image/jpeg': (picture) => picture.jpeg({ quality: 90 }),
+  'image/jpeg': (picture) => picture.jpeg({ quality: 90, optimizeCoding: false }),
   'image/png': (picture) => picture.png(),
-  'image/webp': (picture) => picture.webp({ quality: 90 }),
+  'image/webp': (picture) => picture.webp({ quality: 90, effort: 1 }),
   'image/gif': (picture) => picture.gif(),
   // More effort takes seconds for each megapixel.
-  'image/avif': (picture) => picture.avif({ quality: 75, effort: 2 }),
+  'image/avif': (picture) => picture.avif({ quality: 70, effort: 0 }),
   'image/tiff': (picture) => picture.tiff({ compression: 'deflate' }),
 }
 const ANIMATED = new Set(['image/webp', 'image/gif'])

@@ -11,6 +11,8 @@ export type Finding =
   | { kind: 'bytes_without_row'; key: string; size: number }
   /** A row that says its bytes are stored, and they are not. */
   | { kind: 'row_without_bytes'; id: string; key: string }
+  /** A row that says where others get it, and nothing is there. */
+  | { kind: 'copy_without_bytes'; id: string; key: string }
   /** Row and bytes are there, and do not fit. */
   | { kind: 'size_differs'; id: string; key: string; size: number; expected: number }
   /** Under no key that this service makes: reported, never touched. */
@@ -60,6 +62,7 @@ export async function repair(
 ): Promise<void> {
   if (finding.kind === 'bytes_without_row') await storage.remove([finding.key])
   if (finding.kind === 'row_without_bytes' || finding.kind === 'size_differs') await repository.giveUp(finding.id)
+  if (finding.kind === 'copy_without_bytes') await repository.unpublish(finding.id, finding.key)
 }
 
 async function* withoutRow(
@@ -71,9 +74,19 @@ async function* withoutRow(
     yield { kind: 'bytes_without_row', key, size }
 }
 
+async function* missingCopy(
+  { id, key }: KeyRow,
+  listed: number | null,
+  { repository, storage }: Pick<Deps, 'repository' | 'storage'>,
+): AsyncGenerator<Finding> {
+  if (listed !== null || (await storage.head(key)) !== null) return
+  if (await repository.isPublished(id, key)) yield { kind: 'copy_without_bytes', id, key }
+}
+
 /** A row that was settled before its bytes were looked at, and is still afterwards, has had no time to be under way. */
 async function* suspicious(row: KeyRow, listed: number | null, { repository, storage }: Deps): AsyncGenerator<Finding> {
-  const { id, key, sizeBytes: expected } = row
+  const { id, key, sizeBytes: expected, copy } = row
+  if (copy) return yield* missingCopy(row, listed, { repository, storage })
   if (!row.settled || listed === expected) return
   const stored = await storage.head(key)
   if (expected === null || !(await repository.isSettled(id))) return

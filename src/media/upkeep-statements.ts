@@ -9,8 +9,11 @@ import { PIECE } from './tus-statements.ts'
 /** A row on its way out. `linksDead`: nobody can put bytes there any more, so the row may go after them. */
 export type PurgingRow = { id: string; key: string; linksDead: boolean }
 
-/** `settled`: the row says that its bytes are stored, and of which size. */
-export type KeyRow = { id: string; key: string; sizeBytes: number | null; settled: boolean }
+/**
+ * `settled`: the row says that its bytes are stored, and of which size. `copy`: it is the key of what others get, whose
+ * size nobody has noted.
+ */
+export type KeyRow = { id: string; key: string; sizeBytes: number | null; settled: boolean; copy: boolean }
 
 /** `claim`: which sweep this is. */
 export type SweepRow = { id: string; key: string; publicKey: string | null; claim: string }
@@ -165,8 +168,13 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
     /** Up to `limit` rows in the byte order of their keys, after one. */
     async keysAfter(key: string, limit: number): Promise<KeyRow[]> {
       return within(sql<KeyRow[]>`
-        SELECT id, storage_key AS key, size_bytes AS "sizeBytes", status IN ('active', 'deleted') AS settled
-        FROM media_objects WHERE storage_key > ${key} ORDER BY storage_key LIMIT ${limit}`)
+        (SELECT id, storage_key AS key, size_bytes AS "sizeBytes", status IN ('active', 'deleted') AS settled,
+          false AS copy
+        FROM media_objects WHERE storage_key > ${key} ORDER BY storage_key LIMIT ${limit})
+        UNION ALL
+        (SELECT id, public_key, NULL, false, true
+        FROM media_objects WHERE public_key > ${key} ORDER BY public_key LIMIT ${limit})
+        ORDER BY key LIMIT ${limit}`)
     },
 
     async isSettled(id: string): Promise<boolean> {

@@ -276,6 +276,18 @@ describe.skipIf(backend === 'embedded')('a CDN', async () => {
     await expectClean(await fetch(await urlOf(id)), 'image/jpeg', seen)
   })
 
+  test('loses what is deleted, and has it again when it was restored and somebody asks', async () => {
+    const user = newUser()
+    const { id } = await asPublic(withCdn, user, bytes)
+    await followed(withCdn, `/media/${id}/content`)
+    const first = await urlOf(id)
+    expect((await withCdn.remove(user, id)).status).toBe(204)
+    expect((await fetch(first)).status).toBe(403)
+    const { url } = await answered<MediaObject>(200, await withCdn.restore(user, id))
+    expect(url).toBe(`${withCdn.service.baseUrl}/media/${id}/content`)
+    await expectClean(await fetch(url), 'image/jpeg', seen)
+  })
+
   test('has what is no picture as it is, beside the original', async () => {
     const film = await readCorpus('accept/clip.mp4')
     const { id, key } = await asPublic(withCdn, newUser(), film)
