@@ -32,6 +32,8 @@ function describe(finding: Finding): string {
       return `bytes without a row: ${finding.key} (${finding.size} bytes)`
     case 'row_without_bytes':
       return `row without bytes: ${finding.id} (${finding.key})`
+    case 'copy_without_bytes':
+      return `public copy without bytes: ${finding.id} (${finding.key})`
     case 'size_differs':
       return `size differs: ${finding.id} (${finding.key}): ${finding.size} bytes, not ${finding.expected}`
     case 'rendition_lost':

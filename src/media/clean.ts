@@ -2,7 +2,8 @@
 import sharp, { type Sharp } from 'sharp'
 import { timed } from '../observe/record.ts'
 import { Problem } from '../problem.ts'
-import { MAX_DECODED_PIXELS, type ProbeImage } from './image.ts'
+import { MAX_DECODED_BYTES, MAX_DECODED_PIXELS, type ProbeImage } from './image.ts'
+import type { StoredObject } from './object.ts'
 
 /**
  * The same picture without metadata (EXIF with its position, XMP, IPTC, comments, whatever else is in the file):
@@ -15,12 +16,12 @@ const MAX_PIXELS_OF_ALL_FRAMES = 100_000_000
 const DEADLINE_SECONDS = 15
 
 const WRITERS: Record<string, (picture: Sharp) => Sharp> = {
-  'image/jpeg': (picture) => picture.jpeg({ quality: 90 }),
+  'image/jpeg': (picture) => picture.jpeg({ quality: 90, optimizeCoding: false }),
   'image/png': (picture) => picture.png(),
-  'image/webp': (picture) => picture.webp({ quality: 90 }),
+  'image/webp': (picture) => picture.webp({ quality: 90, effort: 1 }),
   'image/gif': (picture) => picture.gif(),
   // More effort takes seconds for each megapixel.
-  'image/avif': (picture) => picture.avif({ quality: 75, effort: 2 }),
+  'image/avif': (picture) => picture.avif({ quality: 70, effort: 0 }),
   'image/tiff': (picture) => picture.tiff({ compression: 'deflate' }),
 }
 const ANIMATED = new Set(['image/webp', 'image/gif'])
@@ -47,12 +48,19 @@ export function createClean({ probeImage }: { probeImage: ProbeImage }): Clean {
   }
 }
 
-/** For others than its owner, who has the original. */
-export function tooLarge(): Problem {
+/** Throws Problem `image_too_large` for a still picture that `Clean` would refuse, before its bytes are read. */
+export function checkSize({
+  sizeBytes,
+  metadata: { width, height },
+}: Pick<StoredObject, 'sizeBytes' | 'metadata'>): void {
+  if (sizeBytes > MAX_DECODED_BYTES || (width ?? 0) * (height ?? 0) > MAX_DECODED_PIXELS) throw tooLarge()
+}
+
+function tooLarge(): Problem {
   return new Problem('image_too_large', 'The picture is too large to be freed of its metadata; only its owner gets it.')
 }
 
-function unreadable(cause?: unknown): Problem {
+export function unreadable(cause?: unknown): Problem {
   const detail = 'The picture cannot be freed of its metadata; only its owner gets it.'
   return new Problem('image_unreadable', detail, { cause })
 }

@@ -15,6 +15,8 @@ export type ProbeImage = (bytes: Uint8Array, mimeType: string) => Promise<Dimens
  * 1.6 takes 5 s to open 100,000 frames in 4 MiB).
  */
 export const MAX_FRAMES = 10_000
+/** Largest picture, in bytes, that is decoded: larger ones are scans and raw pixels, which nobody shows as they are. */
+export const MAX_DECODED_BYTES = 64 * 1024 * 1024
 /** Most pixels of a picture that are decoded: phones make 50 million. A decoder may need four bytes for each. */
 export const MAX_DECODED_PIXELS = 64_000_000
 /** How many times the pixels that a still picture may have all frames of an animation may have together. */

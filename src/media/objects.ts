@@ -89,9 +89,10 @@ export function createObjects(deps: Deps) {
       throw new Problem('state_conflict', 'Another change was made at the same time. Try again.')
     },
 
-    /** Soft delete: it can be restored within the retention time. */
+    /** Soft delete: it can be restored within the retention time. Others, and the CDN, have it no more. */
     async remove(id: string, caller: Caller): Promise<void> {
-      announced(await repository.remove(id, caller)) ?? missing(caller)
+      const { withdrawn } = announced(await repository.remove(id, caller)) ?? missing(caller)
+      if (withdrawn !== null) await moves.remove(withdrawn)
     },
 
     async restore(id: string, caller: Caller, origin: string): Promise<StoredObject> {

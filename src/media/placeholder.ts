@@ -12,8 +12,6 @@ import type { Placeholder } from './object.ts'
  */
 export type MakePlaceholder = (bytes: Uint8Array, mimeType: string) => Promise<Placeholder | null>
 
-/** In bytes. Larger pictures are scans and raw pixels, which nobody shows as they are. */
-export const MAX_DECODED_BYTES = 64 * 1024 * 1024
 const DEADLINE_SECONDS = 10
 // What rgbaToThumbHash takes at most, in pixels.
 const LONGEST_SIDE = 100

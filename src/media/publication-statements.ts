@@ -78,6 +78,18 @@ export function createPublicationStatements({ sql, fragments }: { sql: Queryable
         ORDER BY storage_key LIMIT ${limit}`)
     },
 
+    async isPublished(id: string, key: string): Promise<boolean> {
+      const rows = await within(sql`SELECT 1 FROM media_objects WHERE id = ${id} AND public_key = ${key}`)
+      return rows.length > 0
+    },
+
+    /** Takes a copy off its row that is not there; the next who asks makes another. */
+    async unpublish(id: string, key: string): Promise<void> {
+      await within(sql`
+        UPDATE media_objects SET public_key = NULL, publish_due_at = now(), publish_tries = 0
+        WHERE id = ${id} AND public_key = ${key}`)
+    },
+
     /** Tells the row that its original was copied to another key. False when it was not at the old one any more. */
     async recall({ id, key }: StoredObject, to: string): Promise<boolean> {
       const { count } = await within(sql`

@@ -2,10 +2,9 @@
 import type { Log } from '../log.ts'
 import { notFound, Problem } from '../problem.ts'
 import type { Storage } from '../storage/storage.ts'
-import { type Clean, tooLarge } from './clean.ts'
+import { type Clean, checkSize, unreadable } from './clean.ts'
 import { createMoves } from './moves.ts'
 import { dispositionOf, type StoredObject } from './object.ts'
-import { MAX_DECODED_BYTES } from './placeholder.ts'
 import { createProbing } from './probing.ts'
 import { CLEAN, type Publicity } from './publicity.ts'
 import type { Relay } from './relay.ts'
@@ -37,7 +36,6 @@ export function createPublish({ repository, storage, relay, clean, publicity, lo
   const making = new Map<string, Promise<string>>()
 
   async function cleaned({ key, mimeType, sizeBytes }: StoredObject): Promise<Uint8Array> {
-    if (sizeBytes > MAX_DECODED_BYTES) throw tooLarge()
     return inTurn(async () => clean(await storage.read(key, { start: 0, length: sizeBytes }), mimeType))
   }
 
@@ -49,6 +47,8 @@ export function createPublish({ repository, storage, relay, clean, publicity, lo
       if (stored === null) throw new Problem('storage_unavailable', 'The bytes could not be found. Try again.')
       return moves.copy(object, publicity.home, stored.etag)
     }
+    checkSize(object)
+    if (object.unpublishable) throw unreadable()
     const bytes = await cleaned(object)
     const name = `${CLEAN}${key.slice(key.lastIndexOf('.'))}`
     const to = await moves.announce(id, publicity.home, name)
@@ -82,7 +82,6 @@ export function createPublish({ repository, storage, relay, clean, publicity, lo
 
   return async function publish(object) {
     const { id } = object
-    if (object.unpublishable) throw tooLarge()
     const underWay = making.get(id)
     if (underWay !== undefined) return underWay
     const made = make(object).finally(() => making.delete(id))

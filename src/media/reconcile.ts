@@ -4,13 +4,15 @@
  */
 import type { Storage } from '../storage/storage.ts'
 import type { Repository } from './repository.ts'
-import type { KeyRow } from './upkeep-statements.ts'
+import type { KeyRow, RenderedRow } from './upkeep-statements.ts'
 
 export type Finding =
   /** Stored, and no row knows it. */
   | { kind: 'bytes_without_row'; key: string; size: number }
   /** A row that says its bytes are stored, and they are not. */
   | { kind: 'row_without_bytes'; id: string; key: string }
+  /** A row that says where others get it, and nothing is there. */
+  | { kind: 'copy_without_bytes'; id: string; key: string }
   /** Row and bytes are there, and do not fit. */
   | { kind: 'size_differs'; id: string; key: string; size: number; expected: number }
   /** A rendition that the row of a picture says is stored, and it is not, or of another size. */
@@ -36,7 +38,7 @@ const OWN_KEY = /^(?:media|public)\/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f
 /** Yields each finding, looked at a second time so that nothing that is only under way is one. */
 export async function* reconcile(deps: Deps, progress: Progress = { objects: 0, rows: 0 }): AsyncGenerator<Finding> {
   const objects = pages((startAfter) => deps.storage.list({ prefix: '', startAfter, limit: PAGE }))
-  const rows = flattened(pages((startAfter) => deps.repository.keysAfter(startAfter, PAGE)))
+  const rows = withRenditions(pages((startAfter) => deps.repository.keysAfter(startAfter, PAGE)))
   let object = await objects.next()
   let row = await rows.next()
   while (!object.done || !row.done) {
@@ -63,6 +65,7 @@ export async function repair(
   if (finding.kind === 'bytes_without_row') await storage.remove([finding.key])
   if (finding.kind === 'row_without_bytes' || finding.kind === 'size_differs') await repository.giveUp(finding.id)
   if (finding.kind === 'rendition_lost') await repository.dropRendition(finding.id, finding.key)
+  if (finding.kind === 'copy_without_bytes') await repository.unpublish(finding.id, finding.key)
 }
 
 async function* withoutRow(
@@ -74,13 +77,23 @@ async function* withoutRow(
     yield { kind: 'bytes_without_row', key, size }
 }
 
+async function* missingCopy(
+  { id, key }: KeyRow,
+  listed: number | null,
+  { repository, storage }: Pick<Deps, 'repository' | 'storage'>,
+): AsyncGenerator<Finding> {
+  if (listed !== null || (await storage.head(key)) !== null) return
+  if (await repository.isPublished(id, key)) yield { kind: 'copy_without_bytes', id, key }
+}
+
 /** A row that was settled before its bytes were looked at, and is still afterwards, has had no time to be under way. */
 async function* suspicious(row: KeyRow, listed: number | null, { repository, storage }: Deps): AsyncGenerator<Finding> {
-  const { id, key, sizeBytes: expected } = row
+  const { id, key, kind, sizeBytes: expected } = row
+  if (kind === 'copy') return yield* missingCopy(row, listed, { repository, storage })
   if (!row.settled || listed === expected) return
   const stored = await storage.head(key)
   if (expected === null || !(await repository.isSettled(id))) return
-  if (row.rendition) {
+  if (kind === 'rendition') {
     const known = stored?.size === expected || !(await repository.knownKeys([key])).has(key)
     if (!known) yield { kind: 'rendition_lost', id, key }
     return
@@ -89,8 +102,29 @@ async function* suspicious(row: KeyRow, listed: number | null, { repository, sto
   else if (stored.size !== expected) yield { kind: 'size_differs', id, key, size: stored.size, expected }
 }
 
-async function* flattened(found: AsyncIterable<{ rows: KeyRow[] }>): AsyncGenerator<KeyRow, void> {
-  for await (const { rows } of found) yield* rows
+/** Rows with what was made of them, all of it in the byte order of keys. */
+async function* withRenditions(rows: AsyncIterable<RenderedRow>): AsyncGenerator<KeyRow, void> {
+  // Of one object: what was made of it may come before a copy of it that is a row of its own.
+  const group: KeyRow[] = []
+  for await (const { renditions, ...row } of rows) {
+    if (group[0] !== undefined && prefixIn(group[0]) !== prefixIn(row)) yield* inOrder(group.splice(0))
+    const made = Object.values(renditions).map((entry) => ({
+      ...row,
+      kind: 'rendition' as const,
+      key: entry.key,
+      ...('sizeBytes' in entry ? { sizeBytes: entry.sizeBytes } : { sizeBytes: null, settled: false }),
+    }))
+    group.push(row, ...made)
+  }
+  yield* inOrder(group)
+}
+
+function prefixIn({ key }: KeyRow): string {
+  return key.split('/', 2).join('/')
+}
+
+function inOrder(rows: KeyRow[]): KeyRow[] {
+  return rows.sort((a, b) => (a.key < b.key ? -1 : 1))
 }
 
 /** One stream out of pages that begin after the last key of the page before. */

@@ -6,6 +6,7 @@ import pLimit from 'p-limit'
 import type { Caller } from '../auth/auth.ts'
 import { Problem } from '../problem.ts'
 import { putDeadlineMs } from '../storage/storage.ts'
+import { MAX_DECODED_BYTES } from './image.ts'
 import type { Deps } from './lifecycle.ts'
 import { dispositionOf, renditionsPrefix, type VisibleObject } from './object.ts'
 import { isPicture, nameOf, type Rendition, renditionOf, type Wish } from './rendition.ts'
@@ -101,7 +102,7 @@ export function createRenditions(deps: Deps) {
           const name = `${originalName.replace(/\.[^.]*$/, '')}.${format}`
           return { key: entry.key, mimeType: `image/${format}`, originalName: name, own, made: rendition }
         }
-        if (object.sizeBytes > limits.maxUploadBytes) throw tooLarge()
+        if (object.sizeBytes > MAX_DECODED_BYTES) throw tooLarge()
         if (entry === undefined && Object.keys(object.renditions).length >= MOST_RENDITIONS)
           throw new Problem('quota_exceeded', `There may be ${MOST_RENDITIONS} renditions of a picture.`)
         await inTime(makeOnce(object, name, rendition, until), until)

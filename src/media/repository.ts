@@ -223,13 +223,19 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
       return row ?? null
     },
 
-    /** active → deleted. Returns what it owes; null when it was not active, or is not the caller's. */
-    async remove(id: string, caller: Caller): Promise<{ outbox: MediaEvent[] } | null> {
-      const [row] = await within(sql<{ outbox: MediaEvent[] }[]>`
+    /**
+     * active → deleted. Returns what it owes, and where its copy for others was, to be removed; null when it was not
+     * active, or is not the caller's.
+     */
+    async remove(id: string, caller: Caller): Promise<{ outbox: MediaEvent[]; withdrawn: string | null } | null> {
+      // The subquery sees the row as it was before.
+      const [row] = await within(sql<{ outbox: MediaEvent[]; withdrawn: string | null }[]>`
         UPDATE media_objects
-        SET status = 'deleted', status_changed_at = now(), ${owe({ channel: 'photo:deleted' })}
+        SET status = 'deleted', status_changed_at = now(), public_key = NULL,
+          sweep_due_at = CASE WHEN public_key IS NULL THEN sweep_due_at ELSE now() END,
+          publish_due_at = now(), publish_tries = 0, ${owe({ channel: 'photo:deleted' })}
         WHERE id = ${id} AND status = 'active' AND ${ownedBy(caller)}
-        RETURNING outbox`)
+        RETURNING outbox, (SELECT public_key FROM media_objects WHERE id = ${id}) AS withdrawn`)
       return row ?? null
     },
 

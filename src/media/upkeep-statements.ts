@@ -4,21 +4,24 @@ import type { MediaEvent } from '../events/events.ts'
 import type { Fragments } from './fragments.ts'
 import { type Home, idOf } from './object.ts'
 import { WRITER_GRACE_SECONDS } from './pending.ts'
-import type { Entry, Renditions } from './rendition-statements.ts'
+import type { Renditions } from './rendition-statements.ts'
 import { PIECE } from './tus-statements.ts'
 
 /** A row on its way out. `linksDead`: nobody can put bytes there any more, so the row may go after them. */
 export type PurgingRow = { id: string; key: string; linksDead: boolean }
 
-/** `settled`: the row says that its bytes are stored, and of which size. */
+/**
+ * `settled`: the row says that its bytes are stored, and of which size. `copy`: the key of what others get, whose size
+ * nobody has noted.
+ */
 export type KeyRow = {
   id: string
   key: string
+  kind: 'original' | 'copy' | 'rendition'
   sizeBytes: number | null
   settled: boolean
-  /** Whether it is not the object itself, but one that was made of it. */
-  rendition: boolean
 }
+export type RenderedRow = KeyRow & { renditions: Renditions }
 
 /** `claim`: which sweep this is. `keys`: of what is the object's. */
 export type SweepRow = { id: string; keys: string[]; claim: string }
@@ -34,8 +37,6 @@ type Settings = { sql: Queryable; fragments: Fragments; pendingSeconds: number; 
 const orphansIn = (home: Home) => `orphans in ${home}`
 /** The id in a rendition's key. */
 const renderedId = (key: string) => (/^[^/]+\/[^/]+\/r\//.test(key) ? idOf(key) : undefined)
-const sizeOf = (entry: Entry) =>
-  'sizeBytes' in entry ? { sizeBytes: entry.sizeBytes } : { sizeBytes: null, settled: false }
 /** The key of the object that a piece of a tus upload belongs to. */
 const wholeOf = (key: string) => key.replace(new RegExp(`\\${PIECE}\\d+$`), '')
 
@@ -186,18 +187,16 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
       return new Set(keys.filter((key) => known.has(key) || known.get(wholeOf(key)) === true))
     },
 
-    /** Up to `limit` rows in the byte order of their keys, after one; and with each the renditions that follow it. */
-    async keysAfter(key: string, limit: number): Promise<{ key: string; rows: KeyRow[] }[]> {
-      type Row = { id: string; key: string; sizeBytes: number | null; settled: boolean; renditions: Renditions }
-      const found = await within(sql<Row[]>`
-        SELECT id, storage_key AS key, size_bytes AS "sizeBytes", status IN ('active', 'deleted') AS settled, renditions
-        FROM media_objects WHERE storage_key > ${key} ORDER BY storage_key LIMIT ${limit}`)
-      return found.map(({ renditions, ...row }) => {
-        const made = Object.values(renditions)
-          .map((entry) => ({ ...row, key: entry.key, rendition: true, ...sizeOf(entry) }))
-          .sort((a, b) => (a.key < b.key ? -1 : 1))
-        return { key: row.key, rows: [{ ...row, rendition: false }, ...made] }
-      })
+    /** Up to `limit` rows in the byte order of their keys, after one. */
+    async keysAfter(key: string, limit: number): Promise<RenderedRow[]> {
+      return within(sql<RenderedRow[]>`
+        (SELECT id, storage_key AS key, 'original' AS kind, size_bytes AS "sizeBytes",
+          status IN ('active', 'deleted') AS settled, renditions
+        FROM media_objects WHERE storage_key > ${key} ORDER BY storage_key LIMIT ${limit})
+        UNION ALL
+        (SELECT id, public_key, 'copy', NULL, false, '{}'
+        FROM media_objects WHERE public_key > ${key} ORDER BY public_key LIMIT ${limit})
+        ORDER BY key LIMIT ${limit}`)
     },
 
     async isSettled(id: string): Promise<boolean> {

@@ -181,8 +181,11 @@ describe.skipIf(backend === 'embedded')('where a CDN serves public objects', asy
     const throughStore = await answered<MediaObject>(200, await withCdn.complete(user, link.id))
     const { id } = await withCdn.uploaded(user, file)
     const changed = await answered<MediaObject>(200, await withCdn.patch(user, id, fields))
-    for (const { key, url } of [direct, throughStore, changed]) {
-      expect(url).toBe(`https://cdn.example.test/${key}`)
+    for (const { id } of [direct, throughStore, changed]) {
+      expect((await withCdn.call(`/media/${id}/content`)).status).toBe(302)
+      const { url } = await answered<MediaObject>(200, await withCdn.get(user, id))
+      expect(url).toStartWith(`https://cdn.example.test/public/${id}/`)
+      const key = url.slice('https://cdn.example.test/'.length)
       const stored = await withCdn.inside?.storedUnder(key)
       expect([stored?.type, stored?.disposition]).toEqual([type, disposition])
     }

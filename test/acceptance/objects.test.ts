@@ -8,6 +8,7 @@ import {
   type MediaObject,
   newUser,
   type SignedMediaObject,
+  tokenFor,
 } from './client.ts'
 import { usualStage } from './stage.ts'
 
@@ -64,10 +65,11 @@ describe('GET of its content', () => {
     await expectBytes(content, rocket)
   })
 
-  test('leads to the same bytes from the url of the object', async () => {
+  test('leads its owner to the same bytes from the url of the object, and everyone to the same picture', async () => {
     const user = newUser()
     const { url } = await uploaded(user, 'accept/rocket.jpg', { visibility: 'public' })
-    await expectBytes(await fetch(url), rocket)
+    await expectBytes(await fetch(url, { headers: { authorization: `Bearer ${await tokenFor(user)}` } }), rocket)
+    expect((await fetch(url)).headers.get('content-type')).toBe('image/jpeg')
   })
 })
 

@@ -29,7 +29,8 @@ const place = {
 }
 const told = (picture: Sharp) =>
   picture
-    .withExif({ IFD0: { ImageDescription: SECRET, Orientation: '6' }, IFD3: place })
+    .withExif({ IFD0: { ImageDescription: SECRET }, IFD3: place })
+    .withMetadata({ orientation: 6 })
     .withXmp(`<x:xmpmeta xmlns:x="adobe:ns:meta/"><p>${SECRET}</p></x:xmpmeta>`)
 const rocket = () => sharp(rocketBytes)
 const rocketBytes = await readCorpus('accept/rocket.jpg')
@@ -59,7 +60,7 @@ const pictures: [name: string, bytes: Uint8Array<ArrayBuffer>, seen: [number, nu
   ['a PNG', await made(told(rocket()).png()), [427, 640, 1]],
   ['a WebP', await made(told(rocket()).webp()), [427, 640, 1]],
   ['an AVIF', await made(told(rocket()).avif({ effort: 0 })), [427, 640, 1]],
-  ['a TIFF', await made(told(rocket()).tiff()), [427, 640, 1]],
+  ['a TIFF', await made(told(rocket().resize(24, 16)).tiff()), [16, 24, 1]],
   ['an animated GIF', withGifComment, [120, 80, 3]],
 ]
 
@@ -273,6 +274,18 @@ describe.skipIf(backend === 'embedded')('a CDN', async () => {
     await followed(withCdn, `/media/${id}/content`)
     expect(await urlOf(id)).not.toBe(first)
     await expectClean(await fetch(await urlOf(id)), 'image/jpeg', seen)
+  })
+
+  test('loses what is deleted, and has it again when it was restored and somebody asks', async () => {
+    const user = newUser()
+    const { id } = await asPublic(withCdn, user, bytes)
+    await followed(withCdn, `/media/${id}/content`)
+    const first = await urlOf(id)
+    expect((await withCdn.remove(user, id)).status).toBe(204)
+    expect((await fetch(first)).status).toBe(403)
+    const { url } = await answered<MediaObject>(200, await withCdn.restore(user, id))
+    expect(url).toBe(`${withCdn.service.baseUrl}/media/${id}/content`)
+    await expectClean(await fetch(url), 'image/jpeg', seen)
   })
 
   test('has what is no picture as it is, beside the original', async () => {

@@ -10,6 +10,7 @@ import { createImageProbe } from '../../src/media/image.ts'
 import { createInspect } from '../../src/media/inspect.ts'
 import { createMedia, type Deps } from '../../src/media/lifecycle.ts'
 import { NO_QUOTAS, type StoredObject } from '../../src/media/object.ts'
+import { reconcile, repair } from '../../src/media/reconcile.ts'
 import { createRelay } from '../../src/media/relay.ts'
 import { createRepository } from '../../src/media/repository.ts'
 import { createUpkeep } from '../../src/media/upkeep.ts'
@@ -243,6 +244,23 @@ for (const { name, present, open } of stores) {
       await database.sql`UPDATE media_objects SET status_changed_at = now() - interval '1 hour'`
       expect(await upkeep.run()).toMatchObject({ retired: 1, failed: [] })
       expect(await keys()).toEqual([])
+    })
+
+    test('a copy that is lost is found by reconcile, and made anew', async () => {
+      const { media, publish, repository } = createService()
+      const open = await media.upload(owner, file('public'), ORIGIN)
+      const deps = { repository, storage: store.storage, now: Date.now, graceSeconds: 0 }
+      const found = async () => Array.fromAsync(reconcile(deps))
+      const copy = await publish(open)
+      expect(await found()).toEqual([])
+      await store.storage.remove([copy])
+      const findings = await found()
+      expect(findings).toEqual([{ kind: 'copy_without_bytes', id: open.id, key: copy }])
+      for (const finding of findings) await repair(finding, deps)
+      const { publicKey } = await media.get(open.id, null)
+      expect(publicKey).toBeNull()
+      expect(await store.storage.head(await publish(open))).not.toBeNull()
+      expect(await found()).toEqual([])
     })
 
     test('a link shows its owner the original and everyone else the copy', async () => {
