@@ -20,7 +20,7 @@ const ROUNDS = 3
 const SECONDS = 5
 const CONNECTIONS = 16
 // Statements that find nothing to do, as almost always.
-const PASSES = 2000
+const PASSES = 10_000
 
 type Candidate = Contestant & { rows: number; sql: Sql; requests: Record<string, Request>; ids: string }
 
