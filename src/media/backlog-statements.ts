@@ -19,9 +19,9 @@ export function createBacklogStatements({ sql }: { sql: Queryable }) {
   // Each is in the order of an index, which keeps the planner from reading the table instead. No parameters: what it does
   // not know, as whether a partial index covers the status, makes it read the table after all.
   const most = sql`10000`
-  const pending = sql`media_objects WHERE status = 'pending' ORDER BY status_changed_at`
-  const deleted = sql`media_objects WHERE status = 'deleted' ORDER BY status_changed_at`
-  const purging = sql`media_objects WHERE status = 'purging' ORDER BY upkeep_due_at`
+  const pending = sql`media_objects WHERE (status = 'pending') IS TRUE ORDER BY status_changed_at`
+  const deleted = sql`media_objects WHERE (status = 'deleted') IS TRUE ORDER BY status_changed_at`
+  const purging = sql`media_objects WHERE upkeep_due_at IS NOT NULL ORDER BY upkeep_due_at`
   const owing = sql`media_objects WHERE outbox_due_at IS NOT NULL ORDER BY outbox_due_at`
   const count = (rows: typeof pending) =>
     sql`(SELECT count(*)::int FROM (SELECT FROM ${rows} LIMIT ${most}) AS counted)`

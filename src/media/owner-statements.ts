@@ -15,13 +15,16 @@ export function createOwnerStatements({ sql, fragments }: { sql: Queryable; frag
       return row ?? { bytes: 0, objects: 0 }
     },
 
-    /** active, deleted → purging, for up to `limit` rows of an owner. Returns what they owe. */
+    /**
+     * active, deleted → purging, for up to `limit` rows of an owner. Returns what they owe. Both states are before
+     * `pending`, so that the owner's index is read in its order.
+     */
     async eraseStored(userId: string, limit: number): Promise<{ outbox: MediaEvent[] }[]> {
       return within(sql<{ outbox: MediaEvent[] }[]>`
         UPDATE media_objects SET ${toPurging}, ${owe({ channel: 'photo:purged' })}
-        WHERE status IN ('active', 'deleted') AND id IN (
-          SELECT id FROM media_objects WHERE user_id = ${userId} AND status IN ('active', 'deleted')
-          LIMIT ${limit} FOR UPDATE SKIP LOCKED)
+        WHERE status IN ('active', 'deleted') AND id = ANY(ARRAY(
+          SELECT id FROM media_objects WHERE user_id = ${userId} AND status < 'pending' ORDER BY status, id
+          LIMIT ${limit} FOR UPDATE SKIP LOCKED))
         RETURNING outbox`)
     },
 
@@ -29,9 +32,9 @@ export function createOwnerStatements({ sql, fragments }: { sql: Queryable; frag
     async erasePending(userId: string, limit: number): Promise<number> {
       const { count } = await within(sql`
         UPDATE media_objects SET ${toPurging}
-        WHERE status = 'pending' AND id IN (
+        WHERE status = 'pending' AND id = ANY(ARRAY(
           SELECT id FROM media_objects WHERE user_id = ${userId} AND status = 'pending'
-          LIMIT ${limit} FOR UPDATE SKIP LOCKED)`)
+          LIMIT ${limit} FOR UPDATE SKIP LOCKED))`)
       return count
     },
 

@@ -25,10 +25,10 @@ export function createPlaceholderStatements({ sql, fragments }: { sql: Queryable
         SET placeholder_tries = placeholder_tries + 1,
           placeholder_due_at = CASE WHEN placeholder_tries + 1 < ${MOST_TRIES}
             THEN now() + ${seconds(RETRY_SECONDS)} * ${RETRY_FACTOR}::float8 ^ placeholder_tries END
-        WHERE id IN (
+        WHERE id = ANY(ARRAY(
           SELECT id FROM media_objects
           WHERE status = 'active' AND mime_type LIKE 'image/%' AND placeholder_due_at <= now()
-          ORDER BY placeholder_due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+          ORDER BY placeholder_due_at LIMIT 1 FOR UPDATE SKIP LOCKED))
         RETURNING id, storage_key AS key, mime_type AS "mimeType", size_bytes AS "sizeBytes"`)
       return row ?? null
     },

@@ -44,10 +44,10 @@ export function createPublicationStatements({ sql, fragments }: { sql: Queryable
         SET publish_tries = publish_tries + 1,
           publish_due_at = CASE WHEN publish_tries + 1 < ${MOST_TRIES}
             THEN now() + ${seconds(RETRY_SECONDS)} * ${RETRY_FACTOR}::float8 ^ publish_tries ELSE 'infinity' END
-        WHERE id IN (
+        WHERE id = ANY(ARRAY(
           SELECT id FROM media_objects
           WHERE status = 'active' AND visibility = 'public' AND public_key IS NULL AND publish_due_at <= now()
-          ORDER BY publish_due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+          ORDER BY publish_due_at LIMIT 1 FOR UPDATE SKIP LOCKED))
         RETURNING ${columns}`)
       return row ?? null
     },

@@ -47,14 +47,16 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
     SELECT value ->> 'key' FROM jsonb_each(renditions)
     WHERE coalesce((value ->> 'until')::numeric, 'infinity') > extract(epoch FROM now())`
 
+  // Claims find their rows by themselves and take them by id: joined to the table, a state that has many rows by now
+  // would be read whole.
   return {
     /** Claims up to `limit` rows whose events are due, for the relay; others leave them alone for a while. */
     async claimOwed(limit: number): Promise<{ outbox: MediaEvent[] }[]> {
       return within(sql<{ outbox: MediaEvent[] }[]>`
         UPDATE media_objects SET outbox_due_at = now() + ${seconds(RELAY_LEASE_SECONDS)}
-        WHERE id IN (
+        WHERE id = ANY(ARRAY(
           SELECT id FROM media_objects WHERE outbox_due_at <= now()
-          ORDER BY outbox_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)
+          ORDER BY outbox_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED))
         RETURNING outbox`)
     },
 
@@ -73,10 +75,10 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
     async expire(limit: number): Promise<number> {
       const { count } = await within(sql`
         UPDATE media_objects SET ${toPurging}
-        WHERE status = 'pending' AND id IN (
+        WHERE status = 'pending' AND id = ANY(ARRAY(
           SELECT id FROM media_objects
-          WHERE status = 'pending' AND status_changed_at < now() - ${seconds(pendingSeconds)}
-          ORDER BY status_changed_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)`)
+          WHERE (status = 'pending') IS TRUE AND status_changed_at < now() - ${seconds(pendingSeconds)}
+          ORDER BY status_changed_at LIMIT ${limit} FOR UPDATE SKIP LOCKED))`)
       return count
     },
 
@@ -84,10 +86,10 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
     async retire(limit: number): Promise<{ outbox: MediaEvent[] }[]> {
       return within(sql<{ outbox: MediaEvent[] }[]>`
         UPDATE media_objects SET ${toPurging}, ${owe({ channel: 'photo:purged' })}
-        WHERE status = 'deleted' AND id IN (
+        WHERE status = 'deleted' AND id = ANY(ARRAY(
           SELECT id FROM media_objects
-          WHERE status = 'deleted' AND status_changed_at <= now() - ${seconds(retentionSeconds)}
-          ORDER BY status_changed_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)
+          WHERE (status = 'deleted') IS TRUE AND status_changed_at <= now() - ${seconds(retentionSeconds)}
+          ORDER BY status_changed_at LIMIT ${limit} FOR UPDATE SKIP LOCKED))
         RETURNING outbox`)
     },
 
@@ -95,9 +97,9 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
     async claimPurging(limit: number): Promise<PurgingRow[]> {
       return within(sql<PurgingRow[]>`
         UPDATE media_objects SET upkeep_due_at = now() + ${seconds(UPKEEP_LEASE_SECONDS)}
-        WHERE id IN (
+        WHERE id = ANY(ARRAY(
           SELECT id FROM media_objects WHERE status = 'purging' AND upkeep_due_at <= now()
-          ORDER BY upkeep_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)
+          ORDER BY upkeep_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED))
         RETURNING id, storage_key AS key, links_until < now() AS "linksDead"`)
     },
 
@@ -154,9 +156,9 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
     async claimSweeps(limit: number): Promise<SweepRow[]> {
       return within(sql<SweepRow[]>`
         UPDATE media_objects SET sweep_due_at = now() + ${seconds(UPKEEP_LEASE_SECONDS)}
-        WHERE id IN (
+        WHERE id = ANY(ARRAY(
           SELECT id FROM media_objects WHERE sweep_due_at <= now() AND status IN ('active', 'deleted')
-          ORDER BY sweep_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)
+          ORDER BY sweep_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED))
         RETURNING id, storage_key || array_remove(public_key || ARRAY(${renditionKeys}), NULL) AS keys,
           sweep_due_at::text AS claim`)
     },

@@ -23,16 +23,18 @@ for (const { name, present, open } of databases) {
       const { sql } = database
       await migrate(sql)
       await sql`ALTER TABLE media_objects DISABLE TRIGGER USER`
-      await sql`
+      const insert = (status: string, from: number, to: number) => sql`
         INSERT INTO media_objects (id, user_id, original_name, mime_type, size_bytes, storage_key, links_until, status,
           metadata, idempotency_key, idempotency_hash, placeholder_due_at)
-        SELECT id, ${owner.userId}, 'a.jpg', 'image/jpeg', 12, 'media/' || id || '/original.jpg', now(), status,
+        SELECT id, ${owner.userId}, 'a.jpg', 'image/jpeg', 12, 'media/' || id || '/original.jpg', now(), ${status},
           '{"width": 1, "height": 1}', id, 'a hash', now()
-        FROM (SELECT CASE WHEN n > ${ROWS - RECENT} THEN 'pending' ELSE 'active' END AS status,
-            (lpad(to_hex(n), 12, '0') || '7000' || '8000' || lpad(to_hex(n), 12, '0'))::uuid AS id
-          FROM generate_series(1, ${ROWS}::int) AS n) AS made`
-      await sql`ALTER TABLE media_objects ENABLE TRIGGER USER`
+        FROM (SELECT (lpad(to_hex(n), 12, '0') || '7000' || '8000' || lpad(to_hex(n), 12, '0'))::uuid AS id
+          FROM generate_series(${from}::int, ${to}::int) AS n) AS made`
+      await insert('active', 1, ROWS - RECENT)
       await sql`ANALYZE media_objects`
+      // Of which the server's statistics know nothing yet.
+      await insert('pending', ROWS - RECENT + 1, ROWS)
+      await sql`ALTER TABLE media_objects ENABLE TRIGGER USER`
       const [middle] = await sql<{ id: string; key: string }[]>`
         SELECT id, storage_key AS key FROM media_objects ORDER BY id OFFSET ${ROWS / 2} LIMIT 1`
       id = middle?.id ?? ''
@@ -64,6 +66,8 @@ for (const { name, present, open } of databases) {
       'what is to be published': (r) => r.claimPublication(),
       'what is not to be public any more': (r) => r.withdrawUncleaned(100),
       'what an earlier version has moved': (r) => r.exposedAfter('', 100),
+      'the erasure of what is stored': (r) => r.eraseStored(owner.userId, 10),
+      'the erasure of what is pending': (r) => r.erasePending(owner.userId, 10),
       'which keys are known': (r) => r.knownKeys([key, 'media/x/original.jpg']),
     }
 
