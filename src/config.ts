@@ -112,7 +112,7 @@ const settings = {
   GATEWAY_SECRET: optionalSecret(secret, 'X-Gateway-Secret of a gateway whose X-User-Id and X-User-Role are trusted'),
   LINK_SECRET: optionalSecret(
     secret,
-    'Key that signs links to the service itself; absent: one made of AUTH_JWT_SECRET or GATEWAY_SECRET, else kept in DATA_DIR',
+    'Key that signs links to the service itself; absent: one made of another secret that all replicas have',
   ),
 
   MAX_UPLOAD_BYTES: withDefault(whole(1, 1024 * MiB), 32 * MiB, 'Largest file of a direct upload'),
@@ -232,7 +232,6 @@ function contradictions(isSet: (name: Name) => boolean, production: boolean): st
   needInProduction('REDIS_URL')
   needInProduction('S3_BUCKET', 'S3_ENDPOINT')
   needInProduction('AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'GATEWAY_SECRET')
-  needInProduction('LINK_SECRET', 'AUTH_JWT_SECRET', 'GATEWAY_SECRET')
   if (isSet('AWS_ACCESS_KEY_ID') !== isSet('AWS_SECRET_ACCESS_KEY'))
     problems.push('AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: expected both or neither')
   if (isSet('S3_PUBLIC_ENDPOINT') && !isSet('S3_ENDPOINT') && !isSet('S3_BUCKET'))

@@ -1,5 +1,5 @@
 /** Opens what the settings name, or its embedded stand-in. */
-import { hkdfSync } from 'node:crypto'
+import { hkdfSync, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import pRetry from 'p-retry'
 import type { Config } from './config.ts'
@@ -81,7 +81,8 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Pa
 
   const database = { name: databaseUrl ? 'postgres' : 'pglite', version: await serverVersion(sql) }
 
-  const linkSecret = linkSecretOf(config) ?? (await (await inDataDir()).secret('links'))
+  const embedded = config.s3 === undefined || databaseUrl === undefined
+  const linkSecret = linkSecretOf(config) ?? (await linkSecretIn(embedded ? await inDataDir() : undefined, log))
   const { found: store, ...stores } = await openStorage(config, linkSecret, inDataDir, log)
   const { storage, tusStores } = stores
   closers.push(storage.close, tusStores.close)
@@ -157,10 +158,19 @@ async function openStorage(
   return { storage: timedStorage(disk), disk, tusStores: createDiskTusStores(disk), found }
 }
 
-/** One that all replicas share; undefined where they share none. */
-function linkSecretOf({ linkSecret, auth }: Config): string | undefined {
-  const shared = auth.jwtSecret ?? auth.gatewaySecret
-  if (linkSecret !== undefined || shared === undefined) return linkSecret
+/** A random one, kept where something is kept on this machine anyway. */
+async function linkSecretIn(dataDir: DataDir | undefined, log: Log): Promise<string> {
+  if (dataDir !== undefined) return dataDir.secret('links')
+  log.warn('links: set LINK_SECRET; other replicas do not accept links to renditions that this one signs')
+  return randomBytes(32).toString('base64url')
+}
+
+/** One that all replicas share, as long as they share any secret; undefined where there is none. */
+function linkSecretOf({ linkSecret, auth, s3, databaseUrl }: Config): string | undefined {
+  if (linkSecret !== undefined) return linkSecret
+  const password = databaseUrl === undefined ? '' : new URL(databaseUrl).password
+  const shared = auth.jwtSecret ?? auth.gatewaySecret ?? s3?.credentials?.secretAccessKey ?? password
+  if (shared === '') return undefined
   // Of one purpose only, so that what is learnt of it is good for nothing else (RFC 5869).
   return Buffer.from(hkdfSync('sha256', shared, '', 'links to the service itself', 32)).toString('base64url')
 }
