@@ -65,6 +65,7 @@ const offsets = { ...TUS, 'content-type': 'application/offset+octet-stream', 'up
 const ofObjects: Record<string, Row> = {
   'GET /media/{id}': { path: at('/media/{id}'), own: { active: '200' } },
   'GET /media/{id}/content': { path: at('/media/{id}/content'), own: { active: '302' } },
+  'GET /media/{id}/content, a rendition': { path: at('/media/{id}/content?w=100'), own: { active: '302' } },
   'PATCH /media/{id}': {
     path: at('/media/{id}'),
     sent: () => ({ json: { originalName: 'b.jpg', visibility: 'public' } }),
@@ -213,7 +214,7 @@ test('lists and usage are about the caller alone, also for a service, and by ids
 function expectedOf(name: string, row: Row, caller: Caller, { state, visibility }: Target): string {
   const own = row.own[state] ?? HIDDEN
   if (caller.is === 'allowed') return own
-  const readable = /^GET \/media\/\{id\}(\/content)?$/.test(name) && state === 'active' && visibility === 'public'
+  const readable = /^GET \/media\/\{id\}(\/content)?(,|$)/.test(name) && state === 'active' && visibility === 'public'
   if (readable && caller.is !== 'refused') return own
   return credentialsRefused(caller) ?? HIDDEN
 }
