@@ -1,13 +1,23 @@
 /** Large files in parts, straight to the store. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { Problem } from '../problem.ts'
-import { MAX_PARTS } from '../storage/multipart.ts'
 import { jsonOnly } from './body.ts'
 import { type Deps, requireCaller } from './context.ts'
-import { declaredFile, type FileLimits, IdempotencyHeader, IdParam, JSON_BODY, KNOWN, problems } from './schemas.ts'
+import {
+  declaredFile,
+  type FileLimits,
+  IdempotencyHeader,
+  IdParam,
+  JSON_BODY,
+  KNOWN,
+  Multipart,
+  PartLinks,
+  Parts,
+  PartsBody,
+  problems,
+} from './schemas.ts'
 
 const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
-const MAX_LINKS = 100
 
 function multipartBody(limits: FileLimits) {
   const { size, sha256, ...described } = declaredFile(limits)
@@ -21,35 +31,6 @@ function multipartBody(limits: FileLimits) {
       example: { filename: 'panorama.jpg', fileType: 'image/jpeg', size: 60_000_000 },
     })
 }
-
-const Multipart = z
-  .object({
-    id: z.uuid(),
-    key: z.string(),
-    uploadId: z.string().openapi({ description: "The store's own id of the upload." }),
-    partSize: z.int().openapi({ description: 'Bytes of every part; the last one has what is left.' }),
-    expiresAt: z.iso.datetime().openapi({ description: 'Until when it can be completed.' }),
-  })
-  .openapi('Multipart')
-
-const PartNumber = z.int().min(1).max(MAX_PARTS)
-
-const Parts = z
-  .object({ parts: z.array(z.object({ partNumber: PartNumber, size: z.int(), etag: z.string() })) })
-  .openapi('Parts')
-
-const PartsBody = z
-  .strictObject({ partNumbers: z.array(PartNumber).min(1).max(MAX_LINKS) })
-  .openapi('PartsRequest', { example: { partNumbers: [1, 2] } })
-
-const PartLinks = z
-  .object({
-    urls: z.array(
-      z.object({ partNumber: PartNumber, url: z.url().openapi({ description: 'PUT the bytes of the part here.' }) }),
-    ),
-    expiresAt: z.iso.datetime(),
-  })
-  .openapi('PartLinks')
 
 export function multipartUploadRoutes(app: OpenAPIHono, { media, identify, fileLimits }: Deps): void {
   const known = requireCaller(identify)

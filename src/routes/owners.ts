@@ -2,16 +2,7 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { Problem } from '../problem.ts'
 import { type Deps, requireCaller } from './context.ts'
-import { KNOWN, problems } from './schemas.ts'
-
-const Usage = z
-  .object({
-    bytes: z.int().min(0),
-    objects: z.int().min(0),
-    quotaBytes: z.int().nullable(),
-    quotaObjects: z.int().nullable(),
-  })
-  .openapi('Usage', { description: 'What is stored or reserved, in the bin included; a quota of null is no limit.' })
+import { KNOWN, problems, Usage } from './schemas.ts'
 
 const Erasure = z
   .object({

@@ -3,6 +3,7 @@ import { z } from '@hono/zod-openapi'
 import { visibilities } from '../media/object.ts'
 import { fits, formats } from '../media/rendition.ts'
 import { type ProblemCode, problemCodes, statusOf } from '../problem.ts'
+import { MAX_PARTS } from '../storage/multipart.ts'
 
 const Id = z.uuid().openapi({ example: '019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11' })
 // RFC 9562, for what a list of them has to look like.
@@ -140,6 +141,47 @@ export const Presigned = z
     expiresAt: Time,
   })
   .openapi('Presigned')
+
+// In one request.
+const MAX_LINKS = 100
+
+export const Multipart = z
+  .object({
+    id: z.uuid(),
+    key: z.string(),
+    uploadId: z.string().openapi({ description: "The store's own id of the upload." }),
+    partSize: z.int().openapi({ description: 'Bytes of every part; the last one has what is left.' }),
+    expiresAt: z.iso.datetime().openapi({ description: 'Until when it can be completed.' }),
+  })
+  .openapi('Multipart')
+
+const PartNumber = z.int().min(1).max(MAX_PARTS)
+
+export const Parts = z
+  .object({ parts: z.array(z.object({ partNumber: PartNumber, size: z.int(), etag: z.string() })) })
+  .openapi('Parts')
+
+export const PartsBody = z
+  .strictObject({ partNumbers: z.array(PartNumber).min(1).max(MAX_LINKS) })
+  .openapi('PartsRequest', { example: { partNumbers: [1, 2] } })
+
+export const PartLinks = z
+  .object({
+    urls: z.array(
+      z.object({ partNumber: PartNumber, url: z.url().openapi({ description: 'PUT the bytes of the part here.' }) }),
+    ),
+    expiresAt: z.iso.datetime(),
+  })
+  .openapi('PartLinks')
+
+export const Usage = z
+  .object({
+    bytes: z.int().min(0),
+    objects: z.int().min(0),
+    quotaBytes: z.int().nullable(),
+    quotaObjects: z.int().nullable(),
+  })
+  .openapi('Usage', { description: 'What is stored or reserved, in the bin included; a quota of null is no limit.' })
 
 export const PatchBody = z
   .strictObject({ originalName: FileName.optional(), visibility: Visibility.optional() })
