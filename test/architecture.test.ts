@@ -33,6 +33,8 @@ const violations: [file: string, line: string, rule: string][] = [
   ['src/main.ts', "import { trace } from '@opentelemetry/api'", 'noRestrictedImports'],
   ['src/db/connect.ts', "import { trace } from '@opentelemetry/api'", 'noRestrictedImports'],
   ['src/observe/record.ts', "import { requireCaller } from '../routes/context.ts'", 'noRestrictedImports'],
+  ['src/client/upload.ts', "import { Buffer } from 'node:buffer'", 'noRestrictedImports'],
+  ['src/client/client.ts', "import { problemCodes } from '../problem.ts'", 'noRestrictedImports'],
   ['src/storage/disk.ts', "const file = Bun.file('x')", 'noRestrictedGlobals'],
   ['src/main.ts', 'Deno.serve(() => new Response())', 'noRestrictedGlobals'],
   ['src/main.ts', 'const port = process.env.PORT', 'noProcessEnv'],
@@ -51,6 +53,7 @@ const allowed: [file: string, line: string][] = [
   ['src/routes/objects.ts', "import type { Media } from '../media/lifecycle.ts'"],
   ['src/media/lifecycle.ts', "import type { Storage } from '../storage/storage.ts'"],
   ['src/config.ts', 'const port = process.env.PORT'],
+  ['src/client/client.ts', "import { upload } from './upload.ts'"],
 ]
 
 const files = new Map<string, string[]>()

@@ -1,5 +1,5 @@
 /** Calls that are tried again for as long as that can help. */
-import type { ProblemCode } from '../problem.ts'
+import type { ProblemCode } from './types.ts'
 
 /** Sent to the service with each call. A function is asked each time, so that it can give a fresh one. */
 export type Token = string | undefined | (() => string | undefined | Promise<string | undefined>)

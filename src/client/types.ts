@@ -4,6 +4,7 @@ import type * as schemas from '../routes/schemas.ts'
 
 export type { MediaEvent } from '../events/events.ts'
 export type { Visibility } from '../media/object.ts'
+export type { ProblemCode } from '../problem.ts'
 
 export type MediaObject = z.infer<typeof schemas.MediaObject>
 export type SignedMediaObject = z.infer<typeof schemas.SignedMediaObject>

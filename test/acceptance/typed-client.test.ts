@@ -1,10 +1,14 @@
 import { afterAll, describe, expect, test } from 'bun:test'
+import { join } from 'node:path'
 import { createMediaClient, type MediaClient, MediaError } from '../../src/client/client.ts'
 import { readCorpus } from '../corpus.ts'
 import { startProxy } from '../proxy.ts'
+import { fencedBlocks } from '../readme.ts'
+import { createFolder } from '../services/folder.ts'
 import { newUser, tokenFor } from './client.ts'
 import { jpegOf } from './parts.ts'
-import { backend, openStage } from './stage.ts'
+import { commandFor, repository } from './service.ts'
+import { backend, openStage, runtime } from './stage.ts'
 
 const MB = 1_000_000
 const stage = await openStage({ MAX_UPLOAD_BYTES: String(30 * MB) })
@@ -214,4 +218,36 @@ test('a list is read to its end, page by page, with renditions', async () => {
   expect(found[0]?.renditions).toMatchObject([{ width: 320, height: 214 }])
   expect(requests.filter((request) => request === 'GET /media').length).toBe(3)
   expect(await client.usage()).toMatchObject({ objects: 5 })
+})
+
+test('the example of the README does what it says', async () => {
+  const [example = ''] = (await fencedBlocks('js')).filter((block) => block.includes('createMediaClient'))
+  const user = newUser()
+  const folder = await createFolder()
+  try {
+    const source = new URL('../../src/client/client.ts', import.meta.url).pathname
+    const given = `import { readFileSync } from 'node:fs'
+const file = new File([readFileSync('${join(repository, 'test/corpus/accept/rocket.jpg')}')], 'rocket.jpg')
+const token = '${await tokenFor(user)}'
+const show = (...shown) => console.log(JSON.stringify(shown))
+`
+    const program =
+      given + example.replace('media-service/client', source).replace('https://api.example.com', stage.baseUrl)
+    const file = join(folder.path, 'program.ts')
+    await Bun.write(file, program)
+    const [command = ''] = commandFor(runtime, 0)
+    const run = runtime === 'bun' ? [command, file] : [command, 'run', '--allow-all', '--no-lock', file]
+    const out = await Bun.$`${run}`
+      .cwd(repository)
+      .env({ PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '' })
+      .text()
+    const [progress, listed] = out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(progress).toEqual([1])
+    expect(listed).toMatchObject(['rocket.jpg', [{ width: 320 }, { width: 640 }]])
+  } finally {
+    await folder.remove()
+  }
 })
