@@ -12,12 +12,14 @@ import type { StoredObject } from './object.ts'
  */
 export type Clean = (bytes: Uint8Array, mimeType: string) => Promise<Uint8Array>
 
-export const CLEAN_SECONDS = 15
+const CLEAN_SECONDS = 15
 // Frames are decoded one after the other.
 const MAX_PIXELS_OF_ALL_FRAMES = 100_000_000
 
-/** `most`: pixels of a still picture. libwebp takes 12 bytes for each and fails for much detail in
- * more, libaom takes 36; the others read and write by the line. */
+/**
+ * `most`: pixels of a still picture. The first four read and write it by the line. libwebp (1.6) takes 12 bytes for each
+ * pixel, and fails with many that are full of detail; libaom (3.15) takes 36.
+ */
 const WRITERS: Record<string, { most: number; write: (picture: Sharp) => Sharp }> = {
   // Optimized tables would need all of the picture at once.
   'image/jpeg': { most: MAX_DECODED_PIXELS, write: (picture) => picture.jpeg({ quality: 90, optimizeCoding: false }) },

@@ -191,7 +191,7 @@ describe('a public picture', () => {
   })
 })
 
-const LARGE = { width: 8000, height: 7000, channels: 3, background: '#204060' } as const
+const LARGE = { width: 9000, height: 8000, channels: 3, background: '#204060' } as const
 
 test('what is no picture is the same for everyone', async () => {
   for (const file of ['accept/clip.mp4', 'refuse/document.pdf']) {
