@@ -4,6 +4,7 @@ import { timed } from '../observe/record.ts'
 import { Problem } from '../problem.ts'
 import { MAX_DECODED_BYTES, MAX_DECODED_PIXELS, type ProbeImage } from './image.ts'
 import type { StoredObject } from './object.ts'
+import { isAnimatedPng, pixelsOfPng } from './picture-headers.ts'
 
 /**
  * The same picture without metadata (EXIF with its position, XMP, IPTC, comments, whatever else is in the file):
@@ -35,8 +36,9 @@ const ANIMATED = new Set(['image/webp', 'image/gif'])
 /** `probeImage` has seen no more than the beginning of a picture before it was stored. */
 export function createClean({ probeImage }: { probeImage: ProbeImage }): Clean {
   return async function clean(bytes, mimeType) {
-    const { write, most } = WRITERS[mimeType] ?? unreadable()
+    const { write, most } = writerOf(mimeType)
     await probeImage(bytes, mimeType)
+    if (isAnimatedPng(bytes)) return pixelsOfPng(bytes)
     const animated = ANIMATED.has(mimeType)
     const limitInputPixels = animated ? MAX_PIXELS_OF_ALL_FRAMES : most
     const picture = sharp(bytes, { animated, limitInputPixels, failOn: 'none', sequentialRead: true })
@@ -53,9 +55,14 @@ export function createClean({ probeImage }: { probeImage: ProbeImage }): Clean {
 
 /** Throws Problem `image_unreadable` or `image_too_large` for what `Clean` would refuse, before its bytes are read. */
 export function checkSize({ mimeType, sizeBytes, metadata }: StoredObject): void {
-  const { most } = WRITERS[mimeType] ?? unreadable()
+  const { most } = writerOf(mimeType)
   const pixels = (metadata.width ?? 0) * (metadata.height ?? 0)
   if (sizeBytes > MAX_DECODED_BYTES || pixels > most) throw tooLarge()
+}
+
+function writerOf(mimeType: string) {
+  // An animated PNG is of one type or the other, by how early it says so.
+  return WRITERS[mimeType === 'image/apng' ? 'image/png' : mimeType] ?? unreadable()
 }
 
 function tooLarge(): Problem {
