@@ -67,6 +67,35 @@ export function readPng(bytes: Uint8Array): { essentials: Uint8Array; frames: nu
   return undefined
 }
 
+/** Whether it is a PNG of more than one frame, of which libvips 8.18 knows the first alone. */
+export function isAnimatedPng(bytes: Uint8Array): boolean {
+  if (textAt(bytes, 1, 3) !== 'PNG') return false
+  for (const { type } of pngChunks(bytes)) {
+    if (type === 'acTL') return true
+    if (type === 'IDAT') return false
+  }
+  return false
+}
+
+/** A PNG of those chunks alone that say what it looks like, and how it moves. */
+export function pixelsOfPng(bytes: Uint8Array): Uint8Array {
+  const kept = [bytes.subarray(0, PNG_SIGNATURE_BYTES)]
+  for (const { type, chunk } of pngChunks(bytes)) {
+    if (PNG_LOOKS.has(type)) kept.push(chunk)
+    if (type === 'IEND') break
+  }
+  return Buffer.concat(kept)
+}
+
+function* pngChunks(bytes: Uint8Array): Generator<{ type: string; chunk: Uint8Array }> {
+  const view = viewOf(bytes)
+  for (let at = PNG_SIGNATURE_BYTES; at + 12 <= bytes.length; ) {
+    const end = at + 12 + view.getUint32(at)
+    yield { type: textAt(bytes, at + 4, 4), chunk: bytes.subarray(at, end) }
+    at = end
+  }
+}
+
 /**
  * Whether an AVIF or HEIC has a film in it (ISO/IEC 14496-12, `moov`): libheif 1.23 makes room for every frame that it
  * claims, 1 GiB for a file of 2 KiB.
@@ -84,6 +113,9 @@ export function hasFilm(bytes: Uint8Array): boolean {
 }
 
 const PNG_SIGNATURE_BYTES = 8
+const PNG_LOOKS = new Set(
+  ['IHDR PLTE tRNS IDAT IEND', 'acTL fcTL fdAT', 'gAMA cHRM sRGB iCCP cICP sBIT'].flatMap((types) => types.split(' ')),
+)
 const PNG_ESSENTIALS = new Set(['IHDR', 'PLTE', 'tRNS', 'eXIf'])
 
 function pictureOf(width: number, height: number, frames: number): PictureHeader | undefined {

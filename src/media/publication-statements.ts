@@ -34,6 +34,15 @@ export function createPublicationStatements({ sql, fragments }: { sql: Queryable
       await within(sql`UPDATE media_objects SET publish_due_at = NULL WHERE id = ${id}`)
     },
 
+    /** Making a copy took too long, which may be different the next time; five times is too often. */
+    async countPublicationFailure(id: string): Promise<void> {
+      await within(sql`
+        UPDATE media_objects
+        SET publish_tries = publish_tries + 1,
+          publish_due_at = CASE WHEN publish_tries + 1 < ${MOST_TRIES} THEN publish_due_at END
+        WHERE id = ${id}`)
+    },
+
     /**
      * Claims the public object that has been due for longest, for a CDN; null when there is none. The next try is set
      * here, so that one which ends the process counts like any other.

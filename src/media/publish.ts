@@ -1,11 +1,11 @@
 /** Makes what others than its owner get of a public object. */
+import pLimit from 'p-limit'
 import type { Log } from '../log.ts'
 import { notFound, Problem } from '../problem.ts'
 import type { Storage } from '../storage/storage.ts'
 import { type Clean, checkSize, unreadable } from './clean.ts'
 import { createMoves } from './moves.ts'
 import { dispositionOf, type StoredObject } from './object.ts'
-import { createProbing } from './probing.ts'
 import { CLEAN, type Publicity } from './publicity.ts'
 import type { Relay } from './relay.ts'
 import type { Repository } from './repository.ts'
@@ -27,16 +27,25 @@ type Deps = {
 
 // One picture at a time, for the memory it takes: its bytes, its pixels, and its new bytes.
 const CONCURRENCY = 1
-const DEADLINE_MS = 20_000
+// How long a picture waits for its turn.
+const PATIENCE_MS = 20_000
 
 export function createPublish({ repository, storage, relay, clean, publicity, log }: Deps): Publish {
   const moves = createMoves({ repository, storage, log })
-  const inTurn = createProbing({ concurrency: CONCURRENCY, deadlineMs: DEADLINE_MS })
+  const places = pLimit(CONCURRENCY)
   /** What comes while one is made waits for that one. */
   const making = new Map<string, Promise<string>>()
 
-  async function cleaned({ key, mimeType, sizeBytes }: StoredObject): Promise<Uint8Array> {
-    return inTurn(async () => clean(await storage.read(key, { start: 0, length: sizeBytes }), mimeType))
+  async function cleaned({ id, key, mimeType, sizeBytes }: StoredObject): Promise<Uint8Array> {
+    const until = performance.now() + PATIENCE_MS
+    return places(async () => {
+      if (performance.now() > until) throw new Problem('overloaded', 'Too many pictures are being made. Try again.')
+      const bytes = await storage.read(key, { start: 0, length: sizeBytes })
+      return clean(bytes, mimeType).catch(async (error) => {
+        if (isProblem(error, 503)) await repository.countPublicationFailure(id)
+        throw error
+      })
+    })
   }
 
   /** The key is one that was never used before, and lies where the object's row has it looked after. */
@@ -48,7 +57,7 @@ export function createPublish({ repository, storage, relay, clean, publicity, lo
       return moves.copy(object, publicity.home, stored.etag)
     }
     checkSize(object)
-    if (object.unpublishable) throw unreadable()
+    if (object.unpublishable) unreadable()
     const bytes = await cleaned(object)
     const name = `${CLEAN}${key.slice(key.lastIndexOf('.'))}`
     const to = await moves.announce(id, publicity.home, name)
@@ -59,7 +68,7 @@ export function createPublish({ repository, storage, relay, clean, publicity, lo
   async function make(object: StoredObject): Promise<string> {
     const { id, publicKey } = object
     const to = await store(object).catch(async (error) => {
-      if (error instanceof Problem && error.status === 422) await repository.refusePublication(id)
+      if (isProblem(error, 422)) await repository.refusePublication(id)
       throw error
     })
     const url = publicity.atCdn({ ...object, publicKey: to })
@@ -88,4 +97,8 @@ export function createPublish({ repository, storage, relay, clean, publicity, lo
     making.set(id, made)
     return made
   }
+}
+
+function isProblem(error: unknown, status: number): boolean {
+  return error instanceof Problem && error.status === status
 }

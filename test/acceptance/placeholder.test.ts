@@ -21,6 +21,22 @@ test('a new object has no placeholder yet, and what is no picture has no dimensi
   expect((await page(user)).items.map(({ metadata }) => metadata)).toEqual([film.metadata, picture.metadata])
 })
 
+test('the first rendition of a picture brings its placeholder, and tells nobody', async () => {
+  const user = newUser()
+  const { id } = await uploaded(user)
+  expect((await stage.call(`/media/${id}/content?w=320`, { as: user })).status).toBe(302)
+  const { metadata } = await until(async () => {
+    const found = await answered<SignedMediaObject>(200, await get(user, id))
+    expect(found.metadata.thumbHash).not.toBeNull()
+    return found
+  })
+  expect(metadata).toEqual({
+    ...{ width: 640, height: 427 },
+    ...{ thumbHash: expect.any(String), dominantColor: expect.stringMatching(/^#[0-9a-f]{6}$/) },
+  })
+  if (inside !== undefined) expect((await inside.rowOf(id))?.event_seq).toBe(1)
+})
+
 describe.skipIf(backend === 'embedded')('upkeep', () => {
   /** As if a minute had gone by since the upload. */
   async function age({ id }: MediaObject): Promise<void> {

@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from 'bun:test'
+import { crc32 } from 'node:zlib'
 import sharp, { type Sharp } from 'sharp'
 import { readCorpus } from '../corpus.ts'
 import {
@@ -15,7 +16,8 @@ import {
 import { runUpkeep } from './service.ts'
 import { backend, openStage, type Stage } from './stage.ts'
 
-const TYPES = 'image/jpeg,image/png,image/webp,image/gif,image/avif,image/tiff,image/heic,video/mp4,application/pdf'
+const TYPES =
+  'image/jpeg,image/png,image/apng,image/webp,image/gif,image/avif,image/tiff,image/heic,video/mp4,application/pdf'
 const stage = await openStage({ ALLOWED_TYPES: TYPES })
 afterAll(stage.close)
 
@@ -50,6 +52,32 @@ const gifComment = Buffer.concat([Buffer.from([0x21, 0xfe, SECRET.length]), Buff
 // Between what concerns all of an animation and its first frame.
 const gifHeader = 13 + (gif[10]! & 0x80 ? 3 * 2 ** ((gif[10]! & 7) + 1) : 0)
 const withGifComment = new Uint8Array(Buffer.concat([gif.subarray(0, gifHeader), gifComment, gif.subarray(gifHeader)]))
+
+/** An animated PNG, of the same frame twice (https://www.w3.org/TR/png-3/#apng-frame-based-animation). */
+async function animatedPng(commentLength: number): Promise<Uint8Array<ArrayBuffer>> {
+  const u32 = (...numbers: number[]) => {
+    const bytes = Buffer.alloc(4 * numbers.length)
+    for (const [i, number] of numbers.entries()) bytes.writeUInt32BE(number, 4 * i)
+    return bytes
+  }
+  const chunk = (type: string, ...data: Uint8Array[]) => {
+    const body = Buffer.concat([Buffer.from(type), ...data])
+    return Buffer.concat([u32(body.length - 4), body, u32(crc32(body))])
+  }
+  const still = await rocket().resize(60, 40).png({ compressionLevel: 9 }).toBuffer()
+  const at = still.indexOf('IDAT') - 4
+  const pixels = still.subarray(at + 8, at + 8 + still.readUInt32BE(at))
+  const frame = (sequence: number) => chunk('fcTL', u32(sequence, 60, 40, 0, 0), Buffer.from([0, 1, 0, 10, 0, 0]))
+  return new Uint8Array(
+    Buffer.concat([
+      still.subarray(0, 33),
+      chunk('tEXt', Buffer.from(`Comment\0${SECRET}`.padEnd(commentLength))),
+      chunk('acTL', u32(2, 0)),
+      ...[frame(0), chunk('IDAT', pixels), frame(1), chunk('fdAT', u32(2), pixels), chunk('IEND')],
+      Buffer.from(SECRET),
+    ]),
+  )
+}
 
 const made = async (picture: Sharp) => new Uint8Array(await picture.toBuffer())
 /** Each with its metadata in it, and what everyone sees of it: width, height and frames. */
@@ -123,6 +151,20 @@ describe('a public picture', () => {
       await expectBytes(await fetch(forService.headers.get('location') ?? ''), bytes)
     })
   }
+
+  test.each([
+    ['image/apng', 50],
+    ['image/png', 5000],
+  ])('that is an animated PNG and taken for %s goes on moving', async (type, commentLength) => {
+    const bytes = await animatedPng(commentLength)
+    const { id, mimeType } = await asPublic(stage, newUser(), bytes)
+    expect(mimeType).toBe(type)
+    const copy = Buffer.from(await (await followed(stage, `/media/${id}/content`)).arrayBuffer())
+    expect([Buffer.from(bytes).includes(SECRET), copy.includes(SECRET)]).toEqual([true, false])
+    for (const type of ['acTL', 'fcTL', 'fdAT', 'IEND']) expect(copy.includes(type)).toBe(true)
+    const [before, after] = await Promise.all([bytes, copy].map((png) => sharp(png).raw().toBuffer()))
+    expect(after?.equals(before!)).toBe(true)
+  })
 
   test('keeps its colours, in sRGB', async () => {
     const bytes = await readCorpus('accept/coffee-progressive-p3.jpg')
