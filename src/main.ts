@@ -14,6 +14,7 @@ import { createLog, createTrustedLog, openLogOutput } from './log.ts'
 import { createImageProbe } from './media/image.ts'
 import { createInspect } from './media/inspect.ts'
 import { createMedia } from './media/lifecycle.ts'
+import { createLiveEvents } from './media/live-events.ts'
 import { createUrlOf } from './media/object.ts'
 import { UPLOAD_LEASE_SECONDS } from './media/tus-statements.ts'
 import { createMetrics } from './observe/metrics.ts'
@@ -49,6 +50,7 @@ let closing = false
 const isStopping = () => stopping
 const leases = media.tusLeases
 const locker = createLeaseLocker({ leases, log, leaseMs: UPLOAD_LEASE_SECONDS * 1000, stopping: isStopping })
+const liveEvents = createLiveEvents({ events })
 const uploadMemory = createUploadMemory(config.uploadMemoryBytes)
 const checks = { database: repository.check, storage: storage.check, events: events.check }
 const metrics = createMetrics({
@@ -72,6 +74,7 @@ const app = createApp({
   limiter: service.limiter,
   trustedProxies: config.trustedProxies,
   corsOrigins: config.corsOrigins,
+  liveEvents,
   checks,
   metrics,
   stopping: isStopping,
@@ -106,6 +109,7 @@ export default {
 
 async function stop(): Promise<void> {
   stopping = true
+  liveEvents.stop()
   await requests.idle(DRAIN_MS)
   closing = true
   // What is not done by now is safe to leave: the next process takes it up.
