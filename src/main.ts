@@ -57,6 +57,7 @@ const metrics = createMetrics({
   checks,
   backlog: repository.backlog,
   uploadMemory: { budget: config.uploadMemoryBytes, usage: uploadMemory.usage },
+  eventStreams: liveEvents.count,
   connections: { most: service.connections, wanted: queriesUnderWay },
   now: Date.now,
 })

@@ -25,15 +25,16 @@ export async function listen(baseUrl: string, headers: Record<string, string>): 
   const ending = new AbortController()
   const response = await fetch(`${baseUrl}/media/events`, { headers, signal: ending.signal })
   const blocks: Block[] = []
-  let text = ''
-  let read = 0
+  const chunks: string[] = []
+  let rest = ''
   let ended = false
   const take = (chunk: string) => {
-    text += chunk
-    for (let end = text.indexOf('\n\n', read); end !== -1; end = text.indexOf('\n\n', read)) {
-      const block = parse(text.slice(read, end))
+    chunks.push(chunk)
+    const texts = (rest + chunk).split('\n\n')
+    rest = texts.pop() ?? ''
+    for (const text of texts) {
+      const block = parse(text)
       if (Object.keys(block).length > 0) blocks.push(block)
-      read = end + 2
     }
   }
   const over = (async () => {
@@ -45,7 +46,7 @@ export async function listen(baseUrl: string, headers: Record<string, string>): 
     headers: response.headers,
     blocks,
     events: () => withoutRepeats(blocks.filter(({ event }) => event !== undefined)),
-    text: () => text,
+    text: () => chunks.join(''),
     ended: () => ended,
     over,
     close: () => ending.abort(),
