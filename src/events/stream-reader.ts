@@ -113,8 +113,8 @@ export function createStreamReader({ stream, log }: { stream: StreamAccess; log:
       const current = run
       try {
         await current.known
-        const { whole } = after === undefined ? { whole: true } : await reaches(after)
-        const id = after !== undefined && whole ? after : current.position
+        const { whole } = await reaches(after ?? current.position)
+        const id = whole ? (after ?? current.position) : current.position
         return followers.follow(userId, { kind: whole ? 'position' : 'reset', id }, options)
       } catch (error) {
         ending.abort()
