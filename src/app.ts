@@ -6,6 +6,7 @@ import { HTTPException } from 'hono/http-exception'
 import { requestId } from 'hono/request-id'
 import type { Authenticate } from './auth/auth.ts'
 import type { Limiter } from './limits/limits.ts'
+import type { LiveEvents } from './media/live-events.ts'
 import type { Checks } from './observe/checks.ts'
 import type { Metrics } from './observe/metrics.ts'
 import type { RequestRecord } from './observe/record.ts'
@@ -14,6 +15,7 @@ import { Problem, problemResponse, toProblem } from './problem.ts'
 import { drainUnread } from './routes/body.ts'
 import type { Deps as RouteDeps } from './routes/context.ts'
 import { docsRoutes } from './routes/docs.ts'
+import { eventRoutes } from './routes/events.ts'
 import { fileRoutes } from './routes/files.ts'
 import { healthRoutes } from './routes/health.ts'
 import { createIdentify, LIMIT_HEADERS } from './routes/identify.ts'
@@ -33,6 +35,7 @@ export type AppDeps = Omit<RouteDeps, 'identify'> & {
   /** Absent: requests are not limited. */
   limiter: Limiter | undefined
   trustedProxies: number
+  liveEvents: LiveEvents
   checks: Checks
   metrics: Pick<Metrics, 'text' | 'contentType'>
   /** Whether the process is on its way out, so that no new requests should come. */
@@ -76,6 +79,7 @@ export function createApp(given: AppDeps): OpenAPIHono {
   multipartUploadRoutes(app, deps)
   uppyRoutes(app, deps)
   ownerRoutes(app, deps)
+  eventRoutes(app, deps)
   objectRoutes(app, deps)
   if (deps.disk !== undefined) fileRoutes(app, deps.disk)
   docsRoutes(app)

@@ -13,6 +13,7 @@ import { drainable, keepServing } from './drain.ts'
 import { createLog, createTrustedLog, openLogOutput } from './log.ts'
 import { createInspect } from './media/inspect.ts'
 import { createMedia } from './media/lifecycle.ts'
+import { createLiveEvents } from './media/live-events.ts'
 import { createRender } from './media/render.ts'
 import { UPLOAD_LEASE_SECONDS } from './media/tus-statements.ts'
 import { createMetrics } from './observe/metrics.ts'
@@ -60,12 +61,14 @@ let closing = false
 const isStopping = () => stopping
 const leases = media.tusLeases
 const locker = createLeaseLocker({ leases, log, leaseMs: UPLOAD_LEASE_SECONDS * 1000, stopping: isStopping })
+const liveEvents = createLiveEvents({ events })
 const uploadMemory = createUploadMemory(config.uploadMemoryBytes)
 const checks = { database: repository.check, storage: storage.check, events: events.check }
 const metrics = createMetrics({
   checks,
   backlog: repository.backlog,
   uploadMemory: { budget: config.uploadMemoryBytes, usage: uploadMemory.usage },
+  eventStreams: liveEvents.count,
   connections: { most: service.connections, wanted: queriesUnderWay },
   now: Date.now,
 })
@@ -88,6 +91,7 @@ const app = createApp({
   limiter: service.limiter,
   trustedProxies: config.trustedProxies,
   corsOrigins: config.corsOrigins,
+  liveEvents,
   checks,
   metrics,
   stopping: isStopping,
@@ -122,6 +126,7 @@ export default {
 
 async function stop(): Promise<void> {
   stopping = true
+  liveEvents.stop()
   await requests.idle(DRAIN_MS)
   closing = true
   // What is not done by now is safe to leave: the next process takes it up.

@@ -8,6 +8,7 @@ import { createMemoryEventBus } from '../src/events/memory.ts'
 import { createImageProbe } from '../src/media/image.ts'
 import { createInspect } from '../src/media/inspect.ts'
 import { createMedia } from '../src/media/lifecycle.ts'
+import { createLiveEvents } from '../src/media/live-events.ts'
 import { NO_QUOTAS } from '../src/media/object.ts'
 import { createRelay } from '../src/media/relay.ts'
 import { createRepository } from '../src/media/repository.ts'
@@ -76,6 +77,7 @@ beforeEach(async () => {
     renditionLinks: createRenditionLinks({ secret: SECRET, sizes: limits.renditionSizes, seconds: 900, now }),
     uploadMemory: createUploadMemory(1024 * 1024),
     corsOrigins: [],
+    liveEvents: createLiveEvents({ events }),
     checks: { database: async () => {}, storage: async () => {}, events: async () => {} },
     metrics: { text: async () => '', contentType: 'text/plain' },
     stopping: () => false,
@@ -94,6 +96,7 @@ describe('an address', () => {
   test.each([
     ['/media', ['DELETE', 'GET', 'HEAD']],
     ['/media/usage', ['GET', 'HEAD']],
+    ['/media/events', ['GET', 'HEAD']],
     ['/media/upload', ['POST']],
     ['/media/presign', ['POST']],
     [`/media/${ID}`, ['DELETE', 'GET', 'HEAD', 'PATCH']],

@@ -6,8 +6,8 @@ import { Problem } from '../problem.ts'
 import { createVerified } from './verified.ts'
 
 export type Role = 'user' | 'service'
-/** A caller who is known. `service` may act for everyone. */
-export type Caller = { userId: string; role: Role }
+/** A caller who is known. `service` may act for everyone. `expires`, Unix time in milliseconds, is when a token does. */
+export type Caller = { userId: string; role: Role; expires?: number }
 
 export type AuthSettings = {
   /** Shared secret of HS256 tokens; absent: none of them is accepted. */
@@ -69,10 +69,10 @@ export function createAuthenticate({ jwtSecret, jwks, issuer, audience, gatewayS
   const verified = createVerified(VERIFIED_TOKENS)
   async function verify(token: string): Promise<Caller> {
     const { payload, protectedHeader } = await verifySignature(token, keyOf, options)
-    const caller = toCaller(payload.sub, payload.role, "The token's sub")
+    const expires = ((payload.exp ?? 0) + CLOCK_TOLERANCE_SECONDS) * 1000
+    const caller = { ...toCaller(payload.sub, payload.role, "The token's sub"), expires }
     // The secret is the same until the end, where the auth service may withdraw a key.
-    if (protectedHeader.alg === SECRET_ALGORITHM && payload.exp !== undefined)
-      verified.remember(token, caller, (payload.exp + CLOCK_TOLERANCE_SECONDS) * 1000)
+    if (protectedHeader.alg === SECRET_ALGORITHM) verified.remember(token, caller, expires)
     return caller
   }
 

@@ -1,23 +1,58 @@
 /** Events within this process, for the embedded default. */
-import type { EventBus, MediaEvent } from './events.ts'
+import { compareIds, type Entry, type EventBus, type MediaEvent } from './events.ts'
+import { createFollowers } from './followers.ts'
 
 export type MemoryEventBus = EventBus & {
   /** Calls the listener with each event from now on; returns what ends that. */
   subscribe(listener: (event: MediaEvent) => void): () => void
 }
 
+// About 1 MB of them are kept for who comes back.
+const LOG_LENGTH = 1000
+
 export function createMemoryEventBus(): MemoryEventBus {
   const listeners = new Set<(event: MediaEvent) => void>()
+  const log: Entry[] = []
+  // No id of a process before this one is taken for one of its own.
+  const start = Date.now()
+  let count = 0
+  let forgotten = `${start}-0`
+  const last = () => `${start}-${count}`
+  const followers = createFollowers({
+    position: last,
+    async read(userId, from, to) {
+      const between = ({ id }: Entry) => compareIds(id, from) > 0 && compareIds(id, to) <= 0
+      return { entries: log.filter((entry) => entry.event.payload.userId === userId && between(entry)), end: to }
+    },
+  })
+
   return {
     name: 'memory',
+
     async publish(events) {
-      for (const event of events) for (const listener of listeners) listener(event)
+      for (const event of events) {
+        count += 1
+        const entry = { id: last(), event }
+        log.push(entry)
+        if (log.length > LOG_LENGTH) forgotten = log.shift()?.id ?? forgotten
+        for (const listener of listeners) listener(event)
+        followers.deliver(entry)
+      }
     },
+
     subscribe(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
+
+    async follow(userId, options) {
+      const { after = last() } = options
+      const whole = compareIds(after, forgotten) >= 0 && compareIds(after, last()) <= 0
+      return followers.follow(userId, whole ? { kind: 'position', id: after } : { kind: 'reset', id: last() }, options)
+    },
+
     async check() {},
+
     async close() {
       listeners.clear()
     },

@@ -1,13 +1,19 @@
 /** Redis: Pub/Sub for who listens now, a capped stream for who was away. The one module that knows ioredis. */
 import { Redis } from 'ioredis'
+import pLimit from 'p-limit'
 import type { Log } from '../log.ts'
-import type { EventBus } from './events.ts'
+import { channels, type Entry, type EventBus } from './events.ts'
+import { createStreamReader, type StreamConnection } from './stream-reader.ts'
 
 /** The stream of all events; fields `channel` and `payload` (JSON). */
 export const EVENT_STREAM = 'media:events'
 // Trimmed roughly (`~`), in whole nodes of the stream, which costs Redis next to nothing.
 const STREAM_LENGTH = 100_000
 const DEADLINE_MS = 1000
+const BLOCK_MS = 5000
+const READ_ENTRIES = 500
+// Those who come back are many at once after a restart; publishing is not to wait for them.
+const RANGES_AT_ONCE = 2
 
 export type RedisEventBus = EventBus & {
   /** Of the server; null when it does not say. */
@@ -41,6 +47,24 @@ export async function createRedisEventBus({ url, log }: { url: string; log: Log 
   })
   await redis.connect().catch((error) => log.warn({ err: error }, 'redis: not reachable, events are kept'))
 
+  const ranges = pLimit(RANGES_AT_ONCE)
+  const reader = createStreamReader({
+    log,
+    stream: {
+      async ends() {
+        const [first, last, length] = await Promise.all([
+          redis.xrange(EVENT_STREAM, '-', '+', 'COUNT', 1),
+          redis.xrevrange(EVENT_STREAM, '+', '-', 'COUNT', 1),
+          redis.xlen(EVENT_STREAM),
+        ])
+        return { first: first[0]?.[0] ?? '0-0', last: last[0]?.[0] ?? '0-0', trimmed: length >= STREAM_LENGTH }
+      },
+      range: (from, to, count) =>
+        ranges(async () => (await redis.xrange(EVENT_STREAM, `(${from}`, to, 'COUNT', count)).map(toEntry)),
+      connect: () => connectReader(url),
+    },
+  })
+
   return {
     name: 'redis',
 
@@ -57,6 +81,8 @@ export async function createRedisEventBus({ url, log }: { url: string; log: Log 
       if (failed?.[0]) throw failed[0]
     },
 
+    follow: reader.follow,
+
     async check() {
       await redis.ping()
     },
@@ -67,7 +93,49 @@ export async function createRedisEventBus({ url, log }: { url: string; log: Log 
     },
 
     async close() {
+      reader.close()
       redis.disconnect()
     },
+  }
+}
+
+/** A connection for calls that wait; another is to be made when it breaks. */
+async function connectReader(url: string): Promise<StreamConnection> {
+  const redis = new Redis(url, {
+    lazyConnect: true,
+    connectTimeout: DEADLINE_MS,
+    // Above the time of a call, so that only a connection that is dead is taken for one.
+    socketTimeout: BLOCK_MS + DEADLINE_MS,
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: false,
+    retryStrategy: () => null,
+  })
+  // Every failure is that of a call, too.
+  redis.on('error', () => {})
+  try {
+    await redis.connect()
+  } catch (error) {
+    redis.disconnect()
+    throw error
+  }
+  return {
+    async next(from) {
+      const found = await redis.xread('COUNT', READ_ENTRIES, 'BLOCK', BLOCK_MS, 'STREAMS', EVENT_STREAM, from)
+      return found?.flatMap(([, entries]) => entries.map(toEntry)) ?? []
+    },
+    close: () => redis.disconnect(),
+  }
+}
+
+/** Whoever can write to the stream may have put something else there. */
+function toEntry([id, fields]: [id: string, fields: string[]]): [string, Entry | null] {
+  const [, channel, , payload = ''] = fields
+  const known = channels.find((name) => name === channel)
+  try {
+    const parsed = JSON.parse(payload)
+    const whole = known !== undefined && typeof parsed?.userId === 'string'
+    return [id, whole ? { id, event: { channel: known, payload: parsed } } : null]
+  } catch {
+    return [id, null]
   }
 }

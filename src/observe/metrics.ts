@@ -20,6 +20,8 @@ type Deps = {
   checks: Checks
   backlog: () => Promise<Backlog>
   uploadMemory: { budget: number; usage(): { reserved: number; waiting: number } }
+  /** How many streams of events are open. */
+  eventStreams: () => number
   /** Of the database: how many there may be, and how many queries want one now. */
   connections: { most: number; wanted(): number }
   /** Unix time in milliseconds. */
@@ -35,7 +37,7 @@ const PATIENCE_MS = 2000
 const REQUEST_BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 const STEP_BOUNDS = [0.0005, ...REQUEST_BOUNDS.slice(0, -1)]
 
-export function createMetrics({ checks, backlog, uploadMemory, connections, now }: Deps): Metrics {
+export function createMetrics({ checks, backlog, uploadMemory, eventStreams, connections, now }: Deps): Metrics {
   const registry = new Registry()
   const registers = [registry]
   const counter = <L extends string>(name: string, help: string, labelNames: L[] = []) =>
@@ -66,6 +68,7 @@ export function createMetrics({ checks, backlog, uploadMemory, connections, now 
   const memoryUsed = gauge('media_upload_memory_used_bytes', 'Memory reserved for the bodies of direct uploads.')
   const memoryBudget = gauge('media_upload_memory_limit_bytes', 'UPLOAD_MEMORY_BYTES.')
   const waiting = gauge('media_upload_memory_waiting', 'Direct uploads that wait for memory.')
+  const streams = gauge('media_event_streams', 'Open streams of events.')
   const pool = gauge('media_database_connections', 'Connections to the database, by state: used or free.', ['state'])
   const queued = gauge('media_database_queries_waiting', 'Queries that wait for a connection.')
 
@@ -106,6 +109,7 @@ export function createMetrics({ checks, backlog, uploadMemory, connections, now 
     const { reserved, waiting: inLine } = uploadMemory.usage()
     memoryUsed.set(reserved)
     waiting.set(inLine)
+    streams.set(eventStreams())
     const wanted = connections.wanted()
     pool.set({ state: 'used' }, Math.min(wanted, connections.most))
     pool.set({ state: 'free' }, Math.max(0, connections.most - wanted))

@@ -81,12 +81,13 @@ type HeaderRecord = Record<string, string>
 function complete(record: RequestRecord, c: Context<Observed>): void {
   const { res } = c
   const { caller, viewer, uncounted, problem } = c.var
-  const route = matchedRoutes(c).at(-1)
+  // The first is the one that answers: others may match as well, as /media/:id does where /media/usage is meant.
+  const route = matchedRoutes(c).find(({ method }) => method !== 'ALL')
   const id = c.req.param('id')
   const length = res.headers.get('content-length')
   record.ms = performance.now() - record.start
   record.status = res.status
-  if (route !== undefined && route.method !== 'ALL') record.route = route.path
+  if (route !== undefined) record.route = route.path
   if (length !== null) record.bytesOut = Number(length)
   if (c.req.method === 'HEAD') record.bytesOut = 0
   record.userId = caller?.userId ?? viewer?.userId

@@ -4,6 +4,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi'
 type Document = ReturnType<OpenAPIHono['getOpenAPI31Document']>
 type PathItem = NonNullable<Document['paths']>[string]
 type Operation = NonNullable<PathItem['get']>
+type Answer = { content?: Record<string, unknown> }
 type Schema = { $ref?: string; example?: unknown; enum?: unknown[] }
 type Parameter = { name: string; in: string; required?: boolean; schema?: Schema }
 
@@ -38,9 +39,15 @@ function curl(document: Document, operation: Operation, method: (typeof METHODS)
     ...given('header').map(({ name, schema }) => `-H '${name}: ${exampleOf(schema)}'`),
     ...bodyOf(document, operation),
     ...(operation.responses?.['302'] === undefined ? [] : ['-L -o picture.jpg']),
+    ...(isStream(operation) ? ['-N'] : []),
     ...(method === 'head' ? ['--head'] : method === implied ? [] : [`-X ${method.toUpperCase()}`]),
     `"${[address.replace('{id}', '$ID'), ...query].join('?')}"`,
   ].join(' ')
+}
+
+/** What comes bit by bit, and does not end, is to be seen at once. */
+function isStream({ responses }: Operation): boolean {
+  return (responses?.['200'] as Answer | undefined)?.content?.['text/event-stream'] !== undefined
 }
 
 /** What a schema names as its example, or as the only thing that it allows. */

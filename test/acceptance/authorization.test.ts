@@ -113,6 +113,12 @@ const others: Record<string, { path: string; sent?: Call; known: string; service
   },
   'POST /media/tus': { path: '/media/tus', known: '412 precondition_failed' },
   'GET /media': { path: '/media', known: '200' },
+  // What does not end; whose events they are is told in event-streams.test.ts.
+  'GET /media/events': {
+    path: '/media/events',
+    sent: { headers: { 'last-event-id': '?' } },
+    known: '400 request_invalid',
+  },
   'GET /media/usage': { path: '/media/usage', known: '200' },
   'DELETE /media': { path: `/media?userId=${newUser()}`, known: '403 forbidden', service: '202' },
   'DELETE /media, of an owner': { path: `/media?userId=${owner}`, known: '403 forbidden', service: 'not asked' },

@@ -1,12 +1,13 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import { readCorpus } from '../corpus.ts'
 import { type MediaObject, newUser, tokenFor, until } from './client.ts'
+import { type EventSource, listen } from './event-source.ts'
 import { multipart } from './multipart.ts'
 import { openRawConnection, requestHead } from './raw-connection.ts'
 import { openStage } from './stage.ts'
 
-const stages = await Promise.all([openStage(), openStage(), openStage()])
-const [busy, stuck, idle] = stages
+const stages = await Promise.all([openStage(), openStage(), openStage(), openStage()])
+const [busy, stuck, idle, heard] = stages
 afterAll(async () => {
   for (const { close } of stages) await close()
 })
@@ -50,6 +51,20 @@ describe.concurrent('SIGTERM', () => {
     expect(await stuck.service.stop()).toBe(0)
     expect(Date.now() - signalled).toBeLessThan(10_000)
     upload.destroy()
+  })
+
+  test('ends streams of events at once, so that the process is not held by them', async () => {
+    const sources: EventSource[] = []
+    for (let i = 0; i < 5; i += 1) {
+      sources.push(await listen(heard.baseUrl, { authorization: `Bearer ${await tokenFor(newUser())}` }))
+      await until(() => expect(sources[i]?.blocks).not.toEqual([]))
+    }
+    const signalled = Date.now()
+    const exit = heard.service.stop()
+    await Promise.all(sources.map(({ over }) => over))
+    expect(sources.map(({ ended }) => ended())).toEqual(sources.map(() => true))
+    expect(await exit).toBe(0)
+    expect(Date.now() - signalled).toBeLessThan(3_000)
   })
 
   test('ends an idle process at once', async () => {

@@ -32,9 +32,17 @@ test('nobody is known without credentials', async () => {
 
 describe('a bearer token', () => {
   test('says who is calling', async () => {
-    expect(await bearer({})).toEqual({ userId: ID, role: 'user' })
-    expect(await bearer({ payload: { role: 'service' } })).toEqual({ userId: ID, role: 'service' })
-    expect(await bearer({ payload: { sub: ID.toUpperCase() } })).toEqual({ userId: ID, role: 'user' })
+    expect(await bearer({})).toEqual({ userId: ID, role: 'user', expires: expect.any(Number) })
+    expect(await bearer({ payload: { role: 'service' } })).toEqual({
+      userId: ID,
+      role: 'service',
+      expires: expect.any(Number),
+    })
+    expect(await bearer({ payload: { sub: ID.toUpperCase() } })).toEqual({
+      userId: ID,
+      role: 'user',
+      expires: expect.any(Number),
+    })
   })
 
   test.each([{ role: 'admin' }, { role: ['service'] }, { role: true }, { role: 'Service' }])(
@@ -109,9 +117,10 @@ describe('a bearer token', () => {
     const authenticate = createAuthenticate(settings)
     const answerTo = (token: string) => authenticate(new Headers({ authorization: `Bearer ${token}` }))
     const token = await sign({ payload: { role: 'service' } })
-    for (let i = 0; i < 3; i++) expect(await answerTo(token)).toEqual({ userId: ID, role: 'service' })
+    for (let i = 0; i < 3; i++)
+      expect(await answerTo(token)).toEqual({ userId: ID, role: 'service', expires: expect.any(Number) })
     setSystemTime(new Date(Date.now() + 62_000))
-    expect(await answerTo(token)).toEqual({ userId: ID, role: 'service' })
+    expect(await answerTo(token)).toEqual({ userId: ID, role: 'service', expires: expect.any(Number) })
     setSystemTime(new Date(Date.now() + 5000))
     expect(await refusal(answerTo(token))).toMatchObject({ ...INVALID, message: 'The token has expired.' })
   })
@@ -166,7 +175,11 @@ describe('the headers of a gateway', () => {
   test('count for nothing beside a bearer token, be it good or bad', async () => {
     const other = crypto.randomUUID()
     const authorization = `Bearer ${await sign({ payload: { sub: other } })}`
-    expect(await ask({ ...headers, 'x-user-role': 'service', authorization })).toEqual({ userId: other, role: 'user' })
+    expect(await ask({ ...headers, 'x-user-role': 'service', authorization })).toEqual({
+      userId: other,
+      role: 'user',
+      expires: expect.any(Number),
+    })
     expect(await refusal(ask({ ...headers, authorization: 'Bearer bad' }))).toMatchObject(INVALID)
   })
 })

@@ -71,7 +71,8 @@ describe('the keys of an auth service', () => {
     published = { keys: [first.jwk, own.jwk] }
     const ask = service()
     const bearer = await token(own)
-    for (let i = 0; i < 5; i++) expect(await ask(bearer)).toEqual({ userId: ID, role: 'user' })
+    for (let i = 0; i < 5; i++)
+      expect(await ask(bearer)).toEqual({ userId: ID, role: 'user', expires: expect.any(Number) })
     expect(fetches).toBe(1)
   })
 

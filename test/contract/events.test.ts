@@ -1,6 +1,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { Redis } from 'ioredis'
-import { type Channel, channels, type EventBus, type MediaEvent } from '../../src/events/events.ts'
+import {
+  type Channel,
+  channels,
+  compareIds,
+  type EventBus,
+  FOLLOWER_EVENTS,
+  type Followed,
+  type MediaEvent,
+} from '../../src/events/events.ts'
 import { createMemoryEventBus } from '../../src/events/memory.ts'
 import { createRedisEventBus, EVENT_STREAM } from '../../src/events/redis.ts'
 import { createRecordingLog } from '../recording-log.ts'
@@ -54,6 +62,123 @@ for (const { name, present, open } of [
       await opened.bus.publish([newEvent(1)])
       await until(() => opened.received.length > 0)
       expect(opened.received).toHaveLength(1)
+    })
+
+    describe('followed', () => {
+      const follow = async (userId: string, after?: string, ending = new AbortController()) => {
+        const followed = await opened.bus.follow(userId, { after, ending, silenceMs: 300 })
+        return { iterator: followed[Symbol.asyncIterator](), ending }
+      }
+      /** As many as there are to be, positions left out. */
+      const take = async ({ iterator }: Awaited<ReturnType<typeof follow>>, count: number) => {
+        const taken: Exclude<Followed, { kind: 'position' }>[] = []
+        while (taken.length < count) {
+          const { value, done } = await iterator.next()
+          if (done) throw new Error(`ended after ${taken.length} of ${count}`)
+          if (value.kind !== 'position') taken.push(value)
+        }
+        return taken
+      }
+      const idsOf = (taken: Awaited<ReturnType<typeof take>>) =>
+        taken.map((one) => (one.kind === 'event' ? one.event.payload.eventId : one.kind))
+      const eventsFor = (userId: string, count: number) => Array.from({ length: count }, (_, i) => newEvent(i, userId))
+      const eventIds = (events: MediaEvent[]) => events.map(({ payload }) => payload.eventId)
+
+      test('brings one owner each event, in order and as it was given, and nothing of others', async () => {
+        const [user, other] = [crypto.randomUUID(), crypto.randomUUID()]
+        const follower = await follow(user)
+        const events = eventsFor(user, 50)
+        await opened.bus.publish(events.flatMap((event) => [event, newEvent(1, other)]))
+        const taken = await take(follower, 50)
+        expect(taken.map((one) => one.kind === 'event' && one.event)).toEqual(events)
+        const ids = taken.map(({ id }) => id)
+        expect(ids).toEqual(ids.toSorted(compareIds))
+        follower.ending.abort()
+      })
+
+      test('goes on after any id that it gave, an event or a position, without a gap and with nothing twice', async () => {
+        const user = crypto.randomUUID()
+        const first = await follow(user)
+        const start = (await first.iterator.next()).value
+        expect(start.kind).toBe('position')
+        const events = eventsFor(user, 700)
+        for (let i = 0; i < 700; i += 100) {
+          await opened.bus.publish(events.slice(i, i + 100))
+          await opened.bus.publish(eventsFor(crypto.randomUUID(), 10))
+        }
+        const taken = await take(first, 700)
+        const position = (await first.iterator.next()).value
+        expect(position.kind).toBe('position')
+        for (const [after, skipped] of [
+          [start.id, 0],
+          [taken[0]!.id, 1],
+          [taken[350]!.id, 351],
+          [taken[699]!.id, 700],
+          [position.id, 700],
+        ] as const) {
+          const resumed = await follow(user, after)
+          const more = eventsFor(user, 3)
+          await opened.bus.publish(more)
+          const rest = await take(resumed, 700 - skipped + 3)
+          expect(idsOf(rest).slice(0, 700 - skipped)).toEqual(eventIds(events.slice(skipped)))
+          expect(idsOf(rest).slice(700 - skipped)).toEqual(eventIds(more))
+          resumed.ending.abort()
+          events.push(...more)
+          break
+        }
+        first.ending.abort()
+      })
+
+      test('hands over from the past to the present while events keep coming', async () => {
+        const user = crypto.randomUUID()
+        const first = await follow(user)
+        const { id } = (await first.iterator.next()).value
+        first.ending.abort()
+        const events = eventsFor(user, 600)
+        const publishing = (async () => {
+          for (let i = 0; i < 600; i += 5) await opened.bus.publish(events.slice(i, i + 5))
+        })()
+        for (let i = 0; i < 5; i += 1) {
+          const follower = await follow(user, id)
+          expect(idsOf(await take(follower, 100 + i * 100))).toEqual(eventIds(events.slice(0, 100 + i * 100)))
+          follower.ending.abort()
+        }
+        await publishing
+      })
+
+      test('says how far it is while nothing comes, and that the log does not go back to an id', async () => {
+        const user = crypto.randomUUID()
+        for (const after of ['1-1', '999999999999999-1']) {
+          const follower = await follow(user, after)
+          expect((await follower.iterator.next()).value.kind).toBe('reset')
+          const started = performance.now()
+          await opened.bus.publish([newEvent(1)])
+          expect((await follower.iterator.next()).value.kind).toBe('position')
+          expect(performance.now() - started).toBeWithin(200, 2000)
+          await opened.bus.publish([newEvent(1, user)])
+          expect((await take(follower, 1))[0]?.kind).toBe('event')
+          follower.ending.abort()
+        }
+      })
+
+      test('ends who takes nothing, and who wants no more', async () => {
+        const user = crypto.randomUUID()
+        const [slow, quick] = [await follow(user), await follow(user)]
+        for (const { iterator } of [slow, quick]) await iterator.next()
+        // Both have come to the present.
+        const [pending, other] = [slow.iterator.next(), quick.iterator.next()]
+        await opened.bus.publish([newEvent(1, user)])
+        await Promise.all([pending, other])
+        for (let i = 0; i < FOLLOWER_EVENTS + 100; i += 100) {
+          await opened.bus.publish(eventsFor(user, 100))
+          await take(quick, 100)
+        }
+        await until(() => slow.ending.signal.aborted)
+        expect((await slow.iterator.next()).done).toBe(true)
+        const waiting = quick.iterator.next()
+        quick.ending.abort()
+        expect((await waiting).done).toBe(true)
+      })
     })
 
     test('says that it can be used', async () => {
@@ -167,8 +292,8 @@ async function openRedis(): Promise<OpenBus> {
   }
 }
 
-function newEvent(seq: number): MediaEvent {
-  const ids = { id: crypto.randomUUID(), userId: crypto.randomUUID(), eventId: crypto.randomUUID() }
+function newEvent(seq: number, userId: string = crypto.randomUUID()): MediaEvent {
+  const ids = { id: crypto.randomUUID(), userId, eventId: crypto.randomUUID() }
   const occurredAt = '2026-11-22T12:00:00.000Z'
   return {
     channel: 'photo:uploaded',

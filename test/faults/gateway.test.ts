@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import { createClient, expectProblem, JWT_SECRET } from '../acceptance/client.ts'
+import { createClient, expectProblem, JWT_SECRET, newUser, tokenFor, until } from '../acceptance/client.ts'
+import { type EventSource, eventsOf, listen } from '../acceptance/event-source.ts'
 import { acceptanceRun } from '../acceptance/service.ts'
 import { settingsFor } from '../acceptance/stage.ts'
 import { createBucketName, removeBucket } from '../buckets.ts'
@@ -78,6 +79,26 @@ describe.skipIf(!(haveNginx() && (await haveServices())))('three replicas behind
       expect([path, (await call(path)).status]).toEqual([path, 404])
     await expectProblem(await call('/media'), 401, 'token_missing')
   })
+
+  test('pass events on as they come, whichever of them they happen at', async () => {
+    const user = newUser()
+    const { uploaded } = createClient(gateway.url)
+    const sources: EventSource[] = []
+    for (let i = 0; i < 4; i += 1) {
+      sources.push(await listen(gateway.url, { authorization: `Bearer ${await tokenFor(user)}` }))
+      await until(() => expect(sources[i]?.blocks).not.toEqual([]))
+    }
+    for (const count of [1, 2, 3]) {
+      const { id } = await uploaded(user)
+      for (const source of sources) expect((await eventsOf(source, count, 2000)).at(-1)?.data?.id).toBe(id)
+    }
+    // Longer than what is silent may be.
+    await sleep(65_000)
+    expect(sources.map(({ ended }) => ended())).toEqual(sources.map(() => false))
+    const { id } = await uploaded(user)
+    for (const source of sources) expect((await eventsOf(source, 4, 2000)).at(-1)?.data?.id).toBe(id)
+    for (const source of sources) source.close()
+  }, 90_000)
 
   test.each(['SIGKILL', 'SIGTERM'] as const)(
     'hide that one of them gets %s under load',

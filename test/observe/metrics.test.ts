@@ -21,6 +21,7 @@ const create = () => {
       return state.answer()
     },
     uploadMemory: { budget: 1000, usage: () => state },
+    eventStreams: () => 0,
     connections: { most: 20, wanted: () => state.wanted },
     now: () => state.now,
   })

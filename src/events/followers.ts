@@ -1,0 +1,118 @@
+/** Who follows events in this process: one reader of the log serves them all, each through a queue of its own. */
+import { compareIds, type Entry, FOLLOWER_EVENTS, type Followed, type Following } from './events.ts'
+
+export type Followers = {
+  /** Lets one join that is to begin with `first`; it leaves when its `ending` is aborted. */
+  follow(userId: string, first: Followed, options: Following): AsyncIterable<Followed>
+  /** Hands an entry to those whose it is. */
+  deliver(entry: Entry): void
+  /** Tells all of them that the log has been lost, and goes on after this id. */
+  reset(id: string): void
+}
+
+/** The log as followers see it. */
+type Log = {
+  /** The id up to which everything has been delivered. */
+  position(): string
+  /** A page of this owner's entries after `from` and up to `to`; `end` is how far it goes. */
+  read(userId: string, from: string, to: string): Promise<{ entries: Entry[]; end: string }>
+}
+
+type Follower = {
+  queue: Followed[]
+  /** Whether it gets what is delivered; before, it reads the log itself. */
+  live: boolean
+  ending: AbortController
+  /** Called when something is in the queue. */
+  wake: () => void
+}
+
+// How long to leave a log alone that could not be read.
+const RETRY_MS = 1000
+
+export function createFollowers(log: Log): Followers {
+  const byOwner = new Map<string, Set<Follower>>()
+
+  function join(userId: string, ending: AbortController): Follower {
+    const follower: Follower = { queue: [], live: false, ending, wake() {} }
+    const ofOwner = byOwner.get(userId) ?? new Set()
+    byOwner.set(userId, ofOwner.add(follower))
+    const leave = () => {
+      follower.queue = []
+      follower.wake()
+      ofOwner.delete(follower)
+      if (ofOwner.size === 0 && byOwner.get(userId) === ofOwner) byOwner.delete(userId)
+    }
+    ending.signal.addEventListener('abort', leave, { once: true })
+    if (ending.signal.aborted) leave()
+    return follower
+  }
+
+  async function* served(userId: string, follower: Follower, first: Followed, silenceMs: number) {
+    const { ending } = follower
+    const { signal } = ending
+    try {
+      yield first
+      let at = first.id
+      while (!signal.aborted && !follower.live) {
+        const to = log.position()
+        // Nothing is awaited between this and the next delivery, so that nothing falls between the two.
+        if (compareIds(at, to) >= 0) {
+          follower.live = true
+          break
+        }
+        const page = await log.read(userId, at, to).catch(() => undefined)
+        if (page === undefined) await untilWoken(follower, RETRY_MS)
+        for (const entry of page?.entries ?? []) yield { kind: 'event' as const, ...entry }
+        at = page?.end ?? at
+        if (!follower.live) yield { kind: 'position' as const, id: at }
+      }
+      while (!signal.aborted) {
+        if (follower.queue.length === 0) await untilWoken(follower, silenceMs)
+        if (signal.aborted) return
+        yield follower.queue.shift() ?? { kind: 'position' as const, id: log.position() }
+      }
+    } finally {
+      ending.abort()
+    }
+  }
+
+  return {
+    follow(userId, first, { ending, silenceMs }) {
+      return served(userId, join(userId, ending), first, silenceMs)
+    },
+
+    deliver(entry) {
+      for (const follower of byOwner.get(entry.event.payload.userId) ?? []) {
+        if (!follower.live) continue
+        if (follower.queue.length >= FOLLOWER_EVENTS) follower.ending.abort()
+        else {
+          follower.queue.push({ kind: 'event', ...entry })
+          follower.wake()
+        }
+      }
+    },
+
+    reset(id) {
+      for (const ofOwner of byOwner.values()) {
+        for (const follower of ofOwner) {
+          follower.live = true
+          follower.queue = [{ kind: 'reset', id }]
+          follower.wake()
+        }
+      }
+    },
+  }
+}
+
+/** Resolves when something is in the queue, or it has left, or the time is over. */
+async function untilWoken(follower: Follower, ms: number): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, ms)
+    follower.wake = () => {
+      clearTimeout(timer)
+      resolve()
+    }
+  })
+  follower.wake = () => {}
+}
