@@ -1,11 +1,11 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
-import { createMediaClient, type MediaClient, MediaError } from '../../src/client/client.ts'
+import { createMediaClient, type LiveEvent, type MediaClient, MediaError } from '../../src/client/client.ts'
 import { readCorpus } from '../corpus.ts'
 import { startProxy } from '../proxy.ts'
 import { fencedBlocks } from '../readme.ts'
 import { createFolder } from '../services/folder.ts'
-import { newUser, tokenFor } from './client.ts'
+import { newUser, tokenFor, until } from './client.ts'
 import { jpegOf } from './parts.ts'
 import { commandFor, repository } from './service.ts'
 import { backend, openStage, runtime } from './stage.ts'
@@ -219,6 +219,52 @@ test('a list is read to its end, page by page, with renditions', async () => {
   expect(requests.filter((request) => request === 'GET /media').length).toBe(3)
   expect(await client.usage()).toMatchObject({ objects: 5 })
 })
+
+test('events come as they happen, over as many connections as it takes', async () => {
+  const user = newUser()
+  const proxy = await startProxy(stage.baseUrl)
+  const ending = new AbortController()
+  try {
+    const client = createMediaClient({ baseUrl: proxy.url, token: () => tokenFor(user) })
+    const heard: LiveEvent[] = []
+    const following = (async () => {
+      for await (const event of client.events({ signal: ending.signal })) heard.push(event)
+    })().catch((error) => error)
+    // Whatever is heard of first, the stream is there by then.
+    await until(async () => {
+      await client.remove((await client.upload(rocket)).id)
+      expect(heard.length).toBeGreaterThan(0)
+    })
+    proxy.cut()
+    const { id } = await client.upload(rocket)
+    await client.update(id, { originalName: 'b.jpg' })
+    await client.remove(id)
+    await until(() => {
+      const ofIt = heard.flatMap((event) => (event.channel !== 'reset' && event.payload.id === id ? [event] : []))
+      // A change whose answer was cut off was made twice.
+      expect([...new Set(ofIt.map(({ channel }) => channel))]).toEqual([
+        'photo:uploaded',
+        'photo:updated',
+        'photo:deleted',
+      ])
+      expect(ofIt.map(({ payload }) => payload.seq)).toEqual(ofIt.map((_, index) => index + 1))
+    }, 15_000)
+    expect(new Set(heard.map((event) => event.id)).size).toBe(heard.length)
+    // From another place in the past.
+    const again = createMediaClient({ baseUrl: stage.baseUrl, token: () => tokenFor(user) })
+    for await (const event of again.events({ lastEventId: heard.at(-2)?.id ?? '' })) {
+      expect(event).toEqual(heard.at(-1)!)
+      break
+    }
+    ending.abort(new Error('enough'))
+    expect(await following).toMatchObject({ message: 'enough' })
+    const stranger = createMediaClient({ baseUrl: stage.baseUrl }).events()
+    await expect(stranger.next()).rejects.toMatchObject({ code: 'token_missing' })
+  } finally {
+    ending.abort()
+    await proxy.close()
+  }
+}, 40_000)
 
 test('the example of the README does what it says', async () => {
   const [example = ''] = (await fencedBlocks('js')).filter((block) => block.includes('createMediaClient'))
