@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { POOL_CONNECTIONS } from '../../src/db/connect.ts'
 import { readCorpus } from '../corpus.ts'
 import { freePort } from '../port.ts'
 import { createClient, JWT_SECRET, newUser, until } from './client.ts'
@@ -113,7 +114,7 @@ describe('/metrics', () => {
     expect(sumOf(families, 'media_upload_memory_limit_bytes')).toBe(128 * 1024 * 1024)
     expect(sumOf(families, 'media_upload_memory_used_bytes')).toBe(0)
     expect(sumOf(families, 'media_upload_memory_waiting')).toBe(0)
-    expect(sumOf(families, 'media_database_connections')).toBe(backend === 'real' ? 20 : 1)
+    expect(sumOf(families, 'media_database_connections')).toBe(backend === 'real' ? POOL_CONNECTIONS : 1)
     expect(sumOf(families, 'media_database_queries_waiting')).toBe(0)
     expect(sumOf(families, 'process_cpu_seconds_total')).toBeWithin(0.05, 1000)
     expect(sumOf(families, 'process_resident_memory_bytes')).toBeWithin(20e6, 4e9)
