@@ -5,15 +5,16 @@ import { multipart } from '../test/acceptance/multipart.ts'
 import { readCorpus } from '../test/corpus.ts'
 
 export type Picture = { bytes: number; file: string; form: string; formType: string }
-export type Inputs = { small: Picture; large: Picture; presign: string }
+export type Inputs = { small: Picture; large: Picture; photo: Picture; presign: string }
 
-/** Photos of about 30 KB and 3 MB, as themselves and as forms, and the JSON of a presign for the small one. */
+/** Photos of about 30 KB, 3 MB and 12 megapixels, as themselves and as forms, and the JSON of a presign for the small one. */
 export async function writeInputs(folder: string): Promise<Inputs> {
   const small = await writePicture(folder, 'small', { width: 440, quality: 92 }, [27_000, 33_000])
   const large = await writePicture(folder, 'large', { width: 6400, quality: 97 }, [2_700_000, 3_300_000])
+  const photo = await writePicture(folder, 'photo', { width: 4240, quality: 90 }, [500_000, 3_000_000])
   const presign = join(folder, 'presign.json')
   await Bun.write(presign, JSON.stringify({ filename: 'photo.jpg', fileType: 'image/jpeg', size: small.bytes }))
-  return { small, large, presign }
+  return { small, large, photo, presign }
 }
 
 async function writePicture(

@@ -1,13 +1,24 @@
 /** One contestant's turn: everything it can do, each operation for a while, after a warm-up. */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { tied } from '../test/process.ts'
 import type { Services } from '../test/services/services.ts'
 import { authorization, type Contestant } from './contestants.ts'
 import { cpuSeconds } from './cpu.ts'
 import type { Inputs } from './inputs.ts'
 import type { Extent, Load, Request, Seen } from './load.ts'
 
-export const operations = ['upload', 'upload3m', 'presign', 'complete', 'get', 'list', 'delete'] as const
+export const operations = [
+  'upload',
+  'upload3m',
+  'presign',
+  'complete',
+  'get',
+  'list',
+  'delete',
+  'firstRendition',
+  'rendition',
+] as const
 export type Operation = (typeof operations)[number]
 
 /** CPU seconds per 1,000 requests, of the contestant itself and of what stands behind it. */
@@ -23,11 +34,15 @@ const LARGE_CONNECTIONS = 8
 const AFTERMATH_MS = 300
 // To be completed: enough to measure, and made in a few seconds.
 const PENDING_PER_SECOND = 400
+// Decoding takes all cores with fewer.
+const PHOTOS_PER_SECOND = 4
+const PHOTO_CONNECTIONS = 4
 
 export async function visit(contestant: Contestant, bench: Bench): Promise<Visit> {
   const { load, folder, seconds } = bench
-  const [first, uploaded, pending] = [join(folder, 'first'), join(folder, 'uploaded'), join(folder, 'pending')]
-  const requests = await requestsOf(contestant, bench)
+  const listed = (name: string) => join(folder, name)
+  const [first, uploaded, pending, shown] = [listed('first'), listed('uploaded'), listed('pending'), listed('shown')]
+  const { photo, ...requests } = await requestsOf(contestant, bench)
   const warmUp = Math.ceil(seconds / 3)
   const measured: Visit['measured'] = {}
   const run = async (operation: Operation, extent: Partial<Extent> = {}) => {
@@ -45,6 +60,8 @@ export async function visit(contestant: Contestant, bench: Bench): Promise<Visit
     await warm('upload')
     await run('upload')
     await run('upload3m', { connections: LARGE_CONNECTIONS })
+    measured.firstRendition = await bareRendition(bench.inputs.photo.file, seconds * PHOTOS_PER_SECOND)
+    console.log(`  sharp alone, firstRendition: ${inShort(measured.firstRendition)}`)
     return { measured }
   }
   await warm('upload', { idsOut: first })
@@ -68,25 +85,37 @@ export async function visit(contestant: Contestant, bench: Bench): Promise<Visit
   await warm('delete', { ids: first, once: true })
   await run('delete', { ids: uploaded, once: true })
   await run('upload3m', { connections: LARGE_CONNECTIONS })
-  await Promise.all([rm(first), rm(uploaded)])
+  const photos = { connections: PHOTO_CONNECTIONS, seconds: seconds * 60 }
+  await load(photo, { ...photos, requests: seconds * PHOTOS_PER_SECOND, idsOut: shown })
+  await run('firstRendition', { ...photos, ids: shown, once: true })
+  await run('rendition', contestant.name === 'ours' ? { ids: shown } : { connections: PHOTO_CONNECTIONS, ids: shown })
+  await Promise.all([rm(first), rm(uploaded), rm(shown)])
   return { measured, ...(contestant.readyMs !== undefined && { readyMs: contestant.readyMs }) }
 }
 
-type Requests = Partial<Record<Operation, Request>>
+type Requests = Partial<Record<Operation, Request>> & { photo: Request }
 
 /** What the contestant can do. */
 async function requestsOf({ name, baseUrl, bucket }: Contestant, { inputs, services }: Bench): Promise<Requests> {
-  const { small, large, presign } = inputs
+  const { small, large, photo, presign } = inputs
   if (name === 'floor') {
     const account = accountOf(services)
     const headers = { 'content-type': 'image/jpeg' }
     const put = { method: 'PUT', url: `${baseUrl}/${bucket}/{unique}.jpg`, headers, account }
-    return { upload: { ...put, body: small.file }, upload3m: { ...put, body: large.file } }
+    return {
+      upload: { ...put, body: small.file },
+      upload3m: { ...put, body: large.file },
+      photo: { ...put, body: photo.file },
+    }
   }
   const headers = await authorization()
   const upload = { method: 'POST', url: `${baseUrl}/media/upload` }
   const one = `${baseUrl}/media/{id}`
+  const rendition = { method: 'GET', url: `${one}/content?w=640&format=webp`, headers }
   const common: Requests = {
+    photo: { ...upload, headers: { ...headers, 'content-type': photo.formType }, body: photo.form },
+    firstRendition: rendition,
+    rendition,
     upload: { ...upload, headers: { ...headers, 'content-type': small.formType }, body: small.form },
     upload3m: { ...upload, headers: { ...headers, 'content-type': large.formType }, body: large.form },
     presign: {
@@ -110,7 +139,7 @@ async function requestsOf({ name, baseUrl, bucket }: Contestant, { inputs, servi
 async function makePending(
   { bucket }: Contestant,
   { load, inputs, services, seconds }: Bench,
-  { presign }: Requests,
+  { presign }: Pick<Requests, 'presign'>,
   count: number,
   ids: string,
 ): Promise<void> {
@@ -150,6 +179,16 @@ export async function measure(
   const per1000 = after.map((value, i) => ((value - (before[i] ?? 0)) * 1000) / Math.max(1, seen.ok))
   const [cpu = 0, store = 0, database = 0, events = 0] = per1000
   return { ...seen, rps: seen.ok / seen.seconds, cpu, behind: { store, database, events } }
+}
+
+/** What sharp alone takes for the same picture, in a process of its own. */
+async function bareRendition(file: string, count: number): Promise<Measured> {
+  const command = [process.execPath, join(import.meta.dirname, 'bare-rendition.ts'), file, String(count)]
+  const child = Bun.spawn(tied(command), { stdio: ['ignore', 'pipe', 'inherit'] })
+  const { cpu, seconds }: { cpu: number; seconds: number } = await new Response(child.stdout).json()
+  const behind = { store: 0, database: 0, events: 0 }
+  const each = (seconds * 1000) / count
+  return { ok: count, bad: 0, sample: '', seconds, p50: each, p99: each, ownCpu: 0, rps: count / seconds, cpu, behind }
 }
 
 function inShort({ cpu, rps, p50, ok, bad, sample }: Measured): string {

@@ -60,7 +60,7 @@ func sendAll(maker *maker, next func() (int64, bool), wantIds bool, t *tally) {
 		}
 		t.last = time.Now()
 		t.milliseconds = append(t.milliseconds, float64(t.last.Sub(begun).Microseconds())/1000)
-		if status < 200 || status > 299 {
+		if status < 200 || status > 399 {
 			t.refused++
 			t.sample = string(answer.Bytes()[:min(answer.Len(), 300)])
 		} else if wantIds {
