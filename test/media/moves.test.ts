@@ -6,6 +6,7 @@ import type { Caller } from '../../src/auth/auth.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import type { MediaEvent } from '../../src/events/events.ts'
 import { createMemoryEventBus } from '../../src/events/memory.ts'
+import type { Clean } from '../../src/media/clean.ts'
 import { createImageProbe } from '../../src/media/image.ts'
 import { createInspect } from '../../src/media/inspect.ts'
 import { createMedia, type Deps } from '../../src/media/lifecycle.ts'
@@ -14,6 +15,7 @@ import { reconcile, repair } from '../../src/media/reconcile.ts'
 import { createRelay } from '../../src/media/relay.ts'
 import { createRepository } from '../../src/media/repository.ts'
 import { createUpkeep } from '../../src/media/upkeep.ts'
+import { Problem } from '../../src/problem.ts'
 import type { Storage } from '../../src/storage/storage.ts'
 import { type OpenStore, stores } from '../contract/stores.ts'
 import type { OpenDatabase } from '../databases.ts'
@@ -60,7 +62,7 @@ for (const { name, present, open } of stores) {
       await database.close()
     }, 30_000)
 
-    type Some = { cdnBaseUrl?: string | undefined; publicOriginals?: boolean; storage?: Storage }
+    type Some = { cdnBaseUrl?: string | undefined; publicOriginals?: boolean; clean?: Clean; storage?: Storage }
     function createService(some: Some = {}) {
       const { storage, ...settings } = { cdnBaseUrl: CDN, storage: store.storage, ...some }
       const { log } = createRecordingLog()
@@ -202,11 +204,18 @@ for (const { name, present, open } of stores) {
       expect(await keys()).toEqual([open.key])
     })
 
-    test('two replicas that are asked at once give the same copy, and keep one', async () => {
-      const { media, publish } = createService()
+    test('two replicas that are asked at once give the same copy, and keep one; each makes one', async () => {
+      let puts = 0
+      const put: Storage['put'] = async (...arguments_) => {
+        puts += 1
+        return store.storage.put(...arguments_)
+      }
+      const { media, publish } = createService({ storage: { ...store.storage, put } })
       const open = await media.upload(owner, file('public'), ORIGIN)
+      puts = 0
       const made = await Promise.all([publish(open), publish(open), createService().publish(open)])
       expect(new Set(made).size).toBe(1)
+      expect(puts).toBe(1)
       expect(await publicKeys()).toEqual([made[0]!])
     })
 
@@ -219,6 +228,10 @@ for (const { name, present, open } of stores) {
     test('what a process leaves that dies over a copy is swept', async () => {
       const { media, upkeep } = createService({ cdnBaseUrl: undefined })
       const open = await media.upload(owner, file('public'), ORIGIN)
+      // The search for bytes without a row comes by once, and has been here.
+      ahead = 7_200_000
+      await upkeep.run()
+      ahead = 0
       const stored = Promise.withResolvers<void>()
       const put: Storage['put'] = async (...arguments_) => {
         await store.storage.put(...arguments_)
@@ -246,6 +259,23 @@ for (const { name, present, open } of stores) {
       expect(await keys()).toEqual([open.key, copy])
       expect((await upkeep.run()).orphans).toBe(1)
       expect(await keys()).toEqual([open.key])
+    })
+
+    test('a picture that takes too long to be cleaned is tried five times, and again when its owner says so', async () => {
+      let tries = 0
+      const clean: Clean = async () => {
+        tries += 1
+        throw new Problem('overloaded', 'It takes too long.')
+      }
+      const { media, publish } = createService({ clean })
+      const { id } = await media.upload(owner, file('public'), ORIGIN)
+      const codeOf = async () => publish(await media.get(id, null)).catch((error) => error.code)
+      const codes = []
+      for (let i = 0; i < 7; i += 1) codes.push(await codeOf())
+      expect(codes).toEqual([...Array(5).fill('overloaded'), 'image_unreadable', 'image_unreadable'])
+      expect(tries).toBe(5)
+      await media.update(id, owner, { visibility: 'public' }, ORIGIN)
+      expect(await codeOf()).toBe('overloaded')
     })
 
     test('a copy is known to the search for bytes without a row', async () => {

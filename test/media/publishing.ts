@@ -1,5 +1,5 @@
 import type { Log } from '../../src/log.ts'
-import { createClean } from '../../src/media/clean.ts'
+import { type Clean, createClean } from '../../src/media/clean.ts'
 import type { ProbeImage } from '../../src/media/image.ts'
 import { createMakePlaceholder } from '../../src/media/placeholder.ts'
 import { createPublicity } from '../../src/media/publicity.ts'
@@ -14,10 +14,13 @@ type Parts = { repository: Repository; storage: Storage; relay: Relay; log: Log;
 /** What makes something of stored bytes, put together as the service does. */
 export function publishing(
   { probeImage, ...parts }: Parts,
-  settings: { cdnBaseUrl?: string | undefined; publicOriginals?: boolean } = {},
+  {
+    clean = createClean({ probeImage }),
+    ...settings
+  }: { cdnBaseUrl?: string | undefined; publicOriginals?: boolean; clean?: Clean } = {},
 ) {
   const publicity = createPublicity({ publicOriginals: false, ...settings })
-  const publish = createPublish({ ...parts, clean: createClean({ probeImage }), publicity })
+  const publish = createPublish({ ...parts, clean, publicity })
   return {
     publicity,
     publish,
