@@ -13,7 +13,9 @@ const SIZE = 12_000_000
 
 const examples = await fencedBlocks('js')
 const [CALL = ''] = examples.find((example) => example.startsWith('const call ='))?.split('\n\n') ?? []
-const named = examples.map((example): [string, string] => [example.split('\n')[0] ?? '', example])
+const named = examples
+  .filter((example) => !example.includes('/media/events'))
+  .map((example): [string, string] => [example.split('\n')[0] ?? '', example])
 
 describe.skipIf(!(haveChromium() && (await haveServices())))('an example of the README, in a browser', () => {
   let folder: Folder
@@ -77,8 +79,43 @@ describe.skipIf(!(haveChromium() && (await haveServices())))('an example of the 
     60_000,
   )
 
-  test('is one of six', () => {
-    expect(examples).toHaveLength(6)
+  test('hears what happens, also in a break', async () => {
+    const user = newUser()
+    const page = await browser.newPage()
+    const [shown, expected]: [string[], string[]] = [[], []]
+    await page.exposeFunction('show', (event: string, { id }: { id: string }) => shown.push(`${event} ${id}`))
+    const happen = async () => {
+      const { id } = await createClient(stage.baseUrl).uploaded(user)
+      expected.push(`photo:uploaded ${id}`)
+    }
+    let streams = 0
+    await page.route('**/media/events', async (route) => {
+      streams += 1
+      // The first stream ends with its token, which is good for five seconds more than it says.
+      const claims = streams === 1 ? { exp: Math.floor(Date.now() / 1000) - 2 } : {}
+      if (streams === 2) await happen()
+      const authorization = `Bearer ${await tokenFor(user, claims)}`
+      await route.continue({ headers: { ...route.request().headers(), authorization } })
+    })
+    await page.goto(pages.url.href)
+    await page.setInputFiles('input', join(folder.path, 'holiday.jpg'))
+    const [example = ''] = examples.filter((text) => text.includes('/media/events'))
+    // It goes on for as long as the page is there.
+    page.evaluate(scriptOf(example, '').replace('show() {}', 'show')).catch(() => {})
+    await until(() => expect(streams).toBe(1))
+    await page.waitForTimeout(500)
+    await happen()
+    await until(() => expect(shown).toEqual(expected))
+    await until(() => expect(streams).toBe(2), 20_000)
+    await until(() => expect(shown).toHaveLength(2))
+    await happen()
+    await until(() => expect(shown).toHaveLength(3))
+    expect(shown).toEqual(expected)
+    await page.close()
+  }, 60_000)
+
+  test('is one of seven', () => {
+    expect(examples).toHaveLength(7)
     expect(CALL).not.toBe('')
   })
 })
