@@ -1,0 +1,67 @@
+/** Addresses to copy, and what each is good for. */
+import { useState } from 'preact/hooks'
+import type { MediaItem } from './api.ts'
+import { formatTime } from './format.ts'
+import { srcsetOf } from './tile.tsx'
+
+export function Links({ item }: { item: MediaItem }) {
+  const { url, signedUrl, signedUrlExpiresAt, visibility } = item
+  const until = `works for everyone until ${formatTime(signedUrlExpiresAt)}`
+  const markup = markupOf(item)
+  return (
+    <section>
+      <h3>Links</h3>
+      <Row
+        name="Address"
+        note={visibility === 'public' ? 'works for everyone, for good' : 'works for you'}
+        text={url}
+      />
+      <Row name="Link to share" note={until} text={signedUrl} />
+      {markup !== null && <Row name="HTML with srcset" note={until} text={markup} />}
+    </section>
+  )
+}
+
+/** A picture in every size there is a link to, as a page would hold it. */
+function markupOf(item: MediaItem): string | null {
+  const { renditions = [], originalName, metadata } = item
+  const srcset = srcsetOf(item)
+  const largest = renditions.at(-1)
+  if (srcset === undefined || largest === undefined) return null
+  const attributes = {
+    src: largest.url,
+    srcset,
+    sizes: '100vw',
+    width: metadata.width,
+    height: metadata.height,
+    alt: originalName,
+  }
+  const written = Object.entries(attributes).map(([name, value]) => `${name}="${escapeAttribute(String(value))}"`)
+  return `<img ${written.join(' ')}>`
+}
+
+function escapeAttribute(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('"', '&quot;').replaceAll('<', '&lt;')
+}
+
+const SHOWN_MS = 2000
+
+function Row({ name, note, text }: { name: string; note: string; text: string }) {
+  const [copied, setCopied] = useState(false)
+  const copy = async () => {
+    await navigator.clipboard.writeText(text)
+    setCopied(true)
+    setTimeout(() => setCopied(false), SHOWN_MS)
+  }
+  return (
+    <div class="link">
+      <label>
+        <span>{name}</span> <small>{note}</small>
+        <input class="field" readOnly value={text} onFocus={({ currentTarget }) => currentTarget.select()} />
+      </label>
+      <button type="button" class="button" aria-label={`Copy: ${name}`} onClick={copy}>
+        <span aria-live="polite">{copied ? 'Copied' : 'Copy'}</span>
+      </button>
+    </div>
+  )
+}

@@ -1,0 +1,112 @@
+/** Uppy, set up for this service: straight to the store where there is one, else through the service by tus. */
+import AwsS3 from '@uppy/aws-s3'
+import Uppy, { type Body, type Meta, type UppyFile } from '@uppy/core'
+import Dashboard from '@uppy/dashboard'
+import DropTarget from '@uppy/drop-target'
+import Tus from '@uppy/tus'
+import Webcam from '@uppy/webcam'
+import type { Api, MediaItem } from './api.ts'
+import type { ConsoleSession } from './session.ts'
+
+type FileMeta = Meta & { visibility?: MediaItem['visibility']; mediaId?: string }
+export type Uploader = Uppy<FileMeta, Body>
+type File = UppyFile<FileMeta, Body>
+
+// From this size on a broken connection costs a part, not all of it.
+const IN_PARTS = 16 * 1024 * 1024
+const AT_ONCE = 5
+
+export type UploaderOptions = {
+  api: Api
+  session: ConsoleSession
+  /** Where the Dashboard is shown. */
+  target: HTMLElement
+  /** Called with the id of each file that has become a media object. */
+  onStored: (id: string) => void
+}
+
+export function createUploader({ api, session, target, onStored }: UploaderOptions): Uploader {
+  const { allowedTypes: allowedFileTypes, maxObjectBytes: maxFileSize } = session
+  const uppy: Uploader = new Uppy({
+    autoProceed: true,
+    restrictions: { allowedFileTypes, maxFileSize, minFileSize: 1 },
+  })
+  uppy
+    .use(Dashboard, {
+      target,
+      inline: true,
+      width: '100%',
+      height: '100%',
+      theme: 'auto',
+      proudlyDisplayPoweredByUppy: false,
+      singleFileFullScreen: false,
+      note: `${allowedFileTypes.map(shortType).join(', ')}`,
+    })
+    .use(Webcam, { modes: ['picture'], mobileNativeCamera: true })
+    .use(DropTarget, { target: document.body })
+  if (session.uploads === 's3') sendToStore(uppy, api, onStored)
+  else sendByTus(uppy, api, onStored)
+  uppy.on('complete', ({ failed = [] }) => {
+    if (failed.length === 0) setTimeout(() => clearDone(uppy), DONE_MS)
+  })
+  window.addEventListener('online', () => void uppy.retryAll())
+  return uppy
+}
+
+// How long what is done stays to be seen.
+const DONE_MS = 2500
+
+/** Makes room for the next files, unless more were added meanwhile. */
+function clearDone(uppy: Uploader): void {
+  if (uppy.getFiles().every(({ progress }) => progress.uploadComplete)) uppy.clear()
+}
+
+function sendByTus(uppy: Uploader, { headers, tusEndpoint: endpoint }: Api, onStored: (id: string) => void): void {
+  uppy.use(Tus, {
+    endpoint,
+    headers,
+    limit: AT_ONCE,
+    removeFingerprintOnSuccess: true,
+    allowedMetaFields: ['name', 'type', 'visibility'],
+    retryDelays: [0, 1000, 3000, 5000],
+  })
+  uppy.on('upload-success', (_file, { uploadURL }) => {
+    // The upload's address ends with the id of what it became.
+    const id = uploadURL?.split('/').at(-1)
+    if (id !== undefined) onStored(id)
+  })
+}
+
+function sendToStore(uppy: Uploader, api: Api, onStored: (id: string) => void): void {
+  uppy.use(AwsS3, {
+    limit: AT_ONCE,
+    shouldUseMultipart: ({ size }) => (size ?? 0) >= IN_PARTS,
+    generateObjectKey: ({ id }) => id,
+    async signRequest(request) {
+      // The key of a new file is its id; afterwards it is the store's.
+      const file = uppy.getFile(request.key) as File | undefined
+      const signed = await api.sign({ ...request, ...(file && described(file)) })
+      if (file !== undefined) uppy.setFileMeta(file.id, { mediaId: signed.id })
+      return signed
+    },
+  })
+  uppy.on('upload-success', async (done) => {
+    const file = done && uppy.getFile(done.id)
+    const id = file?.meta.mediaId
+    if (file === undefined || id === undefined) return
+    try {
+      await api.complete(id)
+      onStored(id)
+    } catch (error) {
+      uppy.emit('upload-error', file, error as Error)
+    }
+  })
+}
+
+function described({ name, type, size, meta }: File) {
+  return { filename: name, fileType: type, size, visibility: meta.visibility }
+}
+
+function shortType(type: string): string {
+  return type.slice(type.indexOf('/') + 1).toUpperCase()
+}
