@@ -30,6 +30,27 @@ export class Refusal extends Error {
     this.code = code
     this.status = status
   }
+
+  /** Of what was answered, whatever that is. */
+  static of({ status, statusText, responseText }: Answer): Refusal {
+    const { code = `http_${status}`, detail = statusText } = parsed(responseText)
+    return new Refusal({ code, detail, status })
+  }
+
+  /** The same, said of one of many files. */
+  about(name: string): Refusal {
+    return new Refusal({ code: this.code, detail: `${name}: ${this.message}`, status: this.status })
+  }
+}
+
+type Answer = { status: number; statusText: string; responseText: string }
+
+function parsed(text: string): { code?: string; detail?: string } {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return {}
+  }
 }
 
 /** Beside the page's own address, wherever a gateway has put it. */
@@ -68,11 +89,6 @@ async function request<T>(method: string, path: string, headers: Record<string, 
     throw new Refusal({ code: 'unreachable', detail: 'The service does not answer.', status: 0 })
   })
   if (response.ok) return response.status === 204 ? (undefined as T) : response.json()
-  throw await refusalOf(response)
-}
-
-async function refusalOf(response: Response): Promise<Refusal> {
   const { status, statusText } = response
-  const { code, detail } = await response.json().catch(() => ({}))
-  return new Refusal({ code: code ?? `http_${status}`, detail: detail ?? statusText, status })
+  throw Refusal.of({ status, statusText, responseText: await response.text() })
 }

@@ -15,7 +15,7 @@ type Props = { api: Api; session: ConsoleSession; onSignOut: (() => void) | null
 
 export function App({ api, session, onSignOut }: Props) {
   const toasts = useMemo(createToasts, [])
-  const libraries = useMemo(() => createLibraries(api, (error) => toasts.show({ error })), [api, toasts])
+  const libraries = useMemo(() => createLibraries(api, toasts.fail), [api, toasts])
   const view = useView()
   const library = libraries[view]
   const { items, more, loading, error } = useStore(library)
@@ -46,7 +46,7 @@ export function App({ api, session, onSignOut }: Props) {
   return (
     <div class={empty ? 'frame empty' : 'frame'}>
       <Header view={view} api={api} onSignOut={onSignOut} onChange={libraries.changed} />
-      <Shelf api={api} session={session} onStored={libraries.refresh} />
+      <Shelf api={api} session={session} onStored={libraries.refresh} onFailure={toasts.fail} />
       <main id="gallery">
         <h1 class="unseen">{view === 'active' ? 'Library' : 'Bin'}</h1>
         {view === 'deleted' && <p class="lead">{binNote(session.retentionSeconds)}</p>}

@@ -5,7 +5,7 @@ import { createLibrary, WITH_RENDITIONS } from './library.ts'
 // Changes come in bursts: what is asked for within this time is asked for together.
 const TOGETHER_MS = 80
 const MOST_IDS = 100
-const LOOK_MS = 5000
+const LOOK_MS = 3000
 
 /** @param onFailure told why something did not happen */
 export function createLibraries(api: Api, onFailure: (error: Error) => void) {
@@ -90,10 +90,23 @@ export function createLibraries(api: Api, onFailure: (error: Error) => void) {
       )
     },
 
-    /** Looks at what other tabs and devices do, until what it returns is called. */
+    /** Looks every few seconds at what other tabs and devices did, until what it returns is called. */
     follow(): () => void {
-      const timer = setInterval(() => {}, LOOK_MS)
-      return () => clearInterval(timer)
+      const look = () => {
+        if (document.hidden) return
+        Promise.all([active.look(), deleted.look()]).then(([here, there]) => {
+          if (here || there) changed()
+        }, ignore)
+      }
+      const timer = setInterval(look, LOOK_MS)
+      document.addEventListener('visibilitychange', look)
+      return () => {
+        clearInterval(timer)
+        document.removeEventListener('visibilitychange', look)
+      }
     },
   }
 }
+
+/** What is not seen this time is seen the next time. */
+function ignore(): void {}

@@ -6,16 +6,12 @@ import { srcsetOf } from './tile.tsx'
 
 export function Links({ item }: { item: MediaItem }) {
   const { url, signedUrl, signedUrlExpiresAt, visibility } = item
-  const until = `works for everyone until ${formatTime(signedUrlExpiresAt)}`
+  const until = `for everyone, until ${formatTime(signedUrlExpiresAt)}`
   const markup = markupOf(item)
   return (
     <section>
       <h3>Links</h3>
-      <Row
-        name="Address"
-        note={visibility === 'public' ? 'works for everyone, for good' : 'works for you'}
-        text={url}
-      />
+      <Row name="Address" note={visibility === 'public' ? 'for everyone, for good' : 'for you, signed in'} text={url} />
       <Row name="Link to share" note={until} text={signedUrl} />
       {markup !== null && <Row name="HTML with srcset" note={until} text={markup} />}
     </section>
@@ -55,13 +51,22 @@ function Row({ name, note, text }: { name: string; note: string; text: string })
   }
   return (
     <div class="link">
-      <label>
-        <span>{name}</span> <small>{note}</small>
-        <input class="field" readOnly value={text} onFocus={({ currentTarget }) => currentTarget.select()} />
-      </label>
+      <p>
+        <strong>{name}</strong> <small>{note}</small>
+      </p>
+      <input
+        class="field"
+        readOnly
+        aria-label={`${name}, ${note}`}
+        value={text}
+        onFocus={({ currentTarget }) => currentTarget.select()}
+      />
       <button type="button" class="button" aria-label={`Copy: ${name}`} onClick={copy}>
-        <span aria-live="polite">{copied ? 'Copied' : 'Copy'}</span>
+        {copied ? 'Copied' : 'Copy'}
       </button>
+      <span class="unseen" role="status">
+        {copied ? `${name} copied` : ''}
+      </span>
     </div>
   )
 }

@@ -5,18 +5,18 @@ import type { ConsoleSession } from './session.ts'
 import { createUploader, type Uploader } from './uploads.ts'
 import { VisibilityChoice } from './visibility.tsx'
 
-type Props = { api: Api; session: ConsoleSession; onStored: (id: string) => void }
+type Props = { api: Api; session: ConsoleSession; onStored: (id: string) => void; onFailure: (error: Error) => void }
 
-export function Shelf({ api, session, onStored }: Props) {
+export function Shelf({ api, session, onStored, onFailure }: Props) {
   const place = useRef<HTMLDivElement>(null)
   const uploader = useRef<Uploader | null>(null)
   const [visibility, setVisibility] = useState<MediaItem['visibility']>('private')
   useEffect(() => {
     if (place.current === null) return
-    const uppy = createUploader({ api, session, target: place.current, onStored })
+    const uppy = createUploader({ api, session, target: place.current, onStored, onFailure })
     uploader.current = uppy
     return () => uppy.destroy()
-  }, [api, session, onStored])
+  }, [api, session, onStored, onFailure])
   useEffect(() => uploader.current?.setOptions({ meta: { visibility } }), [visibility])
   return (
     <section class="shelf" aria-labelledby="shelf-title">

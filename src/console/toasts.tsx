@@ -18,16 +18,18 @@ export function createToasts() {
     toasts = next
     for (const listener of listeners) listener()
   }
+  const show = (message: Message): void => {
+    last += 1
+    set([...toasts, { ...message, id: last }].slice(-MOST))
+  }
   return {
     state: () => toasts,
     subscribe(listener: () => void): () => void {
       listeners.add(listener)
       return () => void listeners.delete(listener)
     },
-    show(message: Message): void {
-      last += 1
-      set([...toasts, { ...message, id: last }].slice(-MOST))
-    },
+    show,
+    fail: (error: Error) => show({ error }),
     dismiss(id: number): void {
       set(toasts.filter((toast) => toast.id !== id))
     },

@@ -5,7 +5,7 @@ import Dashboard from '@uppy/dashboard'
 import DropTarget from '@uppy/drop-target'
 import Tus from '@uppy/tus'
 import Webcam from '@uppy/webcam'
-import type { Api, MediaItem } from './api.ts'
+import { type Api, type MediaItem, Refusal } from './api.ts'
 import type { ConsoleSession } from './session.ts'
 
 type FileMeta = Meta & { visibility?: MediaItem['visibility']; mediaId?: string }
@@ -23,9 +23,10 @@ export type UploaderOptions = {
   target: HTMLElement
   /** Called with the id of each file that has become a media object. */
   onStored: (id: string) => void
+  onFailure: (error: Error) => void
 }
 
-export function createUploader({ api, session, target, onStored }: UploaderOptions): Uploader {
+export function createUploader({ api, session, target, onStored, onFailure }: UploaderOptions): Uploader {
   const { allowedTypes: allowedFileTypes, maxObjectBytes: maxFileSize } = session
   const uppy: Uploader = new Uppy({
     autoProceed: true,
@@ -40,16 +41,20 @@ export function createUploader({ api, session, target, onStored }: UploaderOptio
       theme: 'auto',
       proudlyDisplayPoweredByUppy: false,
       singleFileFullScreen: false,
-      note: `${allowedFileTypes.map(shortType).join(', ')}`,
+      // What it would say is said where everything on the page is.
+      disableInformer: true,
+      locale: { strings: { dropPasteImportFiles: 'Drop or paste pictures here, %{browseFiles} or use:' } },
+      note: allowedFileTypes.map(shortType).join(', '),
     })
     .use(Webcam, { modes: ['picture'], mobileNativeCamera: true })
     .use(DropTarget, { target: document.body })
   if (session.uploads === 's3') sendToStore(uppy, api, onStored)
   else sendByTus(uppy, api, onStored)
+  uppy.on('restriction-failed', (_file, error) => onFailure(error))
   uppy.on('complete', ({ failed = [] }) => {
     if (failed.length === 0) setTimeout(() => clearDone(uppy), DONE_MS)
   })
-  window.addEventListener('online', () => void uppy.retryAll())
+  resumeWhenOnline(uppy, onFailure)
   return uppy
 }
 
@@ -59,6 +64,45 @@ const DONE_MS = 2500
 /** Makes room for the next files, unless more were added meanwhile. */
 function clearDone(uppy: Uploader): void {
   if (uppy.getFiles().every(({ progress }) => progress.uploadComplete)) uppy.clear()
+}
+
+// Browsers are not told of everything that stands between them and the service.
+const AGAIN_MS = 10_000
+
+/** Goes on by itself with what failed for want of a connection; what was refused would be again. */
+function resumeWhenOnline(uppy: Uploader, onFailure: (error: Error) => void): void {
+  const lost = new Set<string>()
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const resume = () => {
+    clearTimeout(timer)
+    timer = undefined
+    for (const id of lost) if (uppy.getFile(id)?.error) void uppy.retryUpload(id)
+    lost.clear()
+  }
+  uppy.on('upload-error', (file, error, response) => {
+    if (file === undefined) return
+    const refusal = refusalOf(error, response?.body?.xhr)
+    uppy.setFileState(file.id, { error: refusal?.message ?? error.message })
+    if (refusal !== undefined) return onFailure(refusal.about(file.name ?? 'The file'))
+    if (lost.size === 0) onFailure(new Error('The connection is gone. What is under way goes on when it is back.'))
+    lost.add(file.id)
+    timer ??= setTimeout(resume, AGAIN_MS)
+  })
+  addEventListener('online', resume)
+}
+
+/** What the service or the store said, where it was about the file, and not about the moment. */
+function refusalOf(error: Error, xhr: unknown): Refusal | undefined {
+  const refusal = refusalIn(error, xhr)
+  return refusal !== undefined && refusal.status >= 400 && refusal.status < 500 ? refusal : undefined
+}
+
+/** It may come from here, from tus, or from Uppy's own client of the store. */
+function refusalIn(error: Error | (Error & { status: number; body: string }), xhr: unknown): Refusal | undefined {
+  if (error instanceof Refusal) return error
+  if (xhr instanceof XMLHttpRequest) return Refusal.of(xhr)
+  if (!('status' in error)) return undefined
+  return Refusal.of({ status: error.status, statusText: error.message, responseText: error.body })
 }
 
 function sendByTus(uppy: Uploader, { headers, tusEndpoint: endpoint }: Api, onStored: (id: string) => void): void {
