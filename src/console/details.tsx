@@ -93,7 +93,7 @@ export function Details({ item, before, after, onOpen, onChange, onRemove, onRes
             <p class="hint">
               {item.visibility === 'public'
                 ? 'Everyone who has its address.'
-                : 'Only you. For everyone else there is nothing at its address.'}{' '}
+                : 'Only you. Others get nothing from its address.'}{' '}
               <a href={item.url} target="_blank" rel="noreferrer">
                 See what others get
               </a>

@@ -28,10 +28,8 @@ export type UploaderOptions = {
 
 export function createUploader({ api, session, target, onStored, onFailure }: UploaderOptions): Uploader {
   const { allowedTypes: allowedFileTypes, maxObjectBytes: maxFileSize } = session
-  const uppy: Uploader = new Uppy({
-    autoProceed: true,
-    restrictions: { allowedFileTypes, maxFileSize, minFileSize: 1 },
-  })
+  const restrictions = { allowedFileTypes, maxFileSize, minFileSize: 1 }
+  const uppy: Uploader = new Uppy({ autoProceed: true, restrictions, logger: SILENT })
   uppy
     .use(Dashboard, {
       target,
@@ -51,19 +49,23 @@ export function createUploader({ api, session, target, onStored, onFailure }: Up
   if (session.uploads === 's3') sendToStore(uppy, api, onStored)
   else sendByTus(uppy, api, onStored)
   uppy.on('restriction-failed', (_file, error) => onFailure(error))
-  uppy.on('complete', ({ failed = [] }) => {
-    if (failed.length === 0) setTimeout(() => clearDone(uppy), DONE_MS)
-  })
+  uppy.on('upload-success', () => void setTimeout(() => clearDone(uppy), DONE_MS))
   resumeWhenOnline(uppy, onFailure)
   return uppy
 }
 
+/** What went wrong is said on the page, not in the browser's console. */
+const SILENT = { debug() {}, warn() {}, error() {} }
+
 // How long what is done stays to be seen.
 const DONE_MS = 2500
 
-/** Makes room for the next files, unless more were added meanwhile. */
+/** Makes room for the next files, when none is under way; those that failed stay. */
 function clearDone(uppy: Uploader): void {
-  if (uppy.getFiles().every(({ progress }) => progress.uploadComplete)) uppy.clear()
+  const files = uppy.getFiles()
+  const done = files.filter(({ progress, error }) => progress.uploadComplete && !error)
+  if (done.length === files.length) uppy.clear()
+  else if (files.every((file) => done.includes(file) || file.error)) uppy.removeFiles(done.map(({ id }) => id))
 }
 
 // Browsers are not told of everything that stands between them and the service.
