@@ -86,7 +86,7 @@ export function createApp(given: AppDeps): OpenAPIHono {
   objectRoutes(app, deps)
   if (deps.disk !== undefined) fileRoutes(app, deps.disk)
   docsRoutes(app)
-  if (deps.console !== undefined) consoleRoutes(app, deps.console)
+  if (deps.console !== undefined) consoleRoutes(app, { ...deps.console, identify: deps.identify })
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
   app.openAPIRegistry.registerComponent('securitySchemes', 'gateway', {
     type: 'apiKey',

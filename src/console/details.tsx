@@ -25,6 +25,8 @@ export function Details({ item, before, after, onOpen, onChange, onRemove, onRes
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => dialog.current?.showModal(), [])
   const [busy, setBusy] = useState(false)
+  // What was chosen shows at once, and again what it was where that is refused.
+  const [chosen, setChosen] = useState<Change['visibility']>()
   const [failure, setFailure] = useState<Error | null>(null)
   const active = item.status === 'active'
   const step = (to: MediaItem | undefined) => to && onOpen(to)
@@ -32,7 +34,9 @@ export function Details({ item, before, after, onOpen, onChange, onRemove, onRes
   async function change(wanted: Change): Promise<void> {
     setBusy(true)
     setFailure(null)
+    setChosen(wanted.visibility)
     await onChange(item, wanted).catch(setFailure)
+    setChosen(undefined)
     setBusy(false)
   }
 
@@ -86,8 +90,7 @@ export function Details({ item, before, after, onOpen, onChange, onRemove, onRes
             <h3>Who may see it</h3>
             <VisibilityChoice
               legend="Who may see it"
-              value={item.visibility}
-              disabled={busy}
+              value={chosen ?? item.visibility}
               onChange={(visibility) => change({ visibility })}
             />
             <p class="hint">

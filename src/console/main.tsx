@@ -1,6 +1,6 @@
 /** The page at /console, from the first line it runs. */
 import { render } from 'preact'
-import { createApi, openSession, Refusal } from './api.ts'
+import { type Api, createApi, openSession, Refusal } from './api.ts'
 import { App } from './app.tsx'
 import { SignIn } from './sign-in.tsx'
 
@@ -11,30 +11,17 @@ if (root === null) throw new Error('The page has no #page.')
 await open(root)
 
 /** Signs in with what there is: the development token, one that was pasted before, or what a gateway adds. */
-async function open(root: Element, refused?: string): Promise<void> {
+async function open(root: Element): Promise<void> {
   try {
     const session = await openSession()
-    const pasted = sessionStorage.getItem(TOKEN)
-    const api = createApi(session.token ?? pasted ?? undefined)
-    const failure = await api.usage().then(
-      () => undefined,
-      (error) => error,
-    )
-    if (failure instanceof Refusal && failure.status === 401) {
-      sessionStorage.removeItem(TOKEN)
-      const signIn = (token: string) => {
-        sessionStorage.setItem(TOKEN, token)
-        void open(root, token)
-      }
-      render(<SignIn key={refused} onToken={signIn} refusal={refused === undefined ? null : failure} />, root)
-      return
-    }
-    if (failure !== undefined) throw failure
-    const signOut = () => {
-      sessionStorage.removeItem(TOKEN)
-      location.reload()
-    }
-    render(<App api={api} session={session} onSignOut={session.token === null && pasted ? signOut : null} />, root)
+    const pasted = sessionStorage.getItem(TOKEN) ?? undefined
+    const token = session.token ?? pasted
+    if (token === undefined && !session.known) return askForToken(root, null)
+    const api = createApi(token)
+    const refusal = await refusalOf(api)
+    if (refusal !== null) return askForToken(root, refusal)
+    const canSignOut = session.token === null && pasted !== undefined
+    render(<App api={api} session={session} onSignOut={canSignOut ? signOut : null} />, root)
   } catch (error) {
     render(
       <main class="notice" role="alert">
@@ -47,4 +34,29 @@ async function open(root: Element, refused?: string): Promise<void> {
       root,
     )
   }
+}
+
+/** Why the service does not take these credentials; null when it does. Whatever else is wrong is thrown. */
+async function refusalOf(api: Api): Promise<Refusal | null> {
+  try {
+    await api.usage()
+    return null
+  } catch (error) {
+    if (error instanceof Refusal && error.status === 401) return error
+    throw error
+  }
+}
+
+function askForToken(root: Element, refusal: Refusal | null): void {
+  sessionStorage.removeItem(TOKEN)
+  const signIn = (token: string) => {
+    sessionStorage.setItem(TOKEN, token)
+    void open(root)
+  }
+  render(<SignIn onToken={signIn} refusal={refusal} />, root)
+}
+
+function signOut(): void {
+  sessionStorage.removeItem(TOKEN)
+  location.reload()
 }

@@ -4,12 +4,12 @@ import type { MediaItem } from './api.ts'
 import { Globe, Lock } from './icons.tsx'
 
 type Visibility = MediaItem['visibility']
-type Props = { legend: string; value: Visibility; onChange: (value: Visibility) => void; disabled?: boolean }
+type Props = { legend: string; value: Visibility; onChange: (value: Visibility) => void }
 
-export function VisibilityChoice({ legend, value, onChange, disabled = false }: Props) {
+export function VisibilityChoice({ legend, value, onChange }: Props) {
   const name = useId()
   return (
-    <fieldset class="choice" disabled={disabled}>
+    <fieldset class="choice">
       <legend class="unseen">{legend}</legend>
       {(['private', 'public'] as const).map((one) => (
         <label key={one}>

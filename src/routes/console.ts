@@ -7,7 +7,7 @@ import { Problem } from '../problem.ts'
 import type { Storage } from '../storage/storage.ts'
 import { type Asset, createAssets } from './assets.ts'
 import { bundleScript, joinStyles } from './console-bundle.ts'
-import { peerOf } from './identify.ts'
+import { type Identify, peerOf } from './identify.ts'
 
 export type ConsoleDeps = {
   storage: Pick<Storage, 'name' | 'signGet'>
@@ -48,7 +48,7 @@ const assets: Asset[] = [
   { name: 'icon.svg', read: async () => ICON },
 ]
 
-export function consoleRoutes(app: OpenAPIHono, deps: ConsoleDeps): void {
+export function consoleRoutes(app: OpenAPIHono, deps: ConsoleDeps & { identify: Identify }): void {
   let serving: Promise<ReturnType<typeof createAssets>> | undefined
   const serve = async (c: Context, asset: Asset) => {
     serving ??= headersOf(deps).then(createAssets)
@@ -68,6 +68,7 @@ export function consoleRoutes(app: OpenAPIHono, deps: ConsoleDeps): void {
     c.header('cache-control', 'no-store')
     const session: ConsoleSession = {
       token: developmentToken !== undefined && isFromThisMachine(c) ? await developmentToken() : null,
+      known: (await deps.identify(c)) !== null,
       uploads: deps.storage.name === 's3' ? 's3' : 'tus',
       allowedTypes: [...allowedTypes],
       maxObjectBytes,
