@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { basename, join } from 'node:path'
+import axe from 'axe-core'
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { until } from '../acceptance/client.ts'
 import { jpegOf } from '../acceptance/parts.ts'
@@ -314,7 +315,7 @@ function fileTransfer(page: Page, name: string, bytes: Uint8Array) {
 /** What axe-core finds wrong outside of Uppy's own markup, each as its rule and where. */
 async function faultsIn(page: Page): Promise<string[]> {
   // Its source runs as the test's, past the page's policy.
-  await page.evaluate(await Bun.file(Bun.resolveSync('axe-core/axe.min.js', import.meta.dir)).text())
+  await page.evaluate(axe.source)
   return page.evaluate(async () => {
     const { violations } = await (window as unknown as { axe: Axe }).axe.run({ exclude: ['.uppy-Root'] })
     return violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${id}: ${target.join(' ')}`))
