@@ -8,13 +8,14 @@ export type MediaItem = {
   mimeType: string
   sizeBytes: number
   url: string
-  metadata: { width: number | null; height: number | null; thumbHash?: string | null; dominantColor?: string | null }
+  metadata: { width: number | null; height: number | null; thumbHash: string | null; dominantColor: string | null }
   visibility: 'private' | 'public'
   status: 'active' | 'deleted'
   createdAt: string
   signedUrl: string
   signedUrlExpiresAt: string
-  renditions?: Rendition[]
+  /** Smallest first; none of what is no picture. */
+  renditions: Rendition[]
 }
 export type MediaPage = { items: MediaItem[]; nextCursor: string | null }
 export type Change = { originalName?: string; visibility?: 'private' | 'public' }
@@ -66,10 +67,13 @@ export function createApi(token: string | undefined) {
     headers,
     tusEndpoint: new URL('media/tus', ROOT).href,
     list: (query: Record<string, string>) => call<MediaPage>('GET', `?${new URLSearchParams(query)}`),
-    update: (id: string, change: Change) => call<Omit<MediaItem, 'signedUrl'>>('PATCH', `/${id}`, change),
+    update: (id: string, change: Change) =>
+      call<Omit<MediaItem, 'signedUrl' | 'signedUrlExpiresAt' | 'renditions'>>('PATCH', `/${id}`, change),
     remove: (id: string) => call<void>('DELETE', `/${id}`),
-    restore: (id: string) => call<Omit<MediaItem, 'signedUrl'>>('POST', `/${id}/restore`),
-    complete: (id: string) => call<Omit<MediaItem, 'signedUrl'>>('POST', `/${id}/complete`),
+    restore: (id: string) =>
+      call<Omit<MediaItem, 'signedUrl' | 'signedUrlExpiresAt' | 'renditions'>>('POST', `/${id}/restore`),
+    complete: (id: string) =>
+      call<Omit<MediaItem, 'signedUrl' | 'signedUrlExpiresAt' | 'renditions'>>('POST', `/${id}/complete`),
     sign: (body: object) =>
       call<{ url: string; key?: string; headers?: Record<string, string>; id: string }>('POST', '/sign', body),
     usage: () => call<Usage>('GET', '/usage'),

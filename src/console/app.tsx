@@ -73,6 +73,7 @@ export function App({ api, session, onSignOut }: Props) {
           onChange={change}
           onRemove={remove}
           onRestore={restore}
+          onStale={({ id }) => libraries.refresh(id)}
           onClose={() => setOpenId(null)}
         />
       )}

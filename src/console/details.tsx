@@ -5,8 +5,9 @@ import { Failure } from './failure.tsx'
 import { formatBytes, formatDate } from './format.ts'
 import { Bin, Close, Next, Paper, Previous, Restore } from './icons.tsx'
 import { Links } from './links.tsx'
+import { PictureOf } from './picture.tsx'
 import { placeholderOf } from './placeholder.ts'
-import { shortType, srcsetOf } from './tile.tsx'
+import { shortType } from './tile.tsx'
 import { VisibilityChoice } from './visibility.tsx'
 
 type Props = {
@@ -18,10 +19,12 @@ type Props = {
   onChange: (item: MediaItem, change: Change) => Promise<void>
   onRemove: (item: MediaItem) => void
   onRestore: (item: MediaItem) => void
+  /** Its links do not work any more. */
+  onStale: (item: MediaItem) => void
   onClose: () => void
 }
 
-export function Details({ item, before, after, onOpen, onChange, onRemove, onRestore, onClose }: Props) {
+export function Details({ item, before, after, onOpen, onChange, onRemove, onRestore, onStale, onClose }: Props) {
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => dialog.current?.showModal(), [])
   const [busy, setBusy] = useState(false)
@@ -54,7 +57,7 @@ export function Details({ item, before, after, onOpen, onChange, onRemove, onRes
       }}
     >
       <div class="stage">
-        <Large item={item} />
+        <Large item={item} onStale={onStale} />
         <button
           type="button"
           class="button round step previous"
@@ -117,18 +120,16 @@ export function Details({ item, before, after, onOpen, onChange, onRemove, onRes
   )
 }
 
-function Large({ item }: { item: MediaItem }) {
-  const { mimeType, signedUrl, originalName, renditions = [], metadata } = item
+function Large({ item, onStale }: { item: MediaItem; onStale: (item: MediaItem) => void }) {
+  const { mimeType, signedUrl, originalName } = item
   if (mimeType.startsWith('image/'))
     return (
-      <img
-        src={renditions.at(-1)?.url ?? signedUrl}
-        srcset={srcsetOf(item)}
-        sizes="(max-width: 60rem) 100vw, 70vw"
-        width={metadata.width ?? undefined}
-        height={metadata.height ?? undefined}
+      <PictureOf
+        item={item}
         alt={originalName}
+        sizes="(max-width: 60rem) 100vw, 70vw"
         style={placeholderOf(item)}
+        onStale={onStale}
       />
     )
   // biome-ignore lint/a11y/useMediaCaption: there are none for what people upload

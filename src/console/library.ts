@@ -12,7 +12,7 @@ export type LibraryState = {
 export type Library = ReturnType<typeof createLibrary>
 
 /** The widths that tiles and the large view choose from, asked for with every object. */
-export const WITH_RENDITIONS: Record<string, string> = {}
+export const WITH_RENDITIONS = { renditions: '320,640,1280,2560' }
 
 const PAGE = '60'
 

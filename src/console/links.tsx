@@ -2,31 +2,33 @@
 import { useState } from 'preact/hooks'
 import type { MediaItem } from './api.ts'
 import { formatTime } from './format.ts'
-import { srcsetOf } from './tile.tsx'
+import { srcsetOf } from './picture.tsx'
 
 export function Links({ item }: { item: MediaItem }) {
   const { url, signedUrl, signedUrlExpiresAt, visibility } = item
+  const isPublic = visibility === 'public'
   const until = `for everyone, until ${formatTime(signedUrlExpiresAt)}`
+  const always = 'for everyone, for good'
   const markup = markupOf(item)
   return (
     <section>
       <h3>Links</h3>
-      <Row name="Address" note={visibility === 'public' ? 'for everyone, for good' : 'for you, signed in'} text={url} />
+      <Row name="Address" note={isPublic ? always : 'for you, signed in'} text={url} />
       <Row name="Link to share" note={until} text={signedUrl} />
-      {markup !== null && <Row name="HTML with srcset" note={until} text={markup} />}
+      {markup !== null && <Row name="HTML with srcset" note={isPublic ? always : until} text={markup} />}
     </section>
   )
 }
 
-/** A picture in every size there is a link to, as a page would hold it. */
-function markupOf(item: MediaItem): string | null {
-  const { renditions = [], originalName, metadata } = item
-  const srcset = srcsetOf(item)
-  const largest = renditions.at(-1)
-  if (srcset === undefined || largest === undefined) return null
+/** A picture in every size there is a link to, as a page would hold it; null of what is no picture. */
+function markupOf({ renditions, originalName, metadata, visibility }: MediaItem): string | null {
+  const links =
+    visibility === 'public' ? renditions.map(({ url, ...size }) => ({ ...size, url: unsigned(url) })) : renditions
+  const largest = links.at(-1)
+  if (largest === undefined) return null
   const attributes = {
     src: largest.url,
-    srcset,
+    srcset: srcsetOf(links),
     sizes: '100vw',
     width: metadata.width,
     height: metadata.height,
@@ -34,6 +36,13 @@ function markupOf(item: MediaItem): string | null {
   }
   const written = Object.entries(attributes).map(([name, value]) => `${name}="${escapeAttribute(String(value))}"`)
   return `<img ${written.join(' ')}>`
+}
+
+/** What is public needs no signature, which would only end it. */
+function unsigned(link: string): string {
+  const url = new URL(link)
+  for (const name of ['expires', 'signature']) url.searchParams.delete(name)
+  return url.href
 }
 
 function escapeAttribute(text: string): string {

@@ -2,6 +2,7 @@
 import type { MediaItem } from './api.ts'
 import { formatBytes } from './format.ts'
 import { Bin, Globe, Paper, Play, Restore } from './icons.tsx'
+import { PictureOf } from './picture.tsx'
 import { placeholderOf } from './placeholder.ts'
 
 export type TileActions = {
@@ -51,7 +52,7 @@ export function Tile({ item, onOpen, onRemove, onRestore, onStale }: TileActions
 }
 
 function Preview({ item, onStale }: { item: MediaItem; onStale: (item: MediaItem) => void }) {
-  const { mimeType, signedUrl, renditions = [], metadata } = item
+  const { mimeType } = item
   if (!mimeType.startsWith('image/'))
     return (
       <span class="tile-kind">
@@ -59,24 +60,7 @@ function Preview({ item, onStale }: { item: MediaItem; onStale: (item: MediaItem
         {shortType(mimeType)}
       </span>
     )
-  return (
-    <img
-      src={renditions[0]?.url ?? signedUrl}
-      srcset={srcsetOf(item)}
-      sizes="(max-width: 40rem) 50vw, 20rem"
-      width={metadata.width ?? undefined}
-      height={metadata.height ?? undefined}
-      alt=""
-      loading="lazy"
-      decoding="async"
-      onLoad={({ currentTarget }) => currentTarget.classList.add('seen')}
-      onError={() => Date.parse(item.signedUrlExpiresAt) < Date.now() && onStale(item)}
-    />
-  )
-}
-
-export function srcsetOf({ renditions = [] }: MediaItem): string | undefined {
-  return renditions.length === 0 ? undefined : renditions.map(({ url, width }) => `${url} ${width}w`).join(', ')
+  return <PictureOf item={item} alt="" sizes="(max-width: 40rem) 50vw, 20rem" lazy onStale={onStale} />
 }
 
 export function shortType(mimeType: string): string {
