@@ -79,7 +79,7 @@ const settings = {
   PUBLIC_BASE_URL: optional(httpUrl, "Where clients reach the service, for links to it; absent: the request's origin"),
   CDN_BASE_URL: optional(httpUrl, 'CDN in front of public/ in the bucket; absent: public objects are served by links'),
   PUBLIC_ORIGINALS: withDefault(
-    z.enum(['true', 'false'], 'expected true or false').transform((v) => v === 'true'),
+    flag,
     'false',
     'Whether others than their owners get public pictures as they came, with position, camera and comments',
   ),

@@ -19,15 +19,15 @@ const TRIES = 4
 const AGAIN_MS = 1500
 
 export function PictureOf({ item, alt, sizes, lazy = false, style = {}, onStale }: Props) {
-  const { signedUrl, signedUrlExpiresAt, renditions, metadata } = item
+  const { signedUrl, signedUrlExpiresAt, renditions, metadata, status } = item
   const [failures, setFailures] = useState(0)
   const [seen, setSeen] = useState(false)
   const failed = () => {
     if (Date.parse(signedUrlExpiresAt) < Date.now()) return onStale(item)
     if (failures < TRIES) setTimeout(() => setFailures(failures + 1), AGAIN_MS * (failures + 1))
   }
-  // What can't be made smaller is shown as it is.
-  const sized = failures < TRIES ? renditions : []
+  // What is in the bin has no renditions, and what can't be made smaller is shown as it is.
+  const sized = status === 'active' && failures < TRIES ? renditions : []
   return (
     <img
       // Asks again with each failure.

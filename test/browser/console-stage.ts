@@ -26,7 +26,8 @@ export async function openEmbedded(): Promise<ConsoleStage> {
     address: wire.url,
     token: undefined,
     wire,
-    lostAtMost: 12 * MiB,
+    // What was on its way through the service when it was cut.
+    lostAtMost: 24 * MiB,
     async close() {
       await wire.close()
       await service.stop()

@@ -16,6 +16,8 @@ const FILES = accepted
   .map(({ file }) => corpus(file))
 const WIDE = { width: 1280, height: 800 }
 const TEST_MS = 60_000
+// Of a picture 640 pixels wide, in 320 and in 640.
+const PICTURES = ['image/jpeg', 'image/jpeg']
 
 describe.skipIf(!(haveChromium() && (await haveServices()))).each([
   ['on the embedded default', openEmbedded],
@@ -169,6 +171,7 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
       await details.getByRole('radio', { name: 'Public' }).check()
       await details.getByText('Everyone who has its address.').waitFor()
       expect(await stranger()).toBe(200)
+      expect(await typesInMarkup(page)).toEqual(PICTURES)
       expect(await faultsIn(page)).toEqual([])
       await details.getByRole('radio', { name: 'Private' }).check()
       await details.getByText('Only you.').waitFor()
@@ -176,6 +179,7 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
       await details.getByRole('button', { name: 'Copy: Link to share' }).click()
       const copied = await page.evaluate(() => navigator.clipboard.readText())
       expect((await fetch(copied)).headers.get('content-type')).toBe('image/jpeg')
+      expect(await typesInMarkup(page)).toEqual(PICTURES)
       await page.keyboard.press('Escape')
       await tileOf(page, 'launch.jpg').waitFor()
     },
@@ -221,6 +225,7 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
       expect(await focused(tab)).toBe('Skip to the pictures')
       await press('Enter')
       await press('Tab')
+      await tab.locator('.tile').first().locator('img.seen').waitFor()
       const [newest = ''] = await tab.locator('.tile-name').allTextContents()
       expect(await focused(tab)).toStartWith(newest)
       await press('ArrowRight', 'ArrowDown', 'ArrowUp', 'Home', 'Enter')
@@ -277,6 +282,14 @@ function picturesSeen(page: Page): Promise<number> {
     for (const picture of pictures) picture.scrollIntoView()
     return pictures.filter(({ complete, naturalWidth }) => complete && naturalWidth > 0).length
   })
+}
+
+/** What strangers get from each address of the markup that there is to copy. */
+async function typesInMarkup(page: Page): Promise<(string | null)[]> {
+  const markup = await page.getByLabel(/^HTML with srcset/).inputValue()
+  const srcset = /srcset="([^"]+)"/.exec(markup)?.[1]?.replaceAll('&amp;', '&') ?? ''
+  const addresses = srcset.split(', ').map((candidate) => candidate.split(' ')[0] ?? '')
+  return Promise.all(addresses.map(async (address) => (await fetch(address)).headers.get('content-type')))
 }
 
 async function focused(page: Page): Promise<string> {
