@@ -1,10 +1,7 @@
 /** What is there and what is in the bin, and the ways between them: here at once, and at the service. */
-import type { Api, Change, MediaItem } from './api.ts'
-import { createLibrary, WITH_RENDITIONS } from './library.ts'
+import { type Api, type Change, type MediaItem, WIDTHS } from './api.ts'
+import { createLibrary } from './library.ts'
 
-// Changes come in bursts: what is asked for within this time is asked for together.
-const TOGETHER_MS = 80
-const MOST_IDS = 100
 const LOOK_MS = 3000
 
 /** @param onFailure told why something did not happen */
@@ -12,35 +9,21 @@ export function createLibraries(api: Api, onFailure: (error: Error) => void) {
   const active = createLibrary(api, 'active')
   const deleted = createLibrary(api, 'deleted')
   const listeners = new Set<() => void>()
-  const wanted = new Set<string>()
 
   const changed = () => {
     for (const listener of listeners) listener()
   }
 
-  async function fetchWanted(): Promise<void> {
-    const ids = [...wanted].slice(0, MOST_IDS)
-    for (const id of ids) wanted.delete(id)
-    if (wanted.size > 0) setTimeout(fetchWanted, TOGETHER_MS)
-    try {
-      const { items } = await api.list({ ids: ids.join(','), ...WITH_RENDITIONS })
-      active.put(items)
-      changed()
-    } catch (error) {
-      onFailure(error as Error)
-    }
-  }
-
-  /** Has an object that is there shown as it is now. */
-  function refresh(id: string): void {
-    if (wanted.size === 0) setTimeout(fetchWanted, TOGETHER_MS)
-    wanted.add(id)
+  /** Shows an object that is there as it is now. */
+  async function fetchItem(id: string): Promise<void> {
+    active.put(await api.get(id, { renditions: WIDTHS }))
+    changed()
   }
 
   /** Whether it worked; where not, it is undone here, too. */
-  async function attempt(call: () => Promise<unknown>, undo: () => void): Promise<boolean> {
+  async function attempt(work: () => Promise<void>, undo: () => void): Promise<boolean> {
     try {
-      await call()
+      await work()
       changed()
       return true
     } catch (error) {
@@ -53,7 +36,7 @@ export function createLibraries(api: Api, onFailure: (error: Error) => void) {
   return {
     active,
     deleted,
-    refresh,
+    refresh: (id: string) => void fetchItem(id).catch(onFailure),
 
     /** Calls back after each change, of whatever kind. */
     changed(listener: () => void): () => void {
@@ -61,20 +44,20 @@ export function createLibraries(api: Api, onFailure: (error: Error) => void) {
       return () => void listeners.delete(listener)
     },
 
-    /** @throws Refusal */
-    async change(item: MediaItem, change: Change): Promise<void> {
-      const answer = await api.update(item.id, change)
-      active.put([{ ...item, ...answer }])
+    /** Throws MediaError. Its links may be others afterwards. */
+    async change({ id }: MediaItem, change: Change): Promise<void> {
+      await api.update(id, change)
+      await fetchItem(id)
     },
 
     remove(item: MediaItem): Promise<boolean> {
       active.drop(item.id)
-      deleted.put([{ ...item, status: 'deleted' }])
+      deleted.put({ ...item, status: 'deleted' })
       return attempt(
         () => api.remove(item.id),
         () => {
           deleted.drop(item.id)
-          active.put([item])
+          active.put(item)
         },
       )
     },
@@ -84,9 +67,9 @@ export function createLibraries(api: Api, onFailure: (error: Error) => void) {
       return attempt(
         async () => {
           await api.restore(item.id)
-          refresh(item.id)
+          await fetchItem(item.id)
         },
-        () => deleted.put([item]),
+        () => deleted.put(item),
       )
     },
 

@@ -21,7 +21,7 @@ export function Links({ item }: { item: MediaItem }) {
 }
 
 /** A picture in every size there is a link to, as a page would hold it; null of what is no picture. */
-function markupOf({ renditions, originalName, metadata, visibility }: MediaItem): string | null {
+function markupOf({ renditions = [], originalName, metadata, visibility }: MediaItem): string | null {
   const links =
     visibility === 'public' ? renditions.map(({ url, ...size }) => ({ ...size, url: unsigned(url) })) : renditions
   const largest = links.at(-1)

@@ -1,6 +1,6 @@
 /** The page at /console, from the first line it runs. */
 import { render } from 'preact'
-import { type Api, createApi, openSession, Refusal } from './api.ts'
+import { type Api, createApi, MediaError, openSession } from './api.ts'
 import { App } from './app.tsx'
 import { SignIn } from './sign-in.tsx'
 
@@ -37,17 +37,17 @@ async function open(root: Element): Promise<void> {
 }
 
 /** Why the service does not take these credentials; null when it does. Whatever else is wrong is thrown. */
-async function refusalOf(api: Api): Promise<Refusal | null> {
+async function refusalOf(api: Api): Promise<MediaError | null> {
   try {
     await api.usage()
     return null
   } catch (error) {
-    if (error instanceof Refusal && error.status === 401) return error
+    if (error instanceof MediaError && error.status === 401) return error
     throw error
   }
 }
 
-function askForToken(root: Element, refusal: Refusal | null): void {
+function askForToken(root: Element, refusal: MediaError | null): void {
   sessionStorage.removeItem(TOKEN)
   const signIn = (token: string) => {
     sessionStorage.setItem(TOKEN, token)

@@ -19,7 +19,7 @@ const TRIES = 4
 const AGAIN_MS = 1500
 
 export function PictureOf({ item, alt, sizes, lazy = false, style = {}, onStale }: Props) {
-  const { signedUrl, signedUrlExpiresAt, renditions, metadata, status } = item
+  const { signedUrl, signedUrlExpiresAt, renditions = [], metadata, status } = item
   const [failures, setFailures] = useState(0)
   const [seen, setSeen] = useState(false)
   const failed = () => {
@@ -48,6 +48,6 @@ export function PictureOf({ item, alt, sizes, lazy = false, style = {}, onStale 
   )
 }
 
-export function srcsetOf(renditions: MediaItem['renditions']): string | undefined {
+export function srcsetOf(renditions: { url: string; width: number }[]): string | undefined {
   return renditions.length === 0 ? undefined : renditions.map(({ url, width }) => `${url} ${width}w`).join(', ')
 }

@@ -1,10 +1,10 @@
 /** Where no token is known: a field to paste one. It is kept until the tab is closed. */
 import { useState } from 'preact/hooks'
-import type { Refusal } from './api.ts'
+import type { MediaError } from './api.ts'
 import { Failure } from './failure.tsx'
 import { Logo } from './icons.tsx'
 
-type Props = { onToken: (token: string) => void; refusal: Refusal | null }
+type Props = { onToken: (token: string) => void; refusal: MediaError | null }
 
 export function SignIn({ onToken, refusal }: Props) {
   const [token, setToken] = useState('')

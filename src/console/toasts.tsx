@@ -1,6 +1,6 @@
 /** Short messages that go by themselves, some with a way back. */
 import { useState } from 'preact/hooks'
-import { Refusal } from './api.ts'
+import { MediaError } from './api.ts'
 import { Close } from './icons.tsx'
 import { useStore } from './use-store.ts'
 
@@ -64,7 +64,7 @@ function ToastLine({ toast, onDismiss }: { toast: Toast; onDismiss: () => void }
     >
       <p>
         {'text' in toast ? toast.text : toast.error.message}{' '}
-        {'error' in toast && toast.error instanceof Refusal && <code>{toast.error.code}</code>}
+        {'error' in toast && toast.error instanceof MediaError && <code>{toast.error.code}</code>}
       </p>
       {action && (
         <button

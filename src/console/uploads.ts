@@ -5,7 +5,8 @@ import Dashboard from '@uppy/dashboard'
 import DropTarget from '@uppy/drop-target'
 import Tus from '@uppy/tus'
 import Webcam from '@uppy/webcam'
-import { type Api, type MediaItem, Refusal } from './api.ts'
+import { problemOf } from '../client/http.ts'
+import { type Api, MediaError, type MediaItem } from './api.ts'
 import type { ConsoleSession } from './session.ts'
 
 type FileMeta = Meta & { visibility?: MediaItem['visibility']; mediaId?: string }
@@ -85,7 +86,7 @@ function resumeWhenOnline(uppy: Uploader, onFailure: (error: Error) => void): vo
     if (file === undefined) return
     const refusal = refusalOf(error, response?.body?.xhr)
     uppy.setFileState(file.id, { error: refusal?.message ?? error.message })
-    if (refusal !== undefined) return onFailure(refusal.about(file.name ?? 'The file'))
+    if (refusal !== undefined) return onFailure(about(file.name ?? 'The file', refusal))
     if (lost.size === 0) onFailure(new Error('The connection is gone. What is under way goes on when it is back.'))
     lost.add(file.id)
     timer ??= setTimeout(resume, AGAIN_MS)
@@ -94,17 +95,23 @@ function resumeWhenOnline(uppy: Uploader, onFailure: (error: Error) => void): vo
 }
 
 /** What the service or the store said, where it was about the file, and not about the moment. */
-function refusalOf(error: Error, xhr: unknown): Refusal | undefined {
+function refusalOf(error: Error, xhr: unknown): MediaError | undefined {
   const refusal = refusalIn(error, xhr)
   return refusal !== undefined && refusal.status >= 400 && refusal.status < 500 ? refusal : undefined
 }
 
 /** It may come from here, from tus, or from Uppy's own client of the store. */
-function refusalIn(error: Error | (Error & { status: number; body: string }), xhr: unknown): Refusal | undefined {
-  if (error instanceof Refusal) return error
-  if (xhr instanceof XMLHttpRequest) return Refusal.of(xhr)
+function refusalIn(error: Error | (Error & { status: number; body: string }), xhr: unknown): MediaError | undefined {
+  if (error instanceof MediaError) return error
+  if (xhr instanceof XMLHttpRequest)
+    return problemOf({ status: xhr.status, header: () => null, text: xhr.responseText })
   if (!('status' in error)) return undefined
-  return Refusal.of({ status: error.status, statusText: error.message, responseText: error.body })
+  return problemOf({ status: error.status, header: () => null, text: error.body })
+}
+
+/** The same, said of one of many files. */
+function about(name: string, { code, status, message }: MediaError): MediaError {
+  return new MediaError(code, { status }, { detail: `${name}: ${message}` })
 }
 
 function sendByTus(uppy: Uploader, { headers, tusEndpoint: endpoint }: Api, onStored: (id: string) => void): void {
