@@ -1,11 +1,11 @@
 /** The service as the page calls it: by the client for everyone, and what Uppy needs beside that. */
-import { createMediaClient } from '../client/client.ts'
+import { createMediaClient, type LiveEvent } from '../client/client.ts'
 import { createHttp } from '../client/http.ts'
 import type { Change, SignedMediaObject, Usage } from '../client/types.ts'
 import type { ConsoleSession } from './session.ts'
 
 export { MediaError } from '../client/http.ts'
-export type { Change, Usage }
+export type { Change, LiveEvent, Usage }
 /** An object with links to it in `WIDTHS`, smallest first; none of what is no picture. */
 export type MediaItem = SignedMediaObject
 

@@ -1,8 +1,7 @@
 /** What is there and what is in the bin, and the ways between them: here at once, and at the service. */
 import { type Api, type Change, type MediaItem, WIDTHS } from './api.ts'
 import { createLibrary } from './library.ts'
-
-const LOOK_MS = 3000
+import { type Change as LiveChange, watch } from './live.ts'
 
 /** @param onFailure told why something did not happen */
 export function createLibraries(api: Api, onFailure: (error: Error) => void) {
@@ -73,23 +72,34 @@ export function createLibraries(api: Api, onFailure: (error: Error) => void) {
       )
     },
 
-    /** Looks every few seconds at what other tabs and devices did, until what it returns is called. */
-    follow(): () => void {
-      const look = () => {
-        if (document.hidden) return
-        Promise.all([active.look(), deleted.look()]).then(([here, there]) => {
-          if (here || there) changed()
-        }, ignore)
-      }
-      const timer = setInterval(look, LOOK_MS)
-      document.addEventListener('visibilitychange', look)
-      return () => {
-        clearInterval(timer)
-        document.removeEventListener('visibilitychange', look)
-      }
-    },
+    /** Shows what other tabs and devices do, until what it returns is called. */
+    follow: () =>
+      watch(api, {
+        async onChange(change) {
+          await show(change)
+          changed()
+        },
+        async onMissed() {
+          await Promise.all([active.reload(), deleted.reload()])
+          changed()
+        },
+        onFailure,
+      }),
+  }
+
+  async function show({ channel, payload: { id } }: LiveChange): Promise<void> {
+    if (channel === 'photo:purged') {
+      active.drop(id)
+      deleted.drop(id)
+    } else if (channel === 'photo:deleted') {
+      const known = active.drop(id)
+      // Of what is not shown here there is only the bin's own list to tell.
+      if (known !== undefined) deleted.put({ ...known, status: 'deleted' })
+      else if (!deleted.has(id)) await deleted.reload()
+    } else {
+      deleted.drop(id)
+      // It may be gone again by now; then another event says so.
+      await fetchItem(id).catch(() => {})
+    }
   }
 }
-
-/** What is not seen this time is seen the next time. */
-function ignore(): void {}

@@ -17,8 +17,6 @@ export function createLibrary(api: Pick<Api, 'list'>, status: MediaItem['status'
   let state: LibraryState = { items: [], more: true, loading: false, error: null }
   // The last object of the last page.
   let cursor: string | undefined
-  // Counts what was done here, so that an answer can be older than that.
-  let edits = 0
   const listeners = new Set<() => void>()
 
   function set(change: Partial<LibraryState>): void {
@@ -59,26 +57,24 @@ export function createLibrary(api: Pick<Api, 'list'>, status: MediaItem['status'
 
     /** Shows one, or what it is now; what is older than the last page comes with its own. */
     put(item: MediaItem): void {
-      edits += 1
       if (!state.more || item.id >= (cursor ?? '')) set({ items: merged(state.items, [item]) })
     },
 
-    drop(id: string): void {
-      edits += 1
-      set({ items: state.items.filter((item) => item.id !== id) })
+    /** Shows one no more; undefined where it was not shown. */
+    drop(id: string): MediaItem | undefined {
+      const found = state.items.find((item) => item.id === id)
+      if (found !== undefined) set({ items: state.items.filter((item) => item !== found) })
+      return found
     },
 
-    /** Compares what is shown of the newest with what there is by now, and says whether it was something else. */
-    async look(): Promise<boolean> {
-      if (state.loading || (state.more && cursor === undefined)) return false
-      const before = edits
+    has: (id: string) => state.items.some((item) => item.id === id),
+
+    /** Has what there is by now in the place of what was shown, if anything was asked for yet. */
+    async reload(): Promise<void> {
+      if (state.more && cursor === undefined) return
       const items = await page(undefined)
-      if (edits !== before) return false
-      const oldest = items.length === PAGE ? (items.at(-1)?.id ?? '') : ''
-      const shown = state.items.filter(({ id }) => id >= oldest)
-      if (shown.length === items.length && shown.every((item, i) => isAlike(item, items[i]))) return false
-      set({ items: [...items, ...state.items.filter(({ id }) => id < oldest)] })
-      return true
+      cursor = items.at(-1)?.id
+      set({ items, more: items.length === PAGE })
     },
   }
 }
@@ -87,13 +83,4 @@ export function createLibrary(api: Pick<Api, 'list'>, status: MediaItem['status'
 function merged(before: readonly MediaItem[], items: readonly MediaItem[]): MediaItem[] {
   const byId = new Map([...before, ...items].map((item) => [item.id, item]))
   return [...byId.values()].sort((a, b) => (a.id < b.id ? 1 : -1))
-}
-
-function isAlike(a: MediaItem, b: MediaItem | undefined): boolean {
-  return (
-    a.id === b?.id &&
-    a.originalName === b.originalName &&
-    a.visibility === b.visibility &&
-    a.metadata.thumbHash === b.metadata.thumbHash
-  )
 }

@@ -44,7 +44,7 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
   }, TEST_MS)
 
   async function newContext(options: BrowserContextOptions = {}): Promise<BrowserContext> {
-    const made = await browser.newContext({ viewport: WIDE, ...options })
+    const made = await browser.newContext({ viewport: WIDE, reducedMotion: 'reduce', ...options })
     await made.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: stage.address })
     await made.addInitScript(() => {
       document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) =>
@@ -218,6 +218,7 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
     'can be used by keyboard alone',
     async () => {
       const tab = await open(context)
+      await tab.locator('.tile').first().locator('img.seen').waitFor()
       const press = async (...keys: string[]) => {
         for (const key of keys) await tab.keyboard.press(key)
       }
@@ -225,7 +226,6 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
       expect(await focused(tab)).toBe('Skip to the pictures')
       await press('Enter')
       await press('Tab')
-      await tab.locator('.tile').first().locator('img.seen').waitFor()
       const [newest = ''] = await tab.locator('.tile-name').allTextContents()
       expect(await focused(tab)).toStartWith(newest)
       await press('ArrowRight', 'ArrowDown', 'ArrowUp', 'Home', 'Enter')
@@ -252,7 +252,7 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
     'has no fault that axe finds, and fits from 360 to 2560 pixels, %s',
     async (colorScheme) => {
       for (const width of [360, 1280, 2560]) {
-        const own = await newContext({ viewport: { width, height: 800 }, colorScheme, reducedMotion: 'reduce' })
+        const own = await newContext({ viewport: { width, height: 800 }, colorScheme })
         const tab = await open(own)
         await tab.locator('.tile').first().waitFor()
         expect([width, await faultsIn(tab)]).toEqual([width, []])
