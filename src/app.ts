@@ -13,6 +13,7 @@ import type { RequestRecord } from './observe/record.ts'
 import { observeRequests } from './observe/requests.ts'
 import { Problem, problemResponse, toProblem } from './problem.ts'
 import { drainUnread } from './routes/body.ts'
+import { type ConsoleDeps, consoleRoutes } from './routes/console.ts'
 import type { Deps as RouteDeps } from './routes/context.ts'
 import { docsRoutes } from './routes/docs.ts'
 import { eventRoutes } from './routes/events.ts'
@@ -46,6 +47,8 @@ export type AppDeps = Omit<RouteDeps, 'identify'> & {
   disk: DiskStorage | undefined
   /** Absent: there are no tus uploads. */
   tus?: Tus | undefined
+  /** Absent: there is no page at /console. */
+  console?: ConsoleDeps | undefined
   corsOrigins: string[]
   /** Called once for each request, when everything that it began has ended. */
   onRequest: (record: RequestRecord) => void
@@ -83,6 +86,7 @@ export function createApp(given: AppDeps): OpenAPIHono {
   objectRoutes(app, deps)
   if (deps.disk !== undefined) fileRoutes(app, deps.disk)
   docsRoutes(app)
+  if (deps.console !== undefined) consoleRoutes(app, { ...deps.console, identify: deps.identify })
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
   app.openAPIRegistry.registerComponent('securitySchemes', 'gateway', {
     type: 'apiKey',

@@ -45,6 +45,7 @@ const sizes = list
   )
   .transform((v) => [...new Set(v.map(Number))].sort((a, b) => a - b))
 const quota = whole(0, 2 ** 50).transform((n) => (n === 0 ? null : n))
+const flag = z.enum(['true', 'false'], 'expected true or false').transform((v) => v === 'true')
 const seconds = whole(1, 10 * 365 * 86_400)
 // SigV4 links live for seven days at most (AWS, "Authenticating Requests: Using Query Parameters").
 const linkSeconds = whole(1, 7 * 86_400)
@@ -78,10 +79,11 @@ const settings = {
   PUBLIC_BASE_URL: optional(httpUrl, "Where clients reach the service, for links to it; absent: the request's origin"),
   CDN_BASE_URL: optional(httpUrl, 'CDN in front of public/ in the bucket; absent: public objects are served by links'),
   PUBLIC_ORIGINALS: withDefault(
-    z.enum(['true', 'false'], 'expected true or false').transform((v) => v === 'true'),
+    flag,
     'false',
     'Whether others than their owners get public pictures as they came, with position, camera and comments',
   ),
+  CONSOLE: optional(flag, 'Whether there is a page at /console; absent: only with the development token'),
   CORS_ORIGINS: optional(origins, 'Origins whose pages may call the service, comma-separated; absent: none'),
 
   DATABASE_URL: optionalSecret(
@@ -97,10 +99,7 @@ const settings = {
   S3_PUBLIC_ENDPOINT: optional(httpUrl, 'The same store as clients reach it, for signed links; absent: S3_ENDPOINT'),
   S3_REGION: withDefault(text, 'us-east-1', 'Region of the store'),
   S3_BUCKET: optional(bucket, 'Bucket, created when missing and permitted; absent: media if S3_ENDPOINT is set'),
-  S3_FORCE_PATH_STYLE: optional(
-    z.enum(['true', 'false'], 'expected true or false').transform((v) => v === 'true'),
-    'Bucket in the path, not in the host name; absent: true if S3_ENDPOINT is set',
-  ),
+  S3_FORCE_PATH_STYLE: optional(flag, 'Bucket in the path, not in the host name; absent: true if S3_ENDPOINT is set'),
   AWS_ACCESS_KEY_ID: optional(text, "Access key of the store; absent: the AWS SDK's own chain of credentials"),
   AWS_SECRET_ACCESS_KEY: optionalSecret(text, 'Secret of that access key'),
   DATA_DIR: withDefault(text, '.data', 'Folder of the embedded parts'),
@@ -262,6 +261,7 @@ function toConfig(values: Values) {
     publicBaseUrl: values.PUBLIC_BASE_URL,
     cdnBaseUrl: values.CDN_BASE_URL,
     publicOriginals: values.PUBLIC_ORIGINALS,
+    console: values.CONSOLE,
     corsOrigins: values.CORS_ORIGINS ?? [],
     databaseUrl: values.DATABASE_URL,
     redisUrl: values.REDIS_URL,

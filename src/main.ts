@@ -73,6 +73,9 @@ const metrics = createMetrics({
   now: Date.now,
 })
 const traces = await openTraces()
+const { jwtSecret } = service
+const token = service.development && jwtSecret !== undefined ? () => developmentToken(jwtSecret) : undefined
+const hasConsole = config.console ?? service.development
 const logRequest = createRequestLog({ log, trusted })
 const app = createApp({
   media,
@@ -90,6 +93,7 @@ const app = createApp({
   uploadMemory,
   limiter: service.limiter,
   trustedProxies: config.trustedProxies,
+  console: hasConsole ? { storage, developmentToken: token, ...config } : undefined,
   corsOrigins: config.corsOrigins,
   liveEvents,
   checks,
@@ -112,7 +116,7 @@ log.info({ ...service.found, runtime: runtimeOf(process.versions), defaults: con
 process.once('SIGTERM', stop)
 process.once('SIGINT', stop)
 keepServing()
-if (service.development) await greet(service.jwtSecret)
+if (token !== undefined) await greet(token)
 
 export default {
   port: config.port,
@@ -168,9 +172,8 @@ function runtimeOf({ bun, deno, node }: Record<string, string | undefined>): str
 }
 
 /** Printed a moment later: the runtime listens when this module is done, and may find the port taken. */
-async function greet(jwtSecret: string | undefined): Promise<void> {
-  if (jwtSecret === undefined) return
-  const token = await developmentToken(jwtSecret)
+async function greet(makeToken: () => Promise<string>): Promise<void> {
   const address = config.publicBaseUrl ?? `http://${config.host}:${config.port}`
-  setTimeout(() => console.log(welcome({ address, token })), 100)
+  const text = welcome({ address, token: await makeToken(), hasConsole })
+  setTimeout(() => console.log(text), 100)
 }

@@ -3,11 +3,13 @@ import { join } from 'node:path'
 
 const PICTURE = join(import.meta.dirname, '../test/corpus/accept/rocket.jpg')
 
-export function welcome({ address, token }: { address: string; token: string }): string {
+type Welcome = { address: string; token: string; hasConsole: boolean }
+
+export function welcome({ address, token, hasConsole }: Welcome): string {
   const auth = `-H 'Authorization: Bearer ${token}'`
   return `
 The media service is at ${address}, on its embedded default: Postgres, files and events in this process.
-
+${hasConsole ? `\nOpen ${address}/console in a browser, and drop pictures there.\n` : ''}
 A development token (30 days):
   ${token}
 

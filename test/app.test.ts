@@ -76,6 +76,10 @@ beforeEach(async () => {
     fileLimits: { ...limits, allowedTypes },
     renditionLinks: createRenditionLinks({ secret: SECRET, sizes: limits.renditionSizes, seconds: 900, now }),
     uploadMemory: createUploadMemory(1024 * 1024),
+    console: {
+      ...{ storage: disk, developmentToken: undefined, publicBaseUrl: undefined, cdnBaseUrl: undefined },
+      ...{ allowedTypes, maxObjectBytes: limits.maxObjectBytes, retentionSeconds: 100 },
+    },
     corsOrigins: [],
     liveEvents: createLiveEvents({ events }),
     checks: { database: async () => {}, storage: async () => {}, events: async () => {} },
@@ -110,6 +114,9 @@ describe('an address', () => {
     ['/openapi.json', ['GET', 'HEAD']],
     ['/docs', ['GET', 'HEAD']],
     ['/docs/start.js', ['GET', 'HEAD']],
+    ['/console', ['GET', 'HEAD']],
+    ['/console/icon.svg', ['GET', 'HEAD']],
+    ['/console/session', ['POST']],
   ])('%s answers other methods than its own with 405 and Allow', async (path, allowed) => {
     for (const method of methods) {
       const answer = await ask(method, path)
@@ -295,14 +302,16 @@ describe('the OpenAPI document', () => {
     expect(validator.version).toBe('3.1')
   })
 
-  test('lists exactly the routes that answer, but for itself and the page that shows it', async () => {
+  test('lists exactly the routes that answer, but for itself and the pages', async () => {
     const { paths } = await document()
     const listed = Object.entries<object>(paths).flatMap(([path, operations]) =>
       Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
     )
     const routes = createApp({ ...deps, disk: undefined }).routes.filter(({ method }) => method !== 'ALL')
     const answering = new Set(routes.map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, '{$1}')}`))
-    for (const path of ['/openapi.json', '/docs', '/docs/{file}']) expect(answering.delete(`GET ${path}`)).toBe(true)
+    for (const path of ['/openapi.json', '/docs', '/docs/{file}', '/console', '/console/{file}'])
+      expect(answering.delete(`GET ${path}`)).toBe(true)
+    expect(answering.delete('POST /console/session')).toBe(true)
     expect(listed.sort()).toEqual([...answering].sort())
   })
 

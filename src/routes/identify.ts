@@ -63,7 +63,7 @@ function addressOf(c: Context, trustedProxies: number): string {
 }
 
 /** The other end of the connection, as the server tells it with each request: Bun its server, Deno the connection. */
-function peerOf(c: Context): string {
+export function peerOf(c: Context): string {
   const peer: Peer | undefined = c.env?.peer
   return peer?.requestIP?.(c.req.raw)?.address ?? peer?.remoteAddr?.hostname ?? ''
 }

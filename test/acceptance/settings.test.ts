@@ -17,6 +17,7 @@ describe('wrong settings', () => {
     PORT: '99999',
     NODE_ENV: 'staging',
     PUBLIC_BASE_URL: 'media.example.test',
+    CONSOLE: 'yes',
     CORS_ORIGINS: '*',
     AUTH_JWKS_URL: 'file:///keys.json',
     RATE_LIMIT_PER_MINUTE: '-1',

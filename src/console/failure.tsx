@@ -1,0 +1,17 @@
+/** What went wrong, with the code to look it up or to report it by. */
+import { MediaError } from './api.ts'
+
+export function Failure({ error, onRetry }: { error: Error; onRetry?: () => void }) {
+  return (
+    <div class="failure" role="alert">
+      <p>
+        {error.message} {error instanceof MediaError && <code>{error.code}</code>}
+      </p>
+      {onRetry && (
+        <button type="button" class="button" onClick={onRetry}>
+          Try again
+        </button>
+      )}
+    </div>
+  )
+}

@@ -1,0 +1,86 @@
+/** What the gallery shows: pages of the list so far, newest first, kept right while things happen. */
+import { type Api, type MediaItem, WIDTHS } from './api.ts'
+
+export type LibraryState = {
+  items: readonly MediaItem[]
+  /** Whether there may be more to ask for. */
+  more: boolean
+  loading: boolean
+  /** Why the last page did not come. */
+  error: Error | null
+}
+
+const PAGE = 60
+
+/** @param status which of the caller's objects it is about */
+export function createLibrary(api: Pick<Api, 'list'>, status: MediaItem['status']) {
+  let state: LibraryState = { items: [], more: true, loading: false, error: null }
+  // The last object of the last page.
+  let cursor: string | undefined
+  const listeners = new Set<() => void>()
+
+  function set(change: Partial<LibraryState>): void {
+    state = { ...state, ...change }
+    for (const listener of listeners) listener()
+  }
+
+  async function page(after: string | undefined): Promise<MediaItem[]> {
+    const items: MediaItem[] = []
+    const query = { status, renditions: WIDTHS, pageSize: PAGE }
+    for await (const item of api.list(after === undefined ? query : { ...query, cursor: after })) {
+      items.push(item)
+      if (items.length === PAGE) break
+    }
+    return items
+  }
+
+  async function showMore(): Promise<void> {
+    if (state.loading || !state.more) return
+    set({ loading: true, error: null })
+    try {
+      const items = await page(cursor)
+      cursor = items.at(-1)?.id ?? cursor
+      set({ items: merged(state.items, items), more: items.length === PAGE, loading: false })
+    } catch (error) {
+      set({ loading: false, error: error as Error })
+    }
+  }
+
+  return {
+    state: () => state,
+    /** @returns what ends it */
+    subscribe(listener: () => void): () => void {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+    showMore,
+
+    /** Shows one, or what it is now; what is older than the last page comes with its own. */
+    put(item: MediaItem): void {
+      if (!state.more || item.id >= (cursor ?? '')) set({ items: merged(state.items, [item]) })
+    },
+
+    /** Shows one no more; undefined where it was not shown. */
+    drop(id: string): MediaItem | undefined {
+      const found = state.items.find((item) => item.id === id)
+      if (found !== undefined) set({ items: state.items.filter((item) => item !== found) })
+      return found
+    },
+
+    has: (id: string) => state.items.some((item) => item.id === id),
+
+    /** Has what there is by now in the place of what was shown, if anything was asked for yet. */
+    async reload(): Promise<void> {
+      if (state.more && cursor === undefined) return
+      const items = await page(undefined)
+      cursor = items.at(-1)?.id
+      set({ items, more: items.length === PAGE })
+    },
+  }
+}
+
+/** The newest first: ids are UUIDs of version 7, which grow with time. */
+function merged(before: readonly MediaItem[], items: readonly MediaItem[]): MediaItem[] {
+  const byId = new Map([...before, ...items].map((item) => [item.id, item]))
+  return [...byId.values()].sort((a, b) => (a.id < b.id ? 1 : -1))
+}

@@ -1,0 +1,30 @@
+/** Where files come in: Uppy's Dashboard, and who may see what is uploaded next. */
+import { useEffect, useRef, useState } from 'preact/hooks'
+import type { Api, MediaItem } from './api.ts'
+import type { ConsoleSession } from './session.ts'
+import { createUploader, type Uploader } from './uploads.ts'
+import { VisibilityChoice } from './visibility.tsx'
+
+type Props = { api: Api; session: ConsoleSession; onStored: (id: string) => void; onFailure: (error: Error) => void }
+
+export function Shelf({ api, session, onStored, onFailure }: Props) {
+  const place = useRef<HTMLDivElement>(null)
+  const uploader = useRef<Uploader | null>(null)
+  const [visibility, setVisibility] = useState<MediaItem['visibility']>('private')
+  useEffect(() => {
+    if (place.current === null) return
+    const uppy = createUploader({ api, session, target: place.current, onStored, onFailure })
+    uploader.current = uppy
+    return () => uppy.destroy()
+  }, [api, session, onStored, onFailure])
+  useEffect(() => uploader.current?.setOptions({ meta: { visibility } }), [visibility])
+  return (
+    <section class="shelf" aria-labelledby="shelf-title">
+      <div class="shelf-head">
+        <h2 id="shelf-title">Add pictures</h2>
+        <VisibilityChoice legend="Who may see new ones" value={visibility} onChange={setVisibility} />
+      </div>
+      <div class="uploader" ref={place} />
+    </section>
+  )
+}

@@ -1,0 +1,166 @@
+/** Uppy, set up for this service: straight to the store where there is one, else through the service by tus. */
+import AwsS3 from '@uppy/aws-s3'
+import Uppy, { type Body, type Meta, type UppyFile } from '@uppy/core'
+import Dashboard from '@uppy/dashboard'
+import DropTarget from '@uppy/drop-target'
+import Tus from '@uppy/tus'
+import Webcam from '@uppy/webcam'
+import { problemOf } from '../client/http.ts'
+import { type Api, MediaError, type MediaItem } from './api.ts'
+import type { ConsoleSession } from './session.ts'
+
+type FileMeta = Meta & { visibility?: MediaItem['visibility']; mediaId?: string }
+export type Uploader = Uppy<FileMeta, Body>
+type File = UppyFile<FileMeta, Body>
+
+// From this size on a broken connection costs a part, not all of it.
+const IN_PARTS = 16 * 1024 * 1024
+// Browsers have six connections for one origin over HTTP/1.1: the page itself wants some, where it is the same.
+const AT_ONCE = { store: 5, tus: 3 }
+
+export type UploaderOptions = {
+  api: Api
+  session: ConsoleSession
+  /** Where the Dashboard is shown. */
+  target: HTMLElement
+  /** Called with the id of each file that has become a media object. */
+  onStored: (id: string) => void
+  onFailure: (error: Error) => void
+}
+
+export function createUploader({ api, session, target, onStored, onFailure }: UploaderOptions): Uploader {
+  const { allowedTypes: allowedFileTypes, maxObjectBytes: maxFileSize } = session
+  const restrictions = { allowedFileTypes, maxFileSize, minFileSize: 1 }
+  const uppy: Uploader = new Uppy({ autoProceed: true, restrictions, logger: SILENT })
+  uppy
+    .use(Dashboard, {
+      target,
+      inline: true,
+      width: '100%',
+      height: '100%',
+      theme: 'auto',
+      proudlyDisplayPoweredByUppy: false,
+      singleFileFullScreen: false,
+      // What it would say is said where everything on the page is.
+      disableInformer: true,
+      locale: { strings: { dropPasteImportFiles: 'Drop or paste pictures here, %{browseFiles} or use:' } },
+      note: allowedFileTypes.map(shortType).join(', '),
+    })
+    .use(Webcam, { modes: ['picture'], mobileNativeCamera: true })
+    .use(DropTarget, { target: document.body })
+  if (session.uploads === 's3') sendToStore(uppy, api, onStored)
+  else sendByTus(uppy, api, onStored)
+  uppy.on('restriction-failed', (_file, error) => onFailure(error))
+  uppy.on('upload-success', () => void setTimeout(() => clearDone(uppy), DONE_MS))
+  resumeWhenOnline(uppy, onFailure)
+  return uppy
+}
+
+/** What went wrong is said on the page, not in the browser's console. */
+const SILENT = { debug() {}, warn() {}, error() {} }
+
+// How long what is done stays to be seen.
+const DONE_MS = 2500
+
+/** Makes room for the next files, when none is under way; those that failed stay. */
+function clearDone(uppy: Uploader): void {
+  const files = uppy.getFiles()
+  const done = files.filter(({ progress, error }) => progress.uploadComplete && !error)
+  if (done.length === files.length) uppy.clear()
+  else if (files.every((file) => done.includes(file) || file.error)) uppy.removeFiles(done.map(({ id }) => id))
+}
+
+// Browsers are not told of everything that stands between them and the service.
+const AGAIN_MS = 10_000
+
+/** Goes on by itself with what failed for want of a connection; what was refused would be again. */
+function resumeWhenOnline(uppy: Uploader, onFailure: (error: Error) => void): void {
+  const lost = new Set<string>()
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const resume = () => {
+    clearTimeout(timer)
+    timer = undefined
+    for (const id of lost) if (uppy.getFile(id)?.error) void uppy.retryUpload(id)
+    lost.clear()
+  }
+  uppy.on('upload-error', (file, error, response) => {
+    if (file === undefined) return
+    const refusal = refusalOf(error, response?.body?.xhr)
+    uppy.setFileState(file.id, { error: refusal?.message ?? error.message })
+    if (refusal !== undefined) return onFailure(about(file.name ?? 'The file', refusal))
+    if (lost.size === 0) onFailure(new Error('The connection is gone. What is under way goes on when it is back.'))
+    lost.add(file.id)
+    timer ??= setTimeout(resume, AGAIN_MS)
+  })
+  addEventListener('online', resume)
+}
+
+/** What the service or the store said, where it was about the file, and not about the moment. */
+function refusalOf(error: Error, xhr: unknown): MediaError | undefined {
+  const refusal = refusalIn(error, xhr)
+  return refusal !== undefined && refusal.status >= 400 && refusal.status < 500 ? refusal : undefined
+}
+
+/** It may come from here, from tus, or from Uppy's own client of the store. */
+function refusalIn(error: Error | (Error & { status: number; body: string }), xhr: unknown): MediaError | undefined {
+  if (error instanceof MediaError) return error
+  if (xhr instanceof XMLHttpRequest)
+    return problemOf({ status: xhr.status, header: () => null, text: xhr.responseText })
+  if (!('status' in error)) return undefined
+  return problemOf({ status: error.status, header: () => null, text: error.body })
+}
+
+/** The same, said of one of many files. */
+function about(name: string, { code, status, message }: MediaError): MediaError {
+  return new MediaError(code, { status }, { detail: `${name}: ${message}` })
+}
+
+function sendByTus(uppy: Uploader, { headers, tusEndpoint: endpoint }: Api, onStored: (id: string) => void): void {
+  uppy.use(Tus, {
+    endpoint,
+    headers,
+    limit: AT_ONCE.tus,
+    removeFingerprintOnSuccess: true,
+    allowedMetaFields: ['name', 'type', 'visibility'],
+    retryDelays: [0, 1000, 3000, 5000],
+  })
+  uppy.on('upload-success', (_file, { uploadURL }) => {
+    // The upload's address ends with the id of what it became.
+    const id = uploadURL?.split('/').at(-1)
+    if (id !== undefined) onStored(id)
+  })
+}
+
+function sendToStore(uppy: Uploader, api: Api, onStored: (id: string) => void): void {
+  uppy.use(AwsS3, {
+    limit: AT_ONCE.store,
+    shouldUseMultipart: ({ size }) => (size ?? 0) >= IN_PARTS,
+    generateObjectKey: ({ id }) => id,
+    async signRequest(request) {
+      // The key of a new file is its id; afterwards it is the store's.
+      const file = uppy.getFile(request.key) as File | undefined
+      const signed = await api.sign({ ...request, ...(file && described(file)) })
+      if (file !== undefined) uppy.setFileMeta(file.id, { mediaId: signed.id })
+      return signed
+    },
+  })
+  uppy.on('upload-success', async (done) => {
+    const file = done && uppy.getFile(done.id)
+    const id = file?.meta.mediaId
+    if (file === undefined || id === undefined) return
+    try {
+      await api.complete(id)
+      onStored(id)
+    } catch (error) {
+      uppy.emit('upload-error', file, error as Error)
+    }
+  })
+}
+
+function described({ name, type, size, meta }: File) {
+  return { filename: name, fileType: type, size, visibility: meta.visibility }
+}
+
+function shortType(type: string): string {
+  return type.slice(type.indexOf('/') + 1).toUpperCase()
+}
