@@ -36,8 +36,7 @@ const output = await openLogOutput()
 const log = createLog({ level, output: output.now })
 const trusted = createTrustedLog({ level, output: output.soon })
 const service = await openOrExit()
-const { repository, storage, disk, tusStores, events, relay, upkeep, probeImage, publicity, publish, makePlaceholder } =
-  service
+const { repository, storage, disk, tusStores, events, relay, upkeep, probeImage, publicity, publish } = service
 
 const inspect = createInspect({ allowedTypes: config.allowedTypes, probeImage })
 const { urlOf } = publicity
@@ -52,7 +51,6 @@ const media = createMedia({
   limits: config,
   publicity,
   publish,
-  makePlaceholder,
 })
 const { jwksUrl } = config.auth
 const jwks = jwksUrl === undefined ? undefined : createJwks({ url: jwksUrl, log })

@@ -3,7 +3,7 @@ import type { Config } from './config.ts'
 import type { Log } from './log.ts'
 import { createClean } from './media/clean.ts'
 import { createImageProbe, type ProbeImage } from './media/image.ts'
-import { createMakePlaceholder, type MakePlaceholder } from './media/placeholder.ts'
+import { createMakePlaceholder } from './media/placeholder.ts'
 import { createPublicity, type Publicity } from './media/publicity.ts'
 import { createPublish, type Publish } from './media/publish.ts'
 import { createRelay, type Relay } from './media/relay.ts'
@@ -18,7 +18,6 @@ export type Service = Parts & {
   probeImage: ProbeImage
   publicity: Publicity
   publish: Publish
-  makePlaceholder: MakePlaceholder
 }
 
 /** Opens the parts; nothing runs in the background until `relay` and `upkeep` are started. */
@@ -42,5 +41,5 @@ export async function openService(config: Config, log: Log): Promise<Service> {
     now: Date.now,
     ...config,
   })
-  return { ...parts, repository, relay, upkeep, probeImage, publicity, publish, makePlaceholder }
+  return { ...parts, repository, relay, upkeep, probeImage, publicity, publish }
 }

@@ -6,7 +6,6 @@ import { createMultipart } from './multipart.ts'
 import type { Quotas } from './object.ts'
 import { createObjects } from './objects.ts'
 import { createOwners } from './owners.ts'
-import type { MakePlaceholder } from './placeholder.ts'
 import type { Publicity } from './publicity.ts'
 import type { Publish } from './publish.ts'
 import type { Relay } from './relay.ts'
@@ -21,7 +20,6 @@ export type Deps = {
   storage: Storage
   inspect: Inspect
   render: Render
-  makePlaceholder: MakePlaceholder
   relay: Relay
   log: Log
   /** Unix time in milliseconds. */

@@ -8,7 +8,7 @@ import { Problem } from '../problem.ts'
 import { putDeadlineMs } from '../storage/storage.ts'
 import { MAX_DECODED_BYTES } from './image.ts'
 import type { Deps } from './lifecycle.ts'
-import { dispositionOf, renditionsPrefix, type VisibleObject } from './object.ts'
+import { dispositionOf, type Placeholder, renditionsPrefix, type VisibleObject } from './object.ts'
 import { isPicture, nameOf, type Rendition, renditionOf, type Wish } from './rendition.ts'
 import { MOST_RENDITIONS, type Rendered } from './rendition-statements.ts'
 import { missing } from './visibility.ts'
@@ -23,7 +23,7 @@ const POLL_MS = 100
 export type StoredRendition = Pick<VisibleObject, 'key' | 'mimeType' | 'originalName' | 'own'> & { made: Rendition }
 
 export function createRenditions(deps: Deps) {
-  const { repository, storage, render, makePlaceholder, log, limits } = deps
+  const { repository, storage, render, log, limits } = deps
   // Decoding takes memory and a core each.
   const places = pLimit(availableParallelism())
   const underWay = new Map<string, Promise<void>>()
@@ -34,16 +34,16 @@ export function createRenditions(deps: Deps) {
     const key = `${renditionsPrefix(id)}${randomBytes(6).toString('hex')}.${rendition.format}`
     if (!(await repository.claimRendition(id, name, { key, leaseSeconds: LEASE_SECONDS }))) return
     try {
-      const bytes = await places(async () => {
+      const { bytes, placeholder } = await places(async () => {
         if (Date.now() > until) throw tooBusy()
         const original = await storage.read(object.key, { start: 0, length: sizeBytes })
-        return render(original, object.mimeType, rendition)
+        return render(original, object.mimeType, rendition, { placeholder: object.metadata.thumbHash === undefined })
       })
       if (putDeadlineMs(bytes.length) > LEASE_SECONDS * 1000) throw tooLarge()
       const contentType = `image/${rendition.format}`
       await storage.put(key, bytes, { contentType, disposition: dispositionOf(contentType) })
       const kept = await repository.keepRendition({ id, userId }, name, { key, sizeBytes: bytes.length })
-      if (kept === 'kept') return await keepPlaceholder(object, bytes, rendition)
+      if (kept === 'kept') return await keepPlaceholder(id, placeholder)
       await storage.remove([key])
       if (kept === 'over_quota')
         throw new Problem('quota_exceeded', 'There is no room for renditions: the quota of the owner is used up.')
@@ -54,11 +54,10 @@ export function createRenditions(deps: Deps) {
   }
 
   /** A picture's first rendition shows what it is like; without one, upkeep looks at the original. */
-  async function keepPlaceholder({ id, metadata }: Rendered, bytes: Uint8Array, { fit, format }: Rendition) {
-    if (metadata.thumbHash !== undefined || fit === 'cover') return
+  async function keepPlaceholder(id: string, placeholder: Placeholder | undefined): Promise<void> {
+    if (placeholder === undefined) return
     try {
-      const placeholder = await makePlaceholder(bytes, `image/${format}`)
-      if (placeholder !== null) await repository.keepPlaceholder(id, placeholder)
+      await repository.keepPlaceholder(id, placeholder)
     } catch (error) {
       log.warn({ err: error, id }, 'rendition: placeholder left for upkeep')
     }

@@ -196,6 +196,18 @@ describe('a rendition', () => {
     }
   }, 60_000)
 
+  test('brings the placeholder, when it is the first', async () => {
+    const user = newUser()
+    for (const file of [rocket, 'accept/astronaut.png']) {
+      const { id } = await stage.uploaded(user, file)
+      await seen(await rendition(id, 'w=200&format=webp', { as: user }))
+      await until(async () => {
+        const { metadata } = await answered<MediaObject>(200, await stage.get(user, id))
+        expect(metadata).toMatchObject({ thumbHash: expect.any(String), dominantColor: expect.stringMatching(/^#/) })
+      }, 2000)
+    }
+  })
+
   test('is never more than there is', async () => {
     const user = newUser()
     const { id } = await stage.uploaded(user, rocket)
