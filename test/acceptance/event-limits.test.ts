@@ -55,6 +55,18 @@ test('a caller has at most ten streams open at once, and a place again for each 
   await until(async () => expect(await streams()).toBe(0))
 })
 
+test('who goes away at whatever moment leaves nothing open', async () => {
+  const { hostname, port } = new URL(baseUrl)
+  for (let i = 0; i < 60; i += 1) {
+    const socket = connect({ host: hostname, port: Number(port) })
+    socket.on('error', () => {})
+    socket.write(requestHead('GET /media/events', await bearer(newUser())))
+    await Bun.sleep(i % 6)
+    socket.destroy()
+  }
+  await until(async () => expect(await streams()).toBe(0))
+})
+
 test('a stream ends when its token does', async () => {
   const user = newUser()
   const soon = Math.floor(Date.now() / 1000) - 2
