@@ -10,7 +10,7 @@ export const EVENT_STREAM = 'media:events'
 // Trimmed roughly (`~`), in whole nodes of the stream, which costs Redis next to nothing.
 const STREAM_LENGTH = 100_000
 const DEADLINE_MS = 1000
-const BLOCK_MS = 5000
+const BLOCK_MS = 2000
 const READ_ENTRIES = 500
 // Those who come back are many at once after a restart; publishing is not to wait for them.
 const RANGES_AT_ONCE = 2

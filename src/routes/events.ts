@@ -49,10 +49,6 @@ export function eventRoutes(app: OpenAPIHono, { identify, liveEvents }: Deps & {
   app.openapi(live, async (c) => {
     if (c.req.method === 'HEAD') return c.body(null, 200, HEADERS)
     const stream = await liveEvents.open(c.var.caller, c.req.valid('header')['last-event-id'])
-    const { signal } = c.req.raw
-    const leave = () => stream.ending.abort()
-    signal.addEventListener('abort', leave, { once: true })
-    if (signal.aborted) leave()
     return c.body(bodyOf(stream), 200, HEADERS)
   })
 }

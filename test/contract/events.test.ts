@@ -11,6 +11,7 @@ import {
 } from '../../src/events/events.ts'
 import { createMemoryEventBus } from '../../src/events/memory.ts'
 import { createRedisEventBus, EVENT_STREAM } from '../../src/events/redis.ts'
+import { startProxy } from '../proxy.ts'
 import { createRecordingLog } from '../recording-log.ts'
 import { type Services, startServices } from '../services/services.ts'
 import { haveServices } from '../services/shared.ts'
@@ -224,6 +225,39 @@ describe.skipIf(!have)('the redis event bus beside Pub/Sub', () => {
     reader.disconnect()
     await close()
   })
+
+  test.each(['cut', 'moveAway'] as const)(
+    'is followed on when the connection breaks (%s)',
+    async (how) => {
+      const proxy = await startProxy(own.redisUrl)
+      const bus = await createRedisEventBus({ url: proxy.url, log: createRecordingLog().log })
+      const { bus: other, close } = await openRedis()
+      const user = crypto.randomUUID()
+      const ending = new AbortController()
+      const followed = await bus.follow(user, { after: undefined, ending, silenceMs: 60_000 })
+      const seqs: number[] = []
+      const following = (async () => {
+        for await (const one of followed) if (one.kind === 'event') seqs.push(one.event.payload.seq)
+      })()
+      await other.publish([newEvent(1, user)])
+      await until(() => seqs.length === 1)
+      // What happens before the next connection is there would be missed by who listens from then on.
+      await proxy[how]()
+      await other.publish([newEvent(2, user), newEvent(3, user)])
+      await Bun.sleep(100)
+      await proxy.pass()
+      await until(() => seqs.length >= 3)
+      await other.publish([newEvent(4, user)])
+      await until(() => seqs.length >= 4)
+      expect(seqs).toEqual([1, 2, 3, 4])
+      ending.abort()
+      await following
+      await bus.close()
+      await close()
+      await proxy.close()
+    },
+    20_000,
+  )
 
   test('is followed over what is no event, and not from before where it was cut off', async () => {
     const { bus, close } = await openRedis()
