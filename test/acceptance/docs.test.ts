@@ -63,7 +63,7 @@ describe('the OpenAPI document', () => {
       })
     })
     expect(listed.length).toBeGreaterThan(20)
-    const itself = ['GET /openapi.json', 'GET /docs', 'GET /metrics']
+    const itself = ['GET /openapi.json', 'GET /docs', 'GET /console', 'GET /metrics']
     expect(listed).toContain('PATCH /media/tus/{id}')
     for (const call of listed) expect([...itself, ...operations.map(([name]) => name)]).toContain(call)
   })
