@@ -99,7 +99,13 @@ async function inParts(http: Http, file: Blob, told: Told): Promise<MediaObject>
         sent(number, body.size)
       }
     }
-    await Promise.all(Array.from({ length: PARTS_AT_ONCE }, sendNext))
+    const giveUp = (error: unknown) => {
+      missing.length = 0
+      throw error
+    }
+    // What is on its way when one part fails is let arrive, for who goes on with the upload.
+    const outcomes = await Promise.allSettled(Array.from({ length: PARTS_AT_ONCE }, () => sendNext().catch(giveUp)))
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
     return complete(http, id, signal)
   })
 }
