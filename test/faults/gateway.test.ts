@@ -1,11 +1,22 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import { createClient, expectProblem, JWT_SECRET, newUser, tokenFor, until } from '../acceptance/client.ts'
+import {
+  answered,
+  createClient,
+  expectProblem,
+  JWT_SECRET,
+  type MediaObject,
+  newUser,
+  tokenFor,
+  until,
+} from '../acceptance/client.ts'
 import { type EventSource, eventsOf, listen } from '../acceptance/event-source.ts'
 import { acceptanceRun } from '../acceptance/service.ts'
 import { settingsFor } from '../acceptance/stage.ts'
 import { createBucketName, removeBucket } from '../buckets.ts'
+import { readCorpus } from '../corpus.ts'
 import { createDatabase, type TestDatabase } from '../database.ts'
 import { createFolder, type Folder } from '../services/folder.ts'
 import { haveNginx, startNginx } from '../services/nginx.ts'
@@ -82,20 +93,28 @@ describe.skipIf(!(haveNginx() && (await haveServices())))('three replicas behind
 
   test('pass events on as they come, whichever of them they happen at', async () => {
     const user = newUser()
-    const { uploaded } = createClient(gateway.url)
+    const { upload } = createClient(gateway.url)
+    const picture = await readCorpus('accept/rocket.jpg')
+    const sha256 = createHash('sha256').update(picture).digest('hex')
+    const store = async () => {
+      const name = `heard-${wishes.length}.jpg`
+      const { id } = await answered<MediaObject>(201, await upload(user, picture, { name }))
+      wishes.push({ user, name, sha256, once: true, id, state: 'active', renamed: [] })
+      return id
+    }
     const sources: EventSource[] = []
     for (let i = 0; i < 4; i += 1) {
       sources.push(await listen(gateway.url, { authorization: `Bearer ${await tokenFor(user)}` }))
       await until(() => expect(sources[i]?.blocks).not.toEqual([]))
     }
     for (const count of [1, 2, 3]) {
-      const { id } = await uploaded(user)
+      const id = await store()
       for (const source of sources) expect((await eventsOf(source, count, 2000)).at(-1)?.data?.id).toBe(id)
     }
     // Longer than what is silent may be.
     await sleep(65_000)
     expect(sources.map(({ ended }) => ended())).toEqual(sources.map(() => false))
-    const { id } = await uploaded(user)
+    const id = await store()
     for (const source of sources) expect((await eventsOf(source, 4, 2000)).at(-1)?.data?.id).toBe(id)
     for (const source of sources) source.close()
   }, 90_000)
