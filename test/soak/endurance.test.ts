@@ -3,8 +3,8 @@ import { POOL_CONNECTIONS } from '../../src/db/connect.ts'
 import { haveServices } from '../services/shared.ts'
 import { endure, summary } from './endurance.ts'
 
-// Connections of clients and to the store come and go.
-const SPARE = 8
+// One to the store for each of those who upload at once comes and goes.
+const SPARE = 16
 
 // The short form; `bun run soak --requests 200000` is the long one.
 describe.skipIf(!(await haveServices()) || process.platform !== 'linux')('after thousands of requests', () => {
