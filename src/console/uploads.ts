@@ -50,10 +50,22 @@ export function createUploader({ api, session, target, onStored, onFailure }: Up
     .use(DropTarget, { target: document.body })
   if (session.uploads === 's3') sendToStore(uppy, api, onStored)
   else sendByTus(uppy, api, onStored)
+  document.addEventListener('paste', (event) => takePasted(uppy, event))
   uppy.on('restriction-failed', (_file, error) => onFailure(error))
   uppy.on('upload-success', () => void setTimeout(() => clearDone(uppy), DONE_MS))
   resumeWhenOnline(uppy, onFailure)
   return uppy
+}
+
+/** Files that are pasted anywhere on the page, but for the Dashboard, which takes its own. */
+function takePasted(uppy: Uploader, { target, clipboardData }: ClipboardEvent): void {
+  if (target instanceof Element && target.closest('.uppy-Root') !== null) return
+  const files = [...(clipboardData?.files ?? [])].map((data) => ({ name: data.name, type: data.type, data }))
+  try {
+    if (files.length > 0) uppy.addFiles(files)
+  } catch {
+    // What may not be added is told as `restriction-failed`.
+  }
 }
 
 /** What went wrong is said on the page, not in the browser's console. */

@@ -1,5 +1,5 @@
 /** The service with its console, and a wire between the browser and what the bytes go to that can be cut. */
-import { newUser, tokenFor } from '../acceptance/client.ts'
+import { answered, newUser, tokenFor } from '../acceptance/client.ts'
 import { MiB } from '../acceptance/parts.ts'
 import { startService } from '../acceptance/service.ts'
 import { createDataDir, expectNoFailures, openStage } from '../acceptance/stage.ts'
@@ -11,6 +11,8 @@ export type ConsoleStage = {
   address: string
   /** What a visitor has to paste; absent: they are signed in. */
   token: string | undefined
+  /** Makes a picture of the visitor's, past the page. */
+  upload: (name: string, bytes: Uint8Array<ArrayBuffer>) => Promise<unknown>
   wire: TcpProxy
   /** Bytes that a cut may cost. */
   lostAtMost: number
@@ -25,6 +27,7 @@ export async function openEmbedded(): Promise<ConsoleStage> {
   return {
     address: wire.url,
     token: undefined,
+    upload: await uploaderOf(service.baseUrl),
     wire,
     // What was on its way through the service when it was cut.
     lostAtMost: 24 * MiB,
@@ -40,15 +43,28 @@ export async function openEmbedded(): Promise<ConsoleStage> {
 /** Uploads go to the store. */
 export async function openReal(): Promise<ConsoleStage> {
   const wire = await startProxy((await services()).s3.endpoint)
+  const token = await tokenFor(newUser())
   const stage = await openStage({ S3_PUBLIC_ENDPOINT: wire.url, CONSOLE: 'true' })
   return {
     address: stage.baseUrl,
-    token: await tokenFor(newUser()),
+    token,
+    upload: await uploaderOf(stage.baseUrl, token),
     wire,
     lostAtMost: 8 * MiB,
     async close() {
       await wire.close()
       await stage.close()
     },
+  }
+}
+
+/** @param token absent: the one that the page is given */
+async function uploaderOf(baseUrl: string, token?: string): Promise<ConsoleStage['upload']> {
+  const session = await fetch(`${baseUrl}/console/session`, { method: 'POST', headers: { origin: baseUrl } })
+  const authorization = `Bearer ${token ?? (await session.json()).token}`
+  return async (name, bytes) => {
+    const body = new FormData()
+    body.set('file', new File([bytes], name))
+    await answered(201, await fetch(`${baseUrl}/media/upload`, { method: 'POST', body, headers: { authorization } }))
   }
 }
