@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { $, semver } from 'bun'
 import { findActionlint } from './actionlint.ts'
 import { findChromium } from './browser/chromium.ts'
 import { inCi } from './ci.ts'
@@ -33,6 +34,8 @@ const programs: Program[] = [
 // The project's archive is read-only now, so this is a commit of its last state and not a release.
 const minioModule = 'github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c'
 const actionlintModule = 'github.com/rhysd/actionlint/cmd/actionlint@v1.7.12'
+// What builds them where the Go that is there is too old to find a newer one.
+const GO = 'go1.26.8'
 
 let listsAreFresh = false
 
@@ -71,8 +74,17 @@ async function installPackage(name: string): Promise<string> {
 async function installWithGo(module: string): Promise<string> {
   if (!Bun.which('go')) await installPackage('golang-go')
   console.log(`setup: building ${module} from source, which takes up to 3 minutes`)
-  await run(['go', 'install', module])
+  await run([await currentGo(), 'install', module])
   return `built ${module}`
+}
+
+/** From 1.21 on Go itself gets the version that a module needs. Debian 12 has 1.19, which can get the same download. */
+async function currentGo(): Promise<string> {
+  const [version = '', system, processor] = (await $`go env GOVERSION GOOS GOARCH`.text()).split('\n')
+  if (semver.satisfies(version.replace('go', ''), '>=1.21')) return 'go'
+  const { Dir } = await $`go mod download -json ${`golang.org/toolchain@v0.0.1-${GO}.${system}-${processor}`}`.json()
+  await run(['chmod', '-R', '+x', join(Dir, 'bin'), join(Dir, 'pkg', 'tool')])
+  return join(Dir, 'bin', 'go')
 }
 
 async function installSchemathesis(): Promise<string> {
