@@ -13,9 +13,10 @@ export function Shelf({ api, session, onStored, onFailure }: Props) {
   const [visibility, setVisibility] = useState<MediaItem['visibility']>('private')
   useEffect(() => {
     if (place.current === null) return
-    const uppy = createUploader({ api, session, target: place.current, onStored, onFailure })
-    uploader.current = uppy
-    return () => uppy.destroy()
+    const ended = new AbortController()
+    const { signal } = ended
+    uploader.current = createUploader({ api, session, target: place.current, onStored, onFailure, signal })
+    return () => ended.abort()
   }, [api, session, onStored, onFailure])
   useEffect(() => uploader.current?.setOptions({ meta: { visibility } }), [visibility])
   return (

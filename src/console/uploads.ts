@@ -26,9 +26,11 @@ export type UploaderOptions = {
   /** Called with the id of each file that has become a media object. */
   onStored: (id: string) => void
   onFailure: (error: Error) => void
+  /** Ends it, and gives up what is under way. */
+  signal: AbortSignal
 }
 
-export function createUploader({ api, session, target, onStored, onFailure }: UploaderOptions): Uploader {
+export function createUploader({ api, session, target, onStored, onFailure, signal }: UploaderOptions): Uploader {
   const { allowedTypes: allowedFileTypes, maxObjectBytes: maxFileSize } = session
   const restrictions = { allowedFileTypes, maxFileSize, minFileSize: 1 }
   const uppy: Uploader = new Uppy({ autoProceed: true, restrictions, logger: SILENT })
@@ -50,10 +52,11 @@ export function createUploader({ api, session, target, onStored, onFailure }: Up
     .use(DropTarget, { target: document.body })
   if (session.uploads === 's3') sendToStore(uppy, api, onStored)
   else sendByTus(uppy, api, onStored)
-  document.addEventListener('paste', (event) => takePasted(uppy, event))
+  document.addEventListener('paste', (event) => takePasted(uppy, event), { signal })
   uppy.on('restriction-failed', (_file, error) => onFailure(error))
   uppy.on('upload-success', () => void setTimeout(() => clearDone(uppy), DONE_MS))
-  resumeWhenOnline(uppy, onFailure)
+  resumeWhenOnline(uppy, onFailure, signal)
+  signal.addEventListener('abort', () => uppy.destroy())
   return uppy
 }
 
@@ -86,7 +89,7 @@ function clearDone(uppy: Uploader): void {
 const AGAIN_MS = 10_000
 
 /** Goes on by itself with what failed for want of a connection; what was refused would be again. */
-function resumeWhenOnline(uppy: Uploader, onFailure: (error: Error) => void): void {
+function resumeWhenOnline(uppy: Uploader, onFailure: (error: Error) => void, signal: AbortSignal): void {
   const lost = new Set<string>()
   let timer: ReturnType<typeof setTimeout> | undefined
   const resume = () => {
@@ -104,7 +107,7 @@ function resumeWhenOnline(uppy: Uploader, onFailure: (error: Error) => void): vo
     lost.add(file.id)
     timer ??= setTimeout(resume, AGAIN_MS)
   })
-  addEventListener('online', resume)
+  addEventListener('online', resume, { signal })
 }
 
 /** What the service or the store said, where it was about the file, and not about the moment. */

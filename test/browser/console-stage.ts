@@ -27,7 +27,7 @@ export async function openEmbedded(): Promise<ConsoleStage> {
   return {
     address: wire.url,
     token: undefined,
-    upload: await uploaderOf(service.baseUrl),
+    upload: uploaderWith(await sessionToken(service.baseUrl), service.baseUrl),
     wire,
     // What was on its way through the service when it was cut.
     lostAtMost: 24 * MiB,
@@ -48,7 +48,7 @@ export async function openReal(): Promise<ConsoleStage> {
   return {
     address: stage.baseUrl,
     token,
-    upload: await uploaderOf(stage.baseUrl, token),
+    upload: uploaderWith(token, stage.baseUrl),
     wire,
     lostAtMost: 8 * MiB,
     async close() {
@@ -58,13 +58,17 @@ export async function openReal(): Promise<ConsoleStage> {
   }
 }
 
-/** @param token absent: the one that the page is given */
-async function uploaderOf(baseUrl: string, token?: string): Promise<ConsoleStage['upload']> {
+/** The one that the page is given. */
+async function sessionToken(baseUrl: string): Promise<string> {
   const session = await fetch(`${baseUrl}/console/session`, { method: 'POST', headers: { origin: baseUrl } })
-  const authorization = `Bearer ${token ?? (await session.json()).token}`
+  return (await session.json()).token
+}
+
+function uploaderWith(token: string, baseUrl: string): ConsoleStage['upload'] {
   return async (name, bytes) => {
+    const headers = { authorization: `Bearer ${token}` }
     const body = new FormData()
     body.set('file', new File([bytes], name))
-    await answered(201, await fetch(`${baseUrl}/media/upload`, { method: 'POST', body, headers: { authorization } }))
+    await answered(201, await fetch(`${baseUrl}/media/upload`, { method: 'POST', body, headers }))
   }
 }
