@@ -118,6 +118,16 @@ export async function slowPatch(url: string, as: string, { offset, length }: { o
   }
 }
 
+/** Resolves when another request has the upload: one at a wrong offset is then refused with 423, not with 409. */
+export async function untilTaken(url: string, as: string): Promise<void> {
+  const authorization = `Bearer ${await tokenFor(as)}`
+  const { method, headers } = patchAt(1)
+  await until(async () => {
+    const { status } = await fetch(url, { method, headers: { ...headers, authorization }, body: 'a' })
+    expect(status).toBe(423)
+  })
+}
+
 /** All of PATCH but its body. */
 export const patchAt = (offset: number) => ({
   method: 'PATCH',

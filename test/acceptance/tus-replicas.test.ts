@@ -3,7 +3,7 @@ import { answered, createClient, expectBytes, expectProblem, newUser, type Signe
 import { jpegOf, MiB, uploadsUnderWay } from './parts.ts'
 import { type RunningService, startService } from './service.ts'
 import { backend, expectNoFailures, openStage, runtime } from './stage.ts'
-import { idIn, patchAt, slowPatch, startRoundRobin, TUS, tusBroken, tusUpload } from './tus-client.ts'
+import { idIn, patchAt, slowPatch, startRoundRobin, TUS, tusBroken, tusUpload, untilTaken } from './tus-client.ts'
 
 const stage = await openStage()
 // A lease lasts 10 seconds: as long as the others wait for a replica that died. And each shares the machine with all.
@@ -53,7 +53,7 @@ describe.skipIf(backend === 'embedded').concurrent('two replicas', () => {
     const url = await begin(user, bytes.length)
     const first = await slowPatch(url, user, { offset: 0, length: bytes.length })
     await first.send(bytes.subarray(0, MiB))
-    await Bun.sleep(100)
+    await untilTaken(url, user)
     const path = new URL(url).pathname
     const refused = await createClient(second.baseUrl).call(path, { as: user, ...patchAt(0), body: bytes })
     await expectProblem(refused, 423, 'upload_locked')

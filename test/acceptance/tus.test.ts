@@ -16,6 +16,7 @@ import {
   tusBroken,
   tusCalls,
   tusUpload,
+  untilTaken,
 } from './tus-client.ts'
 
 const GATEWAY_SECRET = 'the gateway secret of the tus tests, long enough'
@@ -303,7 +304,7 @@ describe('the tus endpoint', () => {
     const path = await begun(user, bytes.length)
     const first = await slowPatch(baseUrl + path, user, { offset: 0, length: bytes.length })
     await first.send(bytes.subarray(0, MiB))
-    await Bun.sleep(100)
+    await untilTaken(baseUrl + path, user)
     await expectProblem(await send(user, path, 0, bytes), 423, 'upload_locked')
     await first.send(bytes.subarray(MiB))
     first.end()
@@ -317,7 +318,7 @@ describe('the tus endpoint', () => {
     const path = await begun(user, bytes.length)
     const silent = await slowPatch(baseUrl + path, user, { offset: 0, length: bytes.length })
     await silent.send(bytes.subarray(0, MiB))
-    await Bun.sleep(100)
+    await untilTaken(baseUrl + path, user)
     expect(await offsetOf(user, path)).toBe(MiB)
     silent.destroy()
     expect((await send(user, path, MiB, bytes.subarray(MiB))).status).toBe(204)

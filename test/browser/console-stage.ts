@@ -6,6 +6,8 @@ import { createDataDir, expectNoFailures, openStage } from '../acceptance/stage.
 import { startProxy, type TcpProxy } from '../proxy.ts'
 import { services } from '../services/shared.ts'
 
+export const CUT_AFTER = 30_000_000
+
 export type ConsoleStage = {
   /** Where the browser opens the page. */
   address: string
@@ -14,7 +16,7 @@ export type ConsoleStage = {
   /** Makes a picture of the visitor's, past the page. */
   upload: (name: string, bytes: Uint8Array<ArrayBuffer>) => Promise<unknown>
   wire: TcpProxy
-  /** Bytes that a cut may cost. */
+  /** Bytes that a cut after CUT_AFTER of them may cost. */
   lostAtMost: number
   close: () => Promise<void>
 }
@@ -29,8 +31,8 @@ export async function openEmbedded(): Promise<ConsoleStage> {
     token: undefined,
     upload: uploaderWith(await sessionToken(service.baseUrl), service.baseUrl),
     wire,
-    // What was on its way through the service when it was cut.
-    lostAtMost: 24 * MiB,
+    // Not all. How much waits in the service to be written depends on the disk.
+    lostAtMost: CUT_AFTER,
     async close() {
       await wire.close()
       await service.stop()

@@ -8,7 +8,7 @@ import { accepted, DEFAULT_TYPES } from '../corpus.ts'
 import { createFolder, type Folder } from '../services/folder.ts'
 import { haveServices } from '../services/shared.ts'
 import { haveChromium, launchChromium } from './chromium.ts'
-import { type ConsoleStage, openEmbedded, openReal } from './console-stage.ts'
+import { type ConsoleStage, CUT_AFTER, openEmbedded, openReal } from './console-stage.ts'
 
 const FILES = accepted
   // What a file is declared as is told by its name here, and one is something else than that.
@@ -133,7 +133,7 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
     const path = join(folder.path, 'large.jpg')
     await Bun.write(path, await jpegOf(60_000_000))
     const before = stage.wire.received()
-    const cut = stage.wire.refuseAfter(30_000_000)
+    const cut = stage.wire.refuseAfter(CUT_AFTER)
     const failed = complaints.length
     await choose(page, path)
     await cut
