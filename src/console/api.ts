@@ -13,12 +13,13 @@ export type MediaItem = SignedMediaObject
 export const WIDTHS = [320, 640, 1280, 2560]
 
 /** Beside the page's own address, wherever a gateway has put it. */
-const baseUrl = new URL('.', location.href).href.replace(/\/$/, '')
+const ownBaseUrl = () => new URL('.', location.href).href.replace(/\/$/, '')
 
 export type Api = ReturnType<typeof createApi>
 
 /** @param token absent where a gateway says who is calling */
 export function createApi(token: string | undefined) {
+  const baseUrl = ownBaseUrl()
   const options = token === undefined ? { baseUrl } : { baseUrl, token }
   const http = createHttp(options)
   const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` }
@@ -34,5 +35,5 @@ export function createApi(token: string | undefined) {
 type Signed = { url: string; key?: string; headers?: Record<string, string>; id: string }
 
 export function openSession(): Promise<ConsoleSession> {
-  return createHttp({ baseUrl }).ask('/console/session', { method: 'POST' })
+  return createHttp({ baseUrl: ownBaseUrl() }).ask('/console/session', { method: 'POST' })
 }

@@ -17,6 +17,8 @@ export function createLibrary(api: Pick<Api, 'list'>, status: MediaItem['status'
   let state: LibraryState = { items: [], more: true, loading: false, error: null }
   // The last object of the last page.
   let cursor: string | undefined
+  // Grows when all is replaced: a page that was asked for before that continues what is shown no more.
+  let edition = 0
   const listeners = new Set<() => void>()
 
   function set(change: Partial<LibraryState>): void {
@@ -37,8 +39,10 @@ export function createLibrary(api: Pick<Api, 'list'>, status: MediaItem['status'
   async function showMore(): Promise<void> {
     if (state.loading || !state.more) return
     set({ loading: true, error: null })
+    const asked = edition
     try {
       const items = await page(cursor)
+      if (asked !== edition) return set({ loading: false })
       cursor = items.at(-1)?.id ?? cursor
       set({ items: merged(state.items, items), more: items.length === PAGE, loading: false })
     } catch (error) {
@@ -73,6 +77,7 @@ export function createLibrary(api: Pick<Api, 'list'>, status: MediaItem['status'
     async reload(): Promise<void> {
       if (state.more && cursor === undefined) return
       const items = await page(undefined)
+      edition += 1
       cursor = items.at(-1)?.id
       set({ items, more: items.length === PAGE })
     },

@@ -266,7 +266,7 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
       await tab.locator('.tile').first().waitFor()
       expect(await tab.locator('.tile').count()).toBeLessThan(MANY)
       await until(async () => {
-        await tab.mouse.wheel(0, 3000)
+        await tab.keyboard.press('End')
         expect(await tab.locator('.tile').count()).toBe(before + MANY)
       }, 20_000)
       await tab.close()
