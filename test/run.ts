@@ -18,10 +18,12 @@ type Stage = {
 }
 
 const bun = process.execPath
-const acceptance = [bun, 'test', 'test/acceptance']
-const faults = [bun, 'test', 'test/faults']
-const fuzz = [bun, 'test', 'test/fuzz']
-const schemathesis = [bun, 'test', 'test/schemathesis']
+// Thousands of tests that passed would bury the one that did not.
+const tests = [bun, 'test', '--only-failures']
+const acceptance = [...tests, 'test/acceptance']
+const faults = [...tests, 'test/faults']
+const fuzz = [...tests, 'test/fuzz']
+const schemathesis = [...tests, 'test/schemathesis']
 // Folders that have a stage of their own.
 const apart = [
   'test/acceptance/**',
@@ -42,13 +44,13 @@ const stages: Stage[] = [
     // Two files at a time: much of this waits for time-outs. Modules stay loaded from one file to the next, as in one run.
     // What takes half a second alone may take five beside everything else.
     command: [
-      ...[bun, 'test', '--parallel=2', '--no-isolate', '--timeout=30000'],
+      ...[...tests, '--parallel=2', '--no-isolate', '--timeout=30000'],
       ...apart.flatMap((pattern) => ['--path-ignore-patterns', pattern]),
     ],
     counts: 'tests',
     services: 'wanted',
   },
-  { name: 'promises', command: [bun, 'test', 'test/promises'], counts: 'tests', services: 'wanted' },
+  { name: 'promises', command: [...tests, 'test/promises'], counts: 'tests', services: 'wanted' },
   {
     name: 'acceptance-bun',
     command: acceptance,
@@ -99,8 +101,8 @@ const stages: Stage[] = [
     services: 'needed',
     env: { ACCEPTANCE_RUNTIME: 'deno' },
   },
-  { name: 'soak', command: [bun, 'test', 'test/soak'], counts: 'tests', services: 'needed' },
-  { name: 'browser', command: [bun, 'test', 'test/browser'], counts: 'tests', services: 'needed' },
+  { name: 'soak', command: [...tests, 'test/soak'], counts: 'tests', services: 'needed' },
+  { name: 'browser', command: [...tests, 'test/browser'], counts: 'tests', services: 'needed' },
 ]
 
 const repository = join(import.meta.dir, '..')
@@ -115,12 +117,13 @@ for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP:
 await run(chosen(process.argv.slice(2)))
 
 /**
- * Runs the stages, two at a time on two cores, whatever fails, and ends with `N passed, N failed` as the last line. What
- * they write comes out stage by stage: that of the first one still at work as it comes, that of the others in its turn.
+ * Runs the stages, three at a time on two cores as much of each is waiting, whatever fails, and ends with
+ * `N passed, N failed` as the last line. What they write comes out stage by stage: that of the first one still at work
+ * as it comes, that of the others in its turn.
  */
 async function run(selected: Stage[]): Promise<void> {
   const total: Count = { passed: 0, failed: 0, skipped: 0 }
-  const atOnce = pLimit(Math.max(2, availableParallelism()))
+  const atOnce = pLimit(Math.max(2, availableParallelism()) + 1)
   let services: Services | undefined
   let trouble: unknown
   // Killed in the middle, a service cannot take its temporary files with it.
