@@ -118,7 +118,10 @@ export async function slowPatch(url: string, as: string, { offset, length }: { o
   }
 }
 
-/** Resolves when another request has the upload: one at a wrong offset is then refused with 423, not with 409. */
+/**
+ * Resolves when another request has the upload: one at a wrong offset is then refused with 423, not with 409. A refusal
+ * takes over a second, in which what was sent before arrives.
+ */
 export async function untilTaken(url: string, as: string): Promise<void> {
   const authorization = `Bearer ${await tokenFor(as)}`
   const { method, headers } = patchAt(1)

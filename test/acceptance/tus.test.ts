@@ -290,7 +290,7 @@ describe('the tus endpoint', () => {
     const path = await begun(user, bytes.length)
     const patch = await slowPatch(baseUrl + path, user, { offset: 0, length: bytes.length })
     await patch.send(bytes.subarray(0, 11 * MiB))
-    await Bun.sleep(300)
+    await untilTaken(baseUrl + path, user)
     patch.destroy()
     const offset = await offsetOf(user, path)
     expect(offset).toBe(11 * MiB)
