@@ -62,7 +62,10 @@ export async function startProxy(target: string): Promise<TcpProxy> {
         limit = undefined
         return
       }
-      if (connection.state !== 'dead') behind.write(data)
+      if (connection.state === 'dead' || behind.write(data)) return
+      // As a wire, it holds nothing back that a cut would lose: who sends has to wait.
+      client.pause()
+      behind.once('drain', () => client.resume())
     })
     behind.on('data', (data) => {
       answered += data.length

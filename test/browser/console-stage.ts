@@ -1,12 +1,9 @@
 /** The service with its console, and a wire between the browser and what the bytes go to that can be cut. */
 import { answered, newUser, tokenFor } from '../acceptance/client.ts'
-import { MiB } from '../acceptance/parts.ts'
 import { startService } from '../acceptance/service.ts'
 import { createDataDir, expectNoFailures, openStage } from '../acceptance/stage.ts'
 import { startProxy, type TcpProxy } from '../proxy.ts'
 import { services } from '../services/shared.ts'
-
-export const CUT_AFTER = 30_000_000
 
 export type ConsoleStage = {
   /** Where the browser opens the page. */
@@ -16,8 +13,6 @@ export type ConsoleStage = {
   /** Makes a picture of the visitor's, past the page. */
   upload: (name: string, bytes: Uint8Array<ArrayBuffer>) => Promise<unknown>
   wire: TcpProxy
-  /** Bytes that a cut after CUT_AFTER of them may cost. */
-  lostAtMost: number
   close: () => Promise<void>
 }
 
@@ -31,8 +26,6 @@ export async function openEmbedded(): Promise<ConsoleStage> {
     token: undefined,
     upload: uploaderWith(await sessionToken(service.baseUrl), service.baseUrl),
     wire,
-    // Not all. How much waits in the service to be written depends on the disk.
-    lostAtMost: CUT_AFTER,
     async close() {
       await wire.close()
       await service.stop()
@@ -52,7 +45,6 @@ export async function openReal(): Promise<ConsoleStage> {
     token,
     upload: uploaderWith(token, stage.baseUrl),
     wire,
-    lostAtMost: 8 * MiB,
     async close() {
       await wire.close()
       await stage.close()
