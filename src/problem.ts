@@ -48,7 +48,8 @@ export const problemCodes = Object.keys(catalogue) as [ProblemCode, ...ProblemCo
 /** One thing wrong with one field; `field` is a path such as `size` or `query.limit`. */
 export type FieldError = { field: string; message: string }
 
-type Details = { errors?: FieldError[]; headers?: Record<string, string>; cause?: unknown }
+/** `id`: of the media object that the caller should go on with. */
+type Details = { errors?: FieldError[]; id?: string; headers?: Record<string, string>; cause?: unknown }
 
 /** An error with a place in the catalogue: thrown where it is known, answered by `problemResponse`. */
 export class Problem extends Error {
@@ -56,10 +57,11 @@ export class Problem extends Error {
   readonly status: ContentfulStatusCode
   readonly title: string
   readonly errors: FieldError[] | undefined
+  readonly id: string | undefined
   readonly headers: Record<string, string>
 
   /** @param detail what to tell the client; never anything of the inside */
-  constructor(code: ProblemCode, detail: string, { errors, headers, cause }: Details = {}) {
+  constructor(code: ProblemCode, detail: string, { errors, id, headers, cause }: Details = {}) {
     super(detail, { cause })
     this.name = 'Problem'
     const [status, title] = catalogue[code]
@@ -67,6 +69,7 @@ export class Problem extends Error {
     this.status = status
     this.title = title
     this.errors = errors
+    this.id = id
     this.headers = headers ?? {}
   }
 }
@@ -108,6 +111,7 @@ export function problemResponse(c: Context, problem: Problem): Response {
     detail: problem.message,
     code: problem.code,
     errors: problem.errors,
+    id: problem.id,
   }
   return c.body(JSON.stringify(body), problem.status)
 }

@@ -35,6 +35,8 @@ export class MediaError extends Error {
   readonly status: number
   /** What is wrong with which field of the request. */
   readonly errors: { field: string; message: string }[]
+  /** Of the object that was uploaded with this Idempotency-Key before, where that is why. */
+  readonly id: string | undefined
   /** What the service's log calls the request. */
   readonly requestId: string | null
 
@@ -49,10 +51,11 @@ export class MediaError extends Error {
     this.code = code
     this.status = answer.status ?? 0
     this.errors = body.errors ?? []
+    this.id = body.id
     this.requestId = answer.header?.('x-request-id') ?? null
   }
 }
-type ProblemBody = { code: ProblemCode; title: string; detail: string; errors: MediaError['errors'] }
+type ProblemBody = { code: ProblemCode; title: string; detail: string; errors: MediaError['errors']; id: string }
 
 /** `once`: what works only once, and gets 404 from then on. */
 type Call = Sent & { json?: unknown; once?: boolean }

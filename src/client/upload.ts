@@ -43,6 +43,18 @@ export async function upload(http: Http, file: Blob, options: UploadOptions = {}
 }
 
 async function byWay(http: Http, file: Blob, told: Told): Promise<MediaObject> {
+  try {
+    return await byItsSize(http, file, told)
+  } catch (error) {
+    // It was complete, and only the answer was lost. What was deleted since stays the refusal that it is.
+    if (!isProblem(error, 'state_conflict') || error.id === undefined) throw error
+    return complete(http, error.id, told.signal).catch((other) => {
+      throw isProblem(other, 'not_found') ? error : other
+    })
+  }
+}
+
+async function byItsSize(http: Http, file: Blob, told: Told): Promise<MediaObject> {
   // The service finds the type by itself only of what goes through it.
   if (file.size <= DIRECT_BYTES || told.type === '') {
     try {
@@ -56,7 +68,7 @@ async function byWay(http: Http, file: Blob, told: Told): Promise<MediaObject> {
       return await inParts(http, file, told)
     } catch (error) {
       // The store has no uploads in parts.
-      if (!isProblem(error, 'state_conflict')) throw error
+      if (!isProblem(error, 'state_conflict') || error.id !== undefined) throw error
     }
   }
   return overLink(http, file, told)
@@ -178,7 +190,7 @@ function watch(total: number, onProgress: Progress | undefined): Told['sent'] {
   }
 }
 
-function isProblem(error: unknown, ...codes: MediaError['code'][]): boolean {
+function isProblem(error: unknown, ...codes: MediaError['code'][]): error is MediaError {
   return error instanceof MediaError && codes.includes(error.code)
 }
 

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { concerns } from '../observe/record.ts'
 import { Problem } from '../problem.ts'
-import type { MediaRow, StoredObject } from './object.ts'
+import type { MediaRow, StoredObject, UnsettledObject } from './object.ts'
 import type { Idempotency, Repository } from './repository.ts'
 
 const POLL_MS = 200
@@ -23,7 +23,7 @@ export function idempotencyOf(key: string | undefined, ...parts: unknown[]): Ide
 /**
  * What an earlier upload with this key made; null when there was none, or none that came to anything. Waits a while
  * for one that is still at work; one that has been for longer than `attemptSeconds` is dead, and given to `discard`.
- * Throws Problem `idempotency_conflict`, or `state_conflict` when the first is not done yet.
+ * Throws Problem `idempotency_conflict`, or `state_conflict` when the first is not done yet, or its object was deleted.
  */
 export async function earlierUpload(
   { repository }: { repository: Repository },
@@ -35,7 +35,8 @@ export async function earlierUpload(
     if (row === null) return null
     refuseOther(row, idempotency)
     concerns(row.id)
-    if (row.status === 'active' || row.status === 'deleted') return row
+    if (row.status === 'active') return row
+    if (row.status !== 'pending') throw settled(row)
     if (!row.underWay) {
       await discard(row)
       return null
@@ -48,20 +49,31 @@ export async function earlierUpload(
   }
 }
 
-/** What an earlier presign with this key made, uploaded or not. Throws Problem `idempotency_conflict`. */
-export async function earlierPresign(
+/**
+ * The upload that an earlier request with this key announced and that is still under way; null when there was none, or
+ * none that came to anything. Throws Problem `idempotency_conflict`, or `state_conflict` with the object's id when
+ * that is complete or deleted.
+ */
+export async function earlierAnnouncement(
   repository: Repository,
   userId: string,
   idempotency: Idempotency,
-): Promise<MediaRow | null> {
+): Promise<UnsettledObject | null> {
   const row = await repository.findAttempt(userId, idempotency.key, 0)
   if (row === null) return null
   refuseOther(row, idempotency)
   concerns(row.id)
+  if (row.status !== 'pending') throw settled(row)
   return row
 }
 
 function refuseOther(row: { hash: string }, { hash }: Idempotency): void {
   if (row.hash !== hash)
     throw new Problem('idempotency_conflict', 'This Idempotency-Key came with another request before.')
+}
+
+/** A client whose answer was lost goes on with the id: to `complete`, which is idempotent. */
+function settled({ id, status }: MediaRow): Problem {
+  const became = status === 'active' ? 'is complete: call complete, or get it' : 'was deleted'
+  return new Problem('state_conflict', `The upload of this Idempotency-Key ${became}.`, { id })
 }

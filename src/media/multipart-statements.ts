@@ -14,12 +14,12 @@ export function createMultipartStatements({ sql, fragments, pendingSeconds }: Se
   return {
     /**
      * Writes the store's upload id on the row, unless it has one, which it keeps: then that one is returned. With it,
-     * until when the upload may be under way. Null when the object is on its way out.
+     * until when the upload may be under way. Null when the object is not pending (any more).
      */
     async keepUploadId(id: string, uploadId: string): Promise<{ uploadId: string; expiresAt: Date } | null> {
       const [row] = await within(sql<{ uploadId: string; expiresAt: Date }[]>`
         UPDATE media_objects SET upload_id = coalesce(upload_id, ${uploadId})
-        WHERE id = ${id} AND status <> 'purging'
+        WHERE id = ${id} AND status = 'pending'
         RETURNING upload_id AS "uploadId", created_at + ${seconds(pendingSeconds)} AS "expiresAt"`)
       return row ?? null
     },

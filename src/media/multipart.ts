@@ -7,7 +7,7 @@ import { fileTooLarge, notFound, Problem } from '../problem.ts'
 import { COMPLETE_DEADLINE_MS, MAX_PARTS, type MultipartStorage, type StoredPart } from '../storage/multipart.ts'
 import type { Storage } from '../storage/storage.ts'
 import { safeFileName } from './file-name.ts'
-import { earlierPresign, idempotencyOf } from './idempotency.ts'
+import { earlierAnnouncement, idempotencyOf } from './idempotency.ts'
 import { acceptType } from './inspect.ts'
 import type { Deps } from './lifecycle.ts'
 import type { UploadRow } from './multipart-statements.ts'
@@ -73,9 +73,10 @@ export function createMultipart({ repository, storage, log, now, limits }: Deps)
 
   return {
     /**
-     * Announces an upload in parts and begins it; with an idempotency key, the same one again. Throws Problem
-     * `media_type_unsupported`, `file_too_large`, `quota_exceeded`, `idempotency_conflict`, `checksum_unenforceable` (S3
-     * has no SHA-256 of a whole object that came in parts), or `state_conflict` where the store has no uploads in parts.
+     * Announces an upload in parts and begins it; with an idempotency key, the same one again while it is pending.
+     * Throws Problem `media_type_unsupported`, `file_too_large`, `quota_exceeded`, `idempotency_conflict`,
+     * `checksum_unenforceable` (S3 has no SHA-256 of a whole object that came in parts), or `state_conflict`: with the
+     * id of what was uploaded with this key, or where the store has no uploads in parts.
      */
     async beginMultipart(caller: Caller, declared: MultipartDeclaration): Promise<MultipartUpload> {
       const { idempotencyKey, ...declaration } = declared
@@ -87,12 +88,12 @@ export function createMultipart({ repository, storage, log, now, limits }: Deps)
       if (size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
       const { userId } = caller
       const idempotency = idempotencyOf(idempotencyKey, 'multipart', declaration)
-      const again = async () => {
-        const first = idempotency && (await earlierPresign(repository, userId, idempotency))
+      const again = async (): Promise<MultipartUpload | null> => {
+        const first = idempotency && (await earlierAnnouncement(repository, userId, idempotency))
         if (!first) return null
-        const kept = first.uploadId === null ? null : await repository.keepUploadId(first.id, first.uploadId)
-        if (kept === null) return open(first, mimeType, size)
-        return { id: first.id, key: first.key, ...kept, partSize: partSizeOf(size) }
+        if (first.uploadId === null) return open(first, mimeType, size)
+        const kept = await repository.keepUploadId(first.id, first.uploadId)
+        return kept === null ? again() : { id: first.id, key: first.key, ...kept, partSize: partSizeOf(size) }
       }
       const before = await again()
       if (before) return before

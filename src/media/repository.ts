@@ -111,22 +111,38 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
     },
 
     /**
-     * The object that an earlier request with this key made; null when none did, or none that counts any more.
-     * `underWay`: that request may still be at work, if it takes `attemptSeconds` at most.
+     * The object that an earlier request with this key made, also one on its way out; null when none did, or only one
+     * that came to nothing. `underWay`: that request may still be at work, if it takes `attemptSeconds` at most.
      */
     async findAttempt(
       userId: string,
       key: string,
       attemptSeconds: number,
     ): Promise<(MediaRow & { hash: string; underWay: boolean }) | null> {
-      const [row] = await within(sql<(MediaRow & { hash: string; underWay: boolean })[]>`
+      const attempts = sql`
         SELECT ${columns}, idempotency_hash AS hash,
           status = 'pending' AND created_at > now() - ${seconds(attemptSeconds)} AS "underWay"
-        FROM media_objects WHERE user_id = ${userId} AND idempotency_key = ${key} AND status <> 'purging'`)
+        FROM media_objects WHERE user_id = ${userId} AND idempotency_key = ${key}`
+      // Two statements, because each of the two partial indexes is for one of them.
+      const [row] = await within(sql<(MediaRow & { hash: string; underWay: boolean })[]>`
+        (${attempts} AND status <> 'purging') UNION ALL (${attempts} AND status = 'purging' AND event_seq > 0)
+        LIMIT 1`)
       return row ?? null
     },
 
-    /** Lets the row outlive a link that is made anew; false when the object is on its way out. */
+    /**
+     * Lets a pending row outlive a link to upload that is made anew, and says which key that may be for. Null when it
+     * is not pending (any more): nothing may be signed for it.
+     */
+    async extendPending(id: string, linksSeconds: number): Promise<{ key: string } | null> {
+      const [row] = await within(sql<{ key: string }[]>`
+        UPDATE media_objects SET links_until = greatest(links_until, now() + ${seconds(linksSeconds)})
+        WHERE id = ${id} AND status = 'pending'
+        RETURNING storage_key AS key`)
+      return row ?? null
+    },
+
+    /** Lets the row outlive what is being written under its prefix; false when the object is on its way out. */
     async extendLinks(id: string, linksSeconds: number): Promise<boolean> {
       const { count } = await within(sql`
         UPDATE media_objects SET links_until = greatest(links_until, now() + ${seconds(linksSeconds)})

@@ -4,7 +4,7 @@ import { DATABASE_DEADLINE_MS } from '../db/connect.ts'
 import { fileTooLarge, notFound, Problem, type ProblemCode } from '../problem.ts'
 import { putDeadlineMs } from '../storage/storage.ts'
 import { safeFileName } from './file-name.ts'
-import { earlierPresign, earlierUpload, idempotencyOf } from './idempotency.ts'
+import { earlierAnnouncement, earlierUpload, idempotencyOf } from './idempotency.ts'
 import { acceptType, INSPECTED_BYTES, type Inspection } from './inspect.ts'
 import type { Deps } from './lifecycle.ts'
 import { createMoves } from './moves.ts'
@@ -134,8 +134,9 @@ export function createUploads(deps: Deps) {
 
     /**
      * Announces an upload that goes straight to the store, and makes the link for it; with an idempotency key, again
-     * for the same object. Throws Problem `media_type_unsupported`, `file_too_large`, `quota_exceeded`,
-     * `idempotency_conflict`, or `request_invalid` without a size where there are quotas.
+     * for the same object while it is pending. Throws Problem `media_type_unsupported`, `file_too_large`,
+     * `quota_exceeded`, `idempotency_conflict`, `state_conflict` with the id of what was uploaded with this key, or
+     * `request_invalid` without a size where there are quotas.
      */
     async presign(caller: Caller, declared: Declaration): Promise<UploadLink> {
       const { idempotencyKey, ...declaration } = declared
@@ -154,9 +155,12 @@ export function createUploads(deps: Deps) {
         const { url, headers } = await storage.signPut(key, { expiresIn, contentType: mimeType, size, sha256 })
         return { id, key, uploadUrl: url, headers, expiresAt }
       }
-      const again = async () => {
-        const first = idempotency && (await earlierPresign(repository, userId, idempotency))
-        return first && (await repository.extendLinks(first.id, linksSeconds)) ? linkTo(first) : null
+      const again = async (): Promise<UploadLink | null> => {
+        const first = idempotency && (await earlierAnnouncement(repository, userId, idempotency))
+        if (!first) return null
+        // The statement's own answer decides what is signed: an active key on a store without `once` would be open.
+        const pending = await repository.extendPending(first.id, linksSeconds)
+        return pending === null ? again() : linkTo({ id: first.id, ...pending })
       }
       const before = await again()
       if (before) return before

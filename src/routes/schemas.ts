@@ -274,6 +274,7 @@ const ProblemBody = z
     detail: z.string(),
     code: z.enum(problemCodes),
     errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
+    id: z.uuid().optional().openapi({ description: 'Of the media object that an Idempotency-Key belongs to.' }),
   })
   .openapi('Problem')
 

@@ -90,7 +90,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
       ...problems(
         ...JSON_BODY,
         'quota_exceeded',
-        'idempotency_conflict',
+        ...IDEMPOTENCY,
         'checksum_unenforceable',
         'file_too_large',
         'media_type_unsupported',

@@ -41,6 +41,7 @@ export type ProblemBody = {
   detail: string
   code: string
   errors?: { field: string; message: string }[]
+  id?: string
 }
 
 export type Call = {
@@ -179,7 +180,7 @@ export async function expectProblem(response: Response, status: number, code: st
   if (status === 405) expect(response.headers.get('allow')).toBeTruthy()
   if (status === 429 || status === 503) expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0)
   const problem: ProblemBody = JSON.parse(text)
-  const { errors, ...body } = problem
+  const { errors, id, ...body } = problem
   expect(body).toEqual({
     type: expect.stringContaining(code),
     title: expect.stringMatching(/\S/),
@@ -187,6 +188,7 @@ export async function expectProblem(response: Response, status: number, code: st
     detail: expect.stringMatching(/\S/),
     code,
   })
+  if (id !== undefined) expect([code, id]).toEqual(['state_conflict', expect.stringMatching(/^[0-9a-f-]{36}$/)])
   for (const error of errors ?? []) expect(error).toEqual({ field: expect.any(String), message: expect.any(String) })
   return problem
 }

@@ -179,6 +179,20 @@ test('another process with the same key goes on where the first one was', async 
   expect(sent).toBe(2)
 })
 
+test('an upload that is complete is the same object for the same key, and a refusal once that is deleted', async () => {
+  for (const file of [rocket, await large(6 * MB), await large(40 * MB)]) {
+    const { client, requests } = await newClient()
+    const options = { idempotencyKey: crypto.randomUUID() }
+    const { id } = await client.upload(file, options)
+    const sent = requests.length
+    expect(await client.upload(file, options)).toMatchObject({ id, status: 'active' })
+    expect(requests.slice(sent).filter((request) => request.startsWith('PUT'))).toEqual([])
+    await client.remove(id)
+    const refused = await client.upload(file, options).catch((error) => error)
+    expect(refused).toMatchObject({ code: 'state_conflict', status: 409, id })
+  }
+}, 60_000)
+
 test('what is stopped leaves nothing', async () => {
   for (const size of [6 * MB, 40 * MB]) {
     const stop = new AbortController()

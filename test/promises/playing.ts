@@ -91,10 +91,17 @@ export async function play(world: World, steps: readonly Step[]): Promise<void> 
   }
 
   async function upload(thing: Thing, fault: Plan | null): Promise<void> {
-    const { name, isPublic } = thing
+    settle(thing, await send(thing, fault), fault)
+  }
+
+  function send({ name, isPublic, owner }: Thing, fault: Plan | null): Promise<Outcome<StoredObject>> {
     const visibility = isPublic ? 'public' : 'private'
     const file = { name, bytes: gif, visibility, idempotencyKey: name } as const
-    const outcome = await attempt(start(fault), ({ media }) => media.upload(thing.owner, file, ORIGIN))
+    return attempt(start(fault), ({ media }) => media.upload(owner, file, ORIGIN))
+  }
+
+  function settle(thing: Thing, outcome: Outcome<StoredObject>, fault: Plan | null): void {
+    const { name, isPublic } = thing
     const state: State = { status: 'active', since: clock.now(), bytes: 'right', name, isPublic }
     if (outcome.kind === 'answered') thing.id = outcome.value.id
     else expectFault(outcome, fault)
@@ -102,17 +109,25 @@ export async function play(world: World, steps: readonly Step[]): Promise<void> 
     things.push(thing)
   }
 
-  /** The same request again, a minute later: the same object, unless nothing is left of that. */
+  /** The same request again, a minute later: the same object, a conflict once it is deleted, or anew if it is gone. */
   async function uploadAgain(thing: Thing, fault: Plan | null): Promise<void> {
     if (thing.link) return
     await clock.advance(67)
+    const outcome = await send(thing, fault)
+    const id = conflictOf(outcome)
+    if (id !== undefined) {
+      expect(thing.id).toBe(id)
+      thing.states = thing.states.filter(({ status }) => status === 'deleted' || status === 'gone')
+      expect(thing.states, 'a retry was told of a deletion that nobody asked for').not.toEqual([])
+      return
+    }
     const again: Thing = { ...thing, id: undefined }
-    await upload(again, fault)
+    settle(again, outcome, fault)
     if (again.id === undefined) return
-    const isThere = ({ status }: State) => status === 'active' || status === 'deleted'
-    // The same one may have been renamed, hidden or deleted since.
-    if (again.id === thing.id) things.pop()
-    thing.states = thing.states.filter((state) => isThere(state) === (again.id === thing.id))
+    // The same one may have been renamed or hidden since.
+    const same = again.id === thing.id
+    if (same) things.pop()
+    thing.states = thing.states.filter(({ status }) => (same ? status === 'active' : status === 'gone'))
     expect(thing.states, 'a retry was given what is gone, or not given what is there').not.toEqual([])
   }
 
@@ -205,6 +220,12 @@ function answerOf(outcome: Outcome<Answer>): Answer {
   const { error } = outcome
   if (!(error instanceof Problem)) return 'unknown'
   return error.status === 503 ? 'unknown' : error.code
+}
+
+/** The object that an Idempotency-Key belongs to for good, where that is why a call was refused. */
+function conflictOf(outcome: Outcome<unknown>): string | undefined {
+  if (outcome.kind !== 'refused' || !(outcome.error instanceof Problem)) return undefined
+  return outcome.error.code === 'state_conflict' ? outcome.error.id : undefined
 }
 
 /** Without a fault of its own a call of this kind has nothing to fail of. */

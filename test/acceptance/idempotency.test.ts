@@ -1,0 +1,82 @@
+import { describe, expect, test } from 'bun:test'
+import { readCorpus } from '../corpus.ts'
+import { answered, expectProblem, type MediaObject, newUser, type Presigned, tokenFor } from './client.ts'
+import { multipart } from './multipart.ts'
+import { jpegOf, MiB, type Multipart, partsClient } from './parts.ts'
+import { backend, usualStage } from './stage.ts'
+
+const stage = await usualStage()
+const { call, complete, inside, page, put, remove } = stage
+const { send } = partsClient(stage)
+const rocket = await readCorpus('accept/rocket.jpg')
+
+/** The ways in that take an Idempotency-Key: `begin` asks, `finish` makes it an object. */
+const ways = [
+  {
+    way: 'a direct upload',
+    begin: (as: string, key: string) => {
+      const { body, headers } = multipart([{ name: 'file', filename: 'a.jpg', content: rocket }])
+      return call('/media/upload', { as, method: 'POST', body, headers: { ...headers, 'idempotency-key': key } })
+    },
+    finish: (_: string, begun: Response) => answered<MediaObject>(201, begun),
+  },
+  {
+    way: 'a presign',
+    begin: (as: string, key: string) => post(as, '/media/presign', key, rocket.length),
+    async finish(as: string, begun: Response) {
+      const link = await answered<Presigned>(200, begun)
+      await put(link, rocket)
+      return answered<MediaObject>(200, await complete(as, link.id))
+    },
+  },
+  {
+    way: 'an upload in parts',
+    begin: (as: string, key: string) => post(as, '/media/multipart', key, 9 * MiB),
+    async finish(as: string, begun: Response) {
+      const upload = await answered<Multipart>(200, begun)
+      await send(as, upload, await jpegOf(9 * MiB))
+      return answered<MediaObject>(200, await complete(as, upload.id))
+    },
+  },
+].filter(({ way }) => backend === 'real' || way !== 'an upload in parts')
+
+function post(as: string, path: string, key: string, size: number): Promise<Response> {
+  const json = { filename: 'a.jpg', fileType: 'image/jpeg', size }
+  return call(path, { as, method: 'POST', json, headers: { 'idempotency-key': key } })
+}
+
+describe.each(ways)('$way, with the same Idempotency-Key', ({ way, begin, finish }) => {
+  test('once it is complete, gives no link, but the id to go on with', async () => {
+    const user = newUser()
+    const { id } = await finish(user, await begin(user, 'key'))
+    const again = await begin(user, 'key')
+    if (way === 'a direct upload')
+      expect(await answered<MediaObject>(201, again)).toMatchObject({ id, status: 'active' })
+    else expect((await expectProblem(again, 409, 'state_conflict')).id).toBe(id)
+    expect(await answered<MediaObject>(200, await complete(user, id))).toMatchObject({ id, status: 'active' })
+    expect((await page(user)).items).toHaveLength(1)
+  })
+
+  test('after DELETE, and on its way out, is a conflict, never a new link or an object that is deleted', async () => {
+    const user = newUser()
+    const { id } = await finish(user, await begin(user, 'key'))
+    expect((await remove(user, id)).status).toBe(204)
+    expect((await expectProblem(await begin(user, 'key'), 409, 'state_conflict')).id).toBe(id)
+    const service = { authorization: `Bearer ${await tokenFor(newUser(), { role: 'service' })}` }
+    await answered(202, await call(`/media?userId=${user}`, { method: 'DELETE', headers: service }))
+    // For an hour at least, since the link to it or its own PUT may still be at work.
+    expect((await inside?.rowOf(id))?.status).toBe(inside && 'purging')
+    expect((await expectProblem(await begin(user, 'key'), 409, 'state_conflict')).id).toBe(id)
+  })
+})
+
+test.each(ways.filter(({ way }) => way !== 'a direct upload'))(
+  '$way that was given up may be begun anew with its key',
+  async ({ begin, finish }) => {
+    const user = newUser()
+    const { id } = await answered<{ id: string }>(200, await begin(user, 'key'))
+    expect((await call(`/media/${id}/upload`, { as: user, method: 'DELETE' })).status).toBe(204)
+    const object = await finish(user, await begin(user, 'key'))
+    expect(object.id).not.toBe(id)
+  },
+)

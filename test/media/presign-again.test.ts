@@ -1,0 +1,128 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { migrate } from '../../src/db/migrate.ts'
+import { createMemoryEventBus } from '../../src/events/memory.ts'
+import { createImageProbe } from '../../src/media/image.ts'
+import { createInspect } from '../../src/media/inspect.ts'
+import { createMedia, type Media } from '../../src/media/lifecycle.ts'
+import { NO_QUOTAS } from '../../src/media/object.ts'
+import { createRelay } from '../../src/media/relay.ts'
+import { createRepository, type Repository } from '../../src/media/repository.ts'
+import type { Storage } from '../../src/storage/storage.ts'
+import { openDisk } from '../contract/stores.ts'
+import { readCorpus } from '../corpus.ts'
+import type { OpenDatabase } from '../databases.ts'
+import { openPGlite } from '../pglite.ts'
+import { createRecordingLog } from '../recording-log.ts'
+import { newCaller } from './objects.ts'
+import { publishing } from './publishing.ts'
+
+const ORIGIN = 'https://api.example.com'
+const rocket = await readCorpus('accept/rocket.jpg')
+const allowedTypes = new Set(['image/jpeg'])
+const probeImage = createImageProbe({ allowedTypes, maxPixels: 1e8 })
+const limits = {
+  ...{ maxUploadBytes: 1e7, maxObjectBytes: 1e7, renditionSizes: [160], signedUrlSeconds: 900, uploadUrlSeconds: 900 },
+  ...{ allowedTypes, quotas: NO_QUOTAS },
+}
+
+describe('a presign with the key of an earlier one, on a store whose links work more than once', () => {
+  let database: OpenDatabase
+  let store: Awaited<ReturnType<typeof openDisk>>
+  beforeAll(async () => {
+    database = await openPGlite()
+    await migrate(database.sql)
+    store = await openDisk()
+  }, 60_000)
+  afterAll(async () => {
+    await store.close()
+    await database.close()
+  }, 30_000)
+
+  let signed: string[]
+  let media: Media
+  /** What happens between the look at the row and the statement that lets its link live. */
+  let meanwhile: () => Promise<unknown>
+  const caller = newCaller()
+  const declared = {
+    ...{ filename: 'a.jpg', fileType: 'image/jpeg', size: rocket.length, sha256: undefined },
+    ...{ visibility: 'private' as const, idempotencyKey: 'key' },
+  }
+  beforeEach(async () => {
+    await database.sql`DELETE FROM media_objects`
+    signed = []
+    meanwhile = async () => {}
+    const storage: Storage = {
+      ...store.storage,
+      enforces: { once: false, checksum: true },
+      signPut(key, options) {
+        signed.push(key)
+        return store.storage.signPut(key, options)
+      },
+    }
+    const { log } = createRecordingLog()
+    const made = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
+    const repository: Repository = {
+      ...made,
+      async findAttempt(...args) {
+        const found = await made.findAttempt(...args)
+        await meanwhile()
+        return found
+      },
+    }
+    const relay = createRelay({ repository, events: createMemoryEventBus(), log })
+    const ports = { repository, storage, relay, log }
+    const inspect = createInspect({ allowedTypes, probeImage })
+    media = createMedia({ ...ports, ...publishing({ ...ports, probeImage }), inspect, now: Date.now, limits })
+  })
+
+  const uploaded = async () => {
+    const link = await media.presign(caller, declared)
+    const url = new URL(link.uploadUrl, store.origin)
+    expect((await fetch(url, { method: 'PUT', headers: link.headers, body: rocket })).ok).toBe(true)
+    return link
+  }
+
+  test('signs nothing once the object is active under a key of its own', async () => {
+    const link = await uploaded()
+    const { key } = await media.complete(link.id, caller, ORIGIN)
+    expect(key).not.toBe(link.key)
+    await expect(media.presign(caller, declared)).rejects.toMatchObject({ code: 'state_conflict', id: link.id })
+    expect(signed).toEqual([link.key])
+  })
+
+  test('signs nothing where the object becomes active, or deleted, between the look and the link', async () => {
+    const link = await uploaded()
+    meanwhile = async () => {
+      meanwhile = async () => {}
+      await media.complete(link.id, caller, ORIGIN)
+    }
+    await expect(media.presign(caller, declared)).rejects.toMatchObject({ code: 'state_conflict', id: link.id })
+    await media.remove(link.id, caller)
+    await expect(media.presign(caller, declared)).rejects.toMatchObject({ code: 'state_conflict', id: link.id })
+    expect(signed).toEqual([link.key])
+  })
+
+  test('begins anew where the upload was given up between the look and the link', async () => {
+    const link = await uploaded()
+    meanwhile = async () => {
+      meanwhile = async () => {}
+      await media.abortUpload(link.id, caller)
+    }
+    const other = await media.presign(caller, declared)
+    expect(other.id).not.toBe(link.id)
+    expect(signed).toEqual([link.key, other.key])
+  })
+
+  test('signs the same key while it is pending, and lets the row outlive the link', async () => {
+    const link = await uploaded()
+    const { links_until: before } = await linksUntil(link.id)
+    expect(await media.presign(caller, declared)).toMatchObject({ id: link.id, key: link.key })
+    expect((await linksUntil(link.id)).links_until.getTime()).toBeGreaterThan(before.getTime())
+  })
+
+  async function linksUntil(id: string): Promise<{ links_until: Date }> {
+    const [row] = await database.sql<{ links_until: Date }[]>`SELECT links_until FROM media_objects WHERE id = ${id}`
+    if (row === undefined) throw new Error(`no row of ${id}`)
+    return row
+  }
+})
