@@ -3,8 +3,10 @@ import type { Caller } from '../auth/auth.ts'
 import { type Queryable, within } from '../db/connect.ts'
 import type { Fragments } from './fragments.ts'
 
-/** An upload in parts that is under way. */
+/** An upload in parts. */
 export type UploadRow = { key: string; uploadId: string; sizeBytes: number }
+/** `partSize`: of every part but the last, in bytes; null before there was a link to one. */
+export type PendingUpload = UploadRow & { partSize: number | null }
 
 type Settings = { sql: Queryable; fragments: Fragments; pendingSeconds: number }
 
@@ -25,11 +27,20 @@ export function createMultipartStatements({ sql, fragments, pendingSeconds }: Se
     },
 
     /** Lets the row outlive links to parts that are made anew. Null unless it is the caller's and is under way. */
-    async extendUpload(id: string, caller: Caller, linksSeconds: number): Promise<UploadRow | null> {
-      const [row] = await within(sql<UploadRow[]>`
+    async extendUpload(id: string, caller: Caller, linksSeconds: number): Promise<PendingUpload | null> {
+      const [row] = await within(sql<PendingUpload[]>`
         UPDATE media_objects SET links_until = greatest(links_until, now() + ${seconds(linksSeconds)})
         WHERE id = ${id} AND ${ownedBy(caller)} AND status = 'pending' AND upload_id IS NOT NULL
-        RETURNING storage_key AS key, upload_id AS "uploadId", size_bytes AS "sizeBytes"`)
+        RETURNING storage_key AS key, upload_id AS "uploadId", size_bytes AS "sizeBytes", part_size AS "partSize"`)
+      return row ?? null
+    },
+
+    /** Writes on the row how it is divided into parts, unless that is decided; then as that is. Null as `extendUpload`. */
+    async keepPartSize(id: string, partSize: number): Promise<{ partSize: number } | null> {
+      const [row] = await within(sql<{ partSize: number }[]>`
+        UPDATE media_objects SET part_size = coalesce(part_size, ${partSize})
+        WHERE id = ${id} AND status = 'pending' AND upload_id IS NOT NULL
+        RETURNING part_size AS "partSize"`)
       return row ?? null
     },
 

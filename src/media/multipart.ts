@@ -4,7 +4,13 @@
  */
 import type { Caller } from '../auth/auth.ts'
 import { fileTooLarge, notFound, Problem } from '../problem.ts'
-import { COMPLETE_DEADLINE_MS, MAX_PARTS, type MultipartStorage, type StoredPart } from '../storage/multipart.ts'
+import {
+  COMPLETE_DEADLINE_MS,
+  MAX_PARTS,
+  MIN_PART_BYTES,
+  type MultipartStorage,
+  type StoredPart,
+} from '../storage/multipart.ts'
 import type { Storage } from '../storage/storage.ts'
 import { safeFileName } from './file-name.ts'
 import { earlierAnnouncement, idempotencyOf } from './idempotency.ts'
@@ -30,6 +36,16 @@ export type MultipartUpload = { id: string; key: string; uploadId: string; partS
 
 export type PartLink = { partNumber: number; url: string }
 
+export type UppyPart = { partNumber: number; uploadId: string; partSize: number | undefined }
+
+/** `field`: where the number came from. `divide`: the size of parts for a file of this size. */
+type Links = {
+  parts: { partNumber: number; field: string }[]
+  from: Date
+  divide: (size: number) => number
+  uploadId?: string
+}
+
 /**
  * The size of an upload's parts in bytes: 8 MiB, which loses little when a connection breaks; more for large files, so
  * that there are at most 1,000 parts, which any store lists at once; but at most 1 GiB, so that even 5 TiB stay below
@@ -40,6 +56,14 @@ export function partSizeOf(size: number): number {
 }
 
 const MiB = 1024 * 1024
+
+/**
+ * The size that Uppy gives its parts (`@uppy/aws-s3` 6.3.1), in bytes; it does not say so when it asks for a link.
+ * @param asked what the page's `getChunkSize` returns, where it has one
+ */
+export function uppyPartSizeOf(size: number, asked = 0): number {
+  return Math.max(asked, MIN_PART_BYTES, Math.ceil(size / MAX_PARTS))
+}
 
 export function createMultipart({ repository, storage, log, now, limits }: Deps) {
   const linksSeconds = limits.uploadUrlSeconds + WRITER_GRACE_SECONDS
@@ -69,6 +93,33 @@ export function createMultipart({ repository, storage, log, now, limits }: Deps)
     if (kept?.uploadId !== uploadId) await storage.abortUploads(key, { except: kept?.uploadId })
     if (kept === null) throw tooSlow()
     return { id, key, ...kept, partSize: partSizeOf(size) }
+  }
+
+  /**
+   * Links for parts of one division of the file, which all links of an upload have in common: else their parts could
+   * be more than the file together, up to any size.
+   */
+  async function link(id: string, caller: Caller, { parts, from, divide, uploadId }: Links): Promise<PartLink[]> {
+    const row = (await repository.extendUpload(id, caller, linksSeconds)) ?? (await refuse(id, caller))
+    if (uploadId !== undefined && row.uploadId !== uploadId) throw notFound()
+    const { key, sizeBytes } = row
+    const wanted = divide(sizeBytes)
+    const kept = row.partSize ?? (await repository.keepPartSize(id, wanted))?.partSize ?? (await refuse(id, caller))
+    if (kept !== wanted)
+      throw new Problem('state_conflict', `This upload was begun with parts of ${kept} bytes, not of ${wanted}.`)
+    const last = Math.ceil(sizeBytes / wanted)
+    const beyond = parts.filter(({ partNumber }) => partNumber > last)
+    if (beyond.length > 0) {
+      const errors = beyond.map(({ field }) => ({ field, message: `expected at most ${last}` }))
+      throw new Problem('request_invalid', `The file has ${last} parts of ${wanted} bytes.`, { errors })
+    }
+    const expiresIn = limits.uploadUrlSeconds
+    const links = parts.map(async ({ partNumber }) => {
+      const size = partNumber < last ? wanted : sizeBytes - (last - 1) * wanted
+      const part = { partNumber, size, from, expiresIn }
+      return { partNumber, url: await multipartOf(storage).signPart(key, row.uploadId, part) }
+    })
+    return Promise.all(links)
   }
 
   return {
@@ -114,29 +165,21 @@ export function createMultipart({ repository, storage, log, now, limits }: Deps)
      */
     async linkParts(id: string, caller: Caller, numbers: number[]): Promise<{ links: PartLink[]; expiresAt: Date }> {
       const from = new Date(now())
-      const row = (await repository.extendUpload(id, caller, linksSeconds)) ?? (await refuse(id, caller))
-      const partSize = partSizeOf(row.sizeBytes)
-      const last = Math.ceil(row.sizeBytes / partSize)
-      const errors = numbers.flatMap((n, i) =>
-        n > last ? [{ field: `partNumbers.${i}`, message: `expected at most ${last}` }] : [],
-      )
-      if (errors.length > 0) throw new Problem('request_invalid', `The file has ${last} parts.`, { errors })
-      const links = numbers.map(async (partNumber) => {
-        const size = partNumber < last ? partSize : row.sizeBytes - (last - 1) * partSize
-        return { partNumber, url: await signPart(row, { partNumber, size, from }) }
-      })
-      return { links: await Promise.all(links), expiresAt: new Date(from.getTime() + limits.uploadUrlSeconds * 1000) }
+      const parts = numbers.map((partNumber, i) => ({ partNumber, field: `partNumbers.${i}` }))
+      const links = await link(id, caller, { parts, from, divide: partSizeOf })
+      return { links, expiresAt: new Date(from.getTime() + limits.uploadUrlSeconds * 1000) }
     },
 
     /**
-     * A link for one part of a client that has its own part size. What does not add up to the declared size is
-     * refused on completion. Throws Problem `not_found` or `state_conflict`.
+     * A link for one part as Uppy divides the file. Throws the same as `linkParts`.
+     * @param part `partSize` is what the page has told Uppy, if it has
      */
-    async linkPart(id: string, caller: Caller, part: { partNumber: number; uploadId: string }): Promise<string> {
-      const from = new Date(now())
-      const row = (await repository.extendUpload(id, caller, linksSeconds)) ?? (await refuse(id, caller))
-      if (row.uploadId !== part.uploadId) throw notFound()
-      return signPart(row, { partNumber: part.partNumber, size: undefined, from })
+    async linkPart(id: string, caller: Caller, part: UppyPart): Promise<string> {
+      const { partNumber, partSize, uploadId } = part
+      const parts = [{ partNumber, field: 'partNumber' }]
+      const divide = (size: number) => uppyPartSizeOf(size, partSize)
+      const [made] = await link(id, caller, { parts, from: new Date(now()), divide, uploadId })
+      return made?.url ?? ''
     },
 
     uploadInParts,
@@ -161,13 +204,6 @@ export function createMultipart({ repository, storage, log, now, limits }: Deps)
       const row = (await repository.abandonOwned(id, caller)) ?? (await refuse(id, caller))
       await tryToRemoveBytes({ storage, log }, { id, key: row.key })
     },
-  }
-
-  function signPart(
-    { key, uploadId }: { key: string; uploadId: string },
-    part: { partNumber: number; size: number | undefined; from: Date },
-  ): Promise<string> {
-    return multipartOf(storage).signPart(key, uploadId, { ...part, expiresIn: limits.uploadUrlSeconds })
   }
 }
 

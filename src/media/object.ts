@@ -44,6 +44,11 @@ export type MediaRow = StoredObject | UnsettledObject
 export type Quotas = { quotaBytes: number | null; quotaObjects: number | null }
 export const NO_QUOTAS: Quotas = { quotaBytes: null, quotaObjects: null }
 
+/** Whether every upload has to say its size before it begins. */
+export function areLimited(quotas: Quotas): boolean {
+  return Object.values(quotas).some((quota) => quota !== null)
+}
+
 /**
  * Where objects are stored: `public/` is for copies that a CDN serves to everyone, and only used where there is one.
  * Both are in order of time, because ids are.

@@ -27,6 +27,12 @@ export function overQuota(): Problem {
   })
 }
 
+/** @param field where the request should have said it */
+export function sizeRequired(field: string): Problem {
+  const errors = [{ field, message: 'is required, because there are quotas' }]
+  return new Problem('request_invalid', 'Some fields are not valid.', { errors })
+}
+
 /** Why there is no row for an upload. */
 export function refusal(inserted: Exclude<Inserted, 'inserted'>): Problem {
   return inserted === 'over_quota' ? overQuota() : tooSlow()

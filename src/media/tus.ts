@@ -5,8 +5,8 @@ import type { UploadRecords } from '../storage/tus.ts'
 import { safeFileName } from './file-name.ts'
 import { acceptType } from './inspect.ts'
 import type { Deps } from './lifecycle.ts'
-import type { Visibility } from './object.ts'
-import { newId, refusal } from './pending.ts'
+import { areLimited, type Visibility } from './object.ts'
+import { newId, refusal, sizeRequired } from './pending.ts'
 import { REMOVAL_MS } from './removal.ts'
 import { PIECE, TUS_LINKS_SECONDS, type TusUpload } from './tus-statements.ts'
 
@@ -27,11 +27,20 @@ export function createTusUploads({ repository, storage, log, now, limits }: Deps
     declareSize: repository.declareTusSize,
   }
 
+  const deferrable = !areLimited(limits.quotas)
+
   return {
-    /** Announces a tus upload. Throws Problem `media_type_unsupported`, `file_empty`, `file_too_large` or `quota_exceeded`. */
+    /** Whether a client may say later how long its upload is: not where there are quotas, which count what is said. */
+    deferrable,
+
+    /**
+     * Announces a tus upload. Throws Problem `media_type_unsupported`, `file_empty`, `file_too_large`,
+     * `quota_exceeded`, or `request_invalid` without a size where that can't come later.
+     */
     async beginTus(caller: Caller, declared: TusDeclaration): Promise<{ id: string; key: string }> {
       const { filename, fileType, size, visibility, metadata } = declared
       const mimeType = acceptType(fileType, limits.allowedTypes)
+      if (size === undefined && !deferrable) throw sizeRequired('upload-length')
       if (size === 0) throw new Problem('file_empty', 'The file has no bytes.')
       if (size !== undefined && size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
       // Whatever its visibility: what has not been looked at must not be served to everyone.

@@ -9,8 +9,15 @@ import { acceptType, INSPECTED_BYTES, type Inspection } from './inspect.ts'
 import type { Deps } from './lifecycle.ts'
 import { createMoves } from './moves.ts'
 import { assemble } from './multipart.ts'
-import { type ChangedObject, dispositionOf, type MediaRow, type StoredObject, type Visibility } from './object.ts'
-import { newId, refusal, tooSlow, WRITER_GRACE_SECONDS } from './pending.ts'
+import {
+  areLimited,
+  type ChangedObject,
+  dispositionOf,
+  type MediaRow,
+  type StoredObject,
+  type Visibility,
+} from './object.ts'
+import { newId, refusal, sizeRequired, tooSlow, WRITER_GRACE_SECONDS } from './pending.ts'
 import { tryToRemoveBytes } from './removal.ts'
 
 export type Upload = {
@@ -39,7 +46,7 @@ export type UploadLink = {
 export function createUploads(deps: Deps) {
   const { repository, storage, inspect, relay, log, now, limits, publicity } = deps
   const { urlOf } = publicity
-  const hasQuotas = Object.values(limits.quotas).some((quota) => quota !== null)
+  const hasQuotas = areLimited(limits.quotas)
   const moves = createMoves(deps)
   const announced = <T extends ChangedObject | null>(row: T): T => {
     if (row !== null) relay.announce(row)
@@ -144,7 +151,7 @@ export function createUploads(deps: Deps) {
       if (sha256 !== undefined && !storage.enforces.checksum)
         throw new Problem('checksum_unenforceable', 'The store does not check SHA-256. Leave it out.')
       const mimeType = acceptType(declared.fileType, limits.allowedTypes)
-      if (size === undefined && hasQuotas) throw sizeRequired()
+      if (size === undefined && hasQuotas) throw sizeRequired('size')
       if (size !== undefined && size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
       const { userId } = caller
       const idempotency = idempotencyOf(idempotencyKey, 'presign', declaration)
@@ -230,11 +237,6 @@ function uploaded(
   const { key, originalName } = object
   const fields = { url, key, mimeType, sizeBytes, ...dimensions, originalName }
   return { channel: 'photo:uploaded' as const, fields }
-}
-
-function sizeRequired(): Problem {
-  const errors = [{ field: 'size', message: 'is required, because there are quotas' }]
-  return new Problem('request_invalid', 'Some fields are not valid.', { errors })
 }
 
 function empty(): Problem {

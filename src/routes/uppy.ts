@@ -7,7 +7,7 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { idOf } from '../media/object.ts'
 import { type FieldError, notFound, Problem } from '../problem.ts'
-import { MAX_PARTS, MIN_PART_BYTES, type StoredPart } from '../storage/multipart.ts'
+import { MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES, type StoredPart } from '../storage/multipart.ts'
 import { jsonOnly } from './body.ts'
 import { type Deps, originOf, requireCaller } from './context.ts'
 import { declaredFile, type FileLimits, IdParam, JSON_BODY, KNOWN, problems } from './schemas.ts'
@@ -24,6 +24,12 @@ function signBody(limits: FileLimits) {
       contentType: z.string().max(127).optional(),
       uploadId: z.string().min(1).max(1024).optional(),
       partNumber: z.int().min(1).max(MAX_PARTS).optional(),
+      partSize: z
+        .int()
+        .min(1)
+        .max(MAX_PART_BYTES)
+        .optional()
+        .openapi({ description: "What the page's `getChunkSize` returns, for a link to a part; else left out." }),
       filename: filename.optional(),
       fileType: fileType.optional(),
       size: size.optional(),
@@ -80,7 +86,7 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
     const own = { headers: authorization === undefined ? {} : { authorization } }
     const uploadUrl = (id: string) => `${origin}/media/${id}/upload`
     const answer = async (): Promise<Signed> => {
-      const { method, key, uploadId, partNumber } = body
+      const { method, key, uploadId, partNumber, partSize } = body
       if (uploadId === undefined && method === 'PUT') {
         const link = await media.presign(caller, { ...described(body), size: body.size })
         return { id: link.id, key: link.key, url: new URL(link.uploadUrl, origin).href, headers: link.headers }
@@ -94,7 +100,7 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
       if (id === undefined) throw notFound()
       if (method !== 'PUT') return { id, url: `${uploadUrl(id)}?uploadId=${encodeURIComponent(uploadId)}`, ...own }
       const number = required(partNumber, 'partNumber')
-      return { id, url: await media.linkPart(id, caller, { partNumber: number, uploadId }) }
+      return { id, url: await media.linkPart(id, caller, { partNumber: number, uploadId, partSize }) }
     }
     return c.json(await answer(), 200)
   })

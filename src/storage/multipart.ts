@@ -12,7 +12,7 @@ export interface MultipartStorage {
   parts(key: string, uploadId: string, options?: Cancel): Promise<StoredPart[] | null>
 
   /**
-   * A link that stores one part, of exactly `size` bytes where given, in place of an earlier part of this number.
+   * A link that stores one part, of exactly `size` bytes, in place of an earlier part of this number.
    * Begun before `expiresIn` seconds after `from`, and as long as the upload is neither complete nor aborted. The
    * answer to its PUT has the part's ETag.
    */
@@ -28,7 +28,7 @@ export interface MultipartStorage {
 /** `etag`: as the store writes it, with its quotes. */
 export type StoredPart = { partNumber: number; size: number; etag: string }
 
-export type SignPart = { partNumber: number; size: number | undefined; from: Date; expiresIn: number }
+export type SignPart = { partNumber: number; size: number; from: Date; expiresIn: number }
 
 /**
  * `gone`: the store has no such upload (any more). `occupied`: there are bytes under the key, and they stay. `unfit`:
@@ -38,6 +38,7 @@ export type Completion = 'stored' | 'gone' | 'occupied' | 'unfit'
 
 /** What S3 allows: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
 export const MIN_PART_BYTES = 5 * 1024 * 1024
+export const MAX_PART_BYTES = 5 * 1024 * 1024 * 1024
 export const MAX_PARTS = 10_000
 
 /** A store that puts parts together by copying them takes its time. */

@@ -54,7 +54,7 @@ export function createS3Multipart({ client, bucket, signPut }: Deps): MultipartS
     },
 
     async signPart(key, uploadId, { partNumber, size, from, expiresIn }) {
-      const headers: Record<string, string> = size === undefined ? {} : { 'content-length': String(size) }
+      const headers = { 'content-length': String(size) }
       return signPut({ key, at: from, expiresIn, headers, query: { uploadId, partNumber: String(partNumber) } })
     },
 

@@ -9,7 +9,7 @@ import type { Log } from '../log.ts'
 import type { Media } from '../media/lifecycle.ts'
 import { notFound, Problem } from '../problem.ts'
 import type { Storage } from '../storage/storage.ts'
-import type { TusStores } from '../storage/tus.ts'
+import type { TusStore, TusStores } from '../storage/tus.ts'
 import { arriving } from './body.ts'
 import { declarationOf } from './declaration.ts'
 import { refusalOf } from './errors.ts'
@@ -47,6 +47,13 @@ type Target = { id: string; key: string }
 export function createTus(deps: Deps) {
   const { media, storage, stores, locker, log } = deps
 
+  /** What the protocol's extensions ask of a store, as far as it may be asked for here. */
+  function open(request: Parameters<TusStores['open']>[0]): TusStore {
+    const store = stores.open(request)
+    if (!media.deferrable) store.extensions = store.extensions.filter((extension) => extension !== DEFERRED_LENGTH)
+    return store
+  }
+
   /** What tus says of a request. Throws what it refuses as a Problem. */
   async function serve(
     { request, caller, origin }: TusRequest,
@@ -58,7 +65,7 @@ export function createTus(deps: Deps) {
     let target = known
     let failure: unknown
     let finished = false
-    const store = stores.open({ records: media.tusRecords, signal: lost.signal })
+    const store = open({ records: media.tusRecords, signal: lost.signal })
     // What has become an object does not expire, and tus would ask the store for the upload it was.
     store.getExpiration = () => (finished ? 0 : deps.pendingSeconds * 1000)
     store.remove = async () => {
@@ -174,6 +181,8 @@ export function createTus(deps: Deps) {
       const upload = await find()
       if (upload === null) throw notFound()
       if (upload.status === 'active') return ofFinished(request, upload, origin)
+      if (request.method === 'PATCH' && upload.sizeBytes === null && !media.deferrable)
+        throw new Problem('request_invalid', 'There are quotas by now: begin a new upload, with Upload-Length.')
       try {
         return await proceed(asked, upload)
       } catch (error) {
@@ -186,13 +195,15 @@ export function createTus(deps: Deps) {
 
     /** What this server can do, as headers for the answer to OPTIONS. */
     async capabilities(): Promise<[name: string, value: string][]> {
-      const datastore = stores.open({ records: media.tusRecords, signal: new AbortController().signal })
+      const datastore = open({ records: media.tusRecords, signal: new AbortController().signal })
       const server = new Server({ path: TUS_PATH, datastore, locker: NO_LOCKS, maxSize: deps.maxObjectBytes })
       const { headers } = await server.handleWeb(new Request(`http://server${TUS_PATH}`, { method: 'OPTIONS' }))
       return [...headers].filter(([name]) => name.startsWith('tus-'))
     },
   }
 }
+
+const DEFERRED_LENGTH = 'creation-defer-length'
 
 const MAY_BE_FINISHED = new Set(['not_found', 'upload_incomplete', 'state_conflict'])
 

@@ -1,6 +1,8 @@
 import { afterAll, describe, expect, test } from 'bun:test'
+import postgres from 'postgres'
 import { readCorpus } from '../corpus.ts'
 import { answered, expectInvalid, expectProblem, type MediaObject, newUser, until } from './client.ts'
+import type { Parts } from './parts.ts'
 import { runUpkeep } from './service.ts'
 import { openStage } from './stage.ts'
 import { described, patchAt, TUS } from './tus-client.ts'
@@ -115,15 +117,97 @@ test('the size has to be declared, and is what a link reserves until it is compl
   expect(await usage(user)).toMatchObject({ bytes: rocket.length, objects: 1 })
 })
 
-test('a tus upload whose length is declared late is refused there', async () => {
-  const user = newUser()
-  await presigned(user, { size: QUOTA_BYTES - 1 })
-  const begun = await beginTus(user)
-  expect(begun.status).toBe(201)
-  const { pathname } = new URL(begun.headers.get('location') ?? '')
-  const { method, headers } = patchAt(0)
-  const body = new Uint8Array(1000)
-  const patched = await call(pathname, { as: user, method, headers: { ...headers, 'upload-length': '1000' }, body })
-  await expectProblem(patched, 429, 'quota_exceeded')
-  expect(await usage(user)).toMatchObject({ bytes: QUOTA_BYTES - 1, objects: 2 })
+describe('nobody stores more than was declared', () => {
+  test('by a tus upload that says its length later: that is refused, and not offered', async () => {
+    const user = newUser()
+    const problem = await expectProblem(await beginTus(user), 400, 'request_invalid')
+    expect(problem.detail).toMatch(/defer/i)
+    const offered = (await call('/media/tus', { method: 'OPTIONS' })).headers.get('tus-extension')?.split(',')
+    expect(offered).toEqual(['creation', 'creation-with-upload', 'termination', 'expiration'])
+    expect(await usage(user)).toMatchObject({ bytes: 0, objects: 0 })
+    expect(await inside?.rowsOf(user)).toEqual(inside && [])
+  })
+
+  test('by a tus upload that was begun without a length before there were quotas', async () => {
+    if (inside === undefined) return
+    const user = newUser()
+    const begun = await beginTus(user, 5)
+    const { pathname } = new URL(begun.headers.get('location') ?? '')
+    const sql = postgres(env.DATABASE_URL ?? '', { max: 1 })
+    await sql`UPDATE media_objects SET size_bytes = NULL WHERE user_id = ${user}`
+    await sql.end()
+    for (const headers of [{}, { 'upload-length': String(QUOTA_BYTES * 2) }]) {
+      const sent = { ...patchAt(0), headers: { ...patchAt(0).headers, ...headers }, body: new Uint8Array(1000) }
+      await expectProblem(await call(pathname, { as: user, ...sent }), 400, 'request_invalid')
+    }
+    expect((await call(pathname, { as: user, method: 'HEAD', headers: TUS })).headers.get('upload-offset')).toBe('0')
+  })
+
+  test('by a tus upload that goes on beyond its length, announced or not', async () => {
+    const user = newUser()
+    const begun = await beginTus(user, 5)
+    const { pathname } = new URL(begun.headers.get('location') ?? '')
+    const body = new Uint8Array(3 * QUOTA_BYTES)
+    await expectProblem(await call(pathname, { as: user, ...patchAt(0), body }), 413, 'file_too_large')
+    // In pieces of no announced length, as fetch sends a stream.
+    const stream = new Blob([body]).stream()
+    const chunked = await call(pathname, { as: user, ...patchAt(0), body: stream })
+    await expectProblem(chunked, 413, 'file_too_large')
+    const { bytes } = await usage(user)
+    expect(bytes).toBe(5)
+    for (const { size } of await storedOf(user)) expect(size).toBeLessThanOrEqual(5)
+  })
+
+  test('by a link', async () => {
+    const user = newUser()
+    const link = await presigned(user, { size: 5 })
+    expect([400, 403, 413, 422]).toContain((await put(link, new Uint8Array(3 * QUOTA_BYTES))).status)
+    const chunked = await fetch(link.uploadUrl, {
+      ...{ method: 'PUT', headers: link.headers },
+      body: new Blob([new Uint8Array(3 * QUOTA_BYTES)]).stream(),
+    })
+    expect(chunked.status).toBeGreaterThanOrEqual(400)
+    await expectProblem(await complete(user, link.id), 409, 'upload_incomplete')
+    expect(await storedOf(user)).toEqual([])
+    expect(await usage(user)).toMatchObject({ bytes: 5, objects: 1 })
+  })
+
+  test.skipIf(inside === undefined)('by parts, however many are asked for and of whatever size', async () => {
+    const user = newUser()
+    const file = { filename: 'a.jpg', fileType: 'image/jpeg', size: 5 }
+    const begun = await call('/media/multipart', { as: user, method: 'POST', json: file })
+    const { id, key, uploadId } = await answered<{ id: string; key: string; uploadId: string }>(200, begun)
+    const sign = (json: object) => call('/media/sign', { as: user, method: 'POST', json })
+    const part = { method: 'PUT', key, uploadId }
+    const { url } = await answered<{ url: string }>(200, await sign({ ...part, partNumber: 1 }))
+    // 80 MiB under a declared 5 bytes, when links to parts were signed without a length.
+    for (const size of [80 * 1024 * 1024, 6, 4]) {
+      const answer = await fetch(url, { method: 'PUT', body: new Uint8Array(size) })
+      expect([400, 403]).toContain(answer.status)
+    }
+    for (const more of [{ partNumber: 2 }, { partNumber: 10_000 }])
+      await expectInvalid(await sign({ ...part, ...more }), 'partNumber')
+    await expectProblem(await sign({ ...part, partNumber: 1, partSize: 100_000_000 }), 409, 'state_conflict')
+    await expectProblem(
+      await call(`/media/${id}/parts`, { as: user, method: 'POST', json: { partNumbers: [1] } }),
+      409,
+      'state_conflict',
+    )
+    expect((await answered<Parts>(200, await call(`/media/${id}/parts`, { as: user }))).parts).toEqual([])
+    for (let i = 0; i < 3; i += 1)
+      expect((await fetch(url, { method: 'PUT', body: new Uint8Array(5) })).status).toBe(200)
+    expect((await answered<Parts>(200, await call(`/media/${id}/parts`, { as: user }))).parts).toMatchObject([
+      { size: 5 },
+    ])
+    expect(await usage(user)).toMatchObject({ bytes: 5, objects: 1 })
+  })
+
+  /** What lies under the prefixes of a user's objects, with its size. */
+  async function storedOf(user: string): Promise<{ size: number }[]> {
+    if (inside === undefined) return []
+    const rows = await inside.rowsOf(user)
+    const keys = await Promise.all(rows.map(({ id }) => inside.keys(`media/${id}/`)))
+    const stored = await Promise.all(keys.flat().map((key) => inside.storedUnder(key)))
+    return stored.map((found) => ({ size: found?.bytes.length ?? 0 }))
+  }
 })

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { readCorpus } from '../corpus.ts'
 import { answered, expectInvalid, expectProblem, type MediaObject, newUser, tokenFor } from './client.ts'
-import { jpegOf, MiB, partsClient, uploadsUnderWay } from './parts.ts'
+import { jpegOf, MiB, partsClient } from './parts.ts'
 import { backend, usualStage } from './stage.ts'
 
 const stage = await usualStage()
@@ -79,25 +79,25 @@ describe.skipIf(backend === 'embedded')("an upload in parts, in S3's words", () 
     expect(between(text, 'Key')).toEqual([create.key ?? ''])
     return { id: create.id, key: create.key ?? '', uploadId }
   }
+  const partOf = ({ key, uploadId }: { key: string; uploadId: string }, partNumber: number) => ({
+    ...{ method: 'PUT', key, uploadId, partNumber },
+  })
   const sendPart = async (
     user: string,
     upload: { key: string; uploadId: string },
     partNumber: number,
     body: Uint8Array,
+    partSize?: number,
   ) => {
-    const { key, uploadId } = upload
-    const answer = await follow(
-      'PUT',
-      await signed(user, { method: 'PUT', key, uploadId, partNumber }),
-      new Uint8Array(body),
-    )
+    const link = await signed(user, { ...partOf(upload, partNumber), ...(partSize !== undefined && { partSize }) })
+    const answer = await follow('PUT', link, new Uint8Array(body))
     expect(answer.status).toBe(200)
     expect(answer.headers.get('etag')).toBeTruthy()
   }
   const list = async (user: string, { key, uploadId }: { key: string; uploadId: string }) =>
     (await follow('GET', await signed(user, { method: 'GET', key, uploadId }))).text()
 
-  test('goes from its beginning to an active object, with parts of the size the client likes', async () => {
+  test('goes from its beginning to an active object, with parts of the size that Uppy gives them', async () => {
     const user = newUser()
     const bytes = await jpegOf(9 * MiB)
     const upload = await begin(user)
@@ -160,22 +160,26 @@ describe.skipIf(backend === 'embedded')("an upload in parts, in S3's words", () 
     const end = await signed(user, { method: 'POST', key: upload.key, uploadId: upload.uploadId })
     await sendPart(user, upload, 1, await jpegOf(5 * MiB))
     await expectProblem(await follow('POST', end), 409, 'upload_incomplete')
-    await sendPart(user, upload, 2, new Uint8Array(5 * MiB))
-    await expectProblem(await follow('POST', end), 422, 'size_mismatch')
-    expect((await inside?.rowOf(upload.id))?.status).toBe('purging')
-    expect(await uploadsUnderWay(stage.env.S3_BUCKET ?? '', upload.key)).toEqual([])
+    const link = await signed(user, partOf(upload, 2))
+    for (const size of [5 * MiB, 4 * MiB + 1, 4 * MiB - 1])
+      expect([400, 403]).toContain((await follow('PUT', link, new Uint8Array(size))).status)
+    await expectInvalid(await sign(user, partOf(upload, 3)), 'partNumber')
+    await expectProblem(await follow('POST', end), 409, 'upload_incomplete')
+    expect(between(await list(user, upload), 'Size')).toEqual([String(5 * MiB)])
+    await sendPart(user, upload, 2, new Uint8Array(4 * MiB))
+    expect((await follow('POST', end)).status).toBe(200)
   })
 
-  test('whose parts are too small to be put together waits for larger ones', async () => {
+  test('has parts of the size that the page has told Uppy, and then of no other', async () => {
     const user = newUser()
     const upload = await begin(user)
-    const end = await signed(user, { method: 'POST', key: upload.key, uploadId: upload.uploadId })
     const bytes = await jpegOf(9 * MiB)
-    await sendPart(user, upload, 1, bytes.subarray(0, 4 * MiB))
-    await sendPart(user, upload, 2, bytes.subarray(4 * MiB))
-    await expectProblem(await follow('POST', end), 409, 'upload_incomplete')
-    await sendPart(user, upload, 1, bytes.subarray(0, 5 * MiB))
-    await sendPart(user, upload, 2, bytes.subarray(5 * MiB))
-    expect((await follow('POST', end)).status).toBe(200)
+    await sendPart(user, upload, 1, bytes.subarray(0, 6 * MiB), 6 * MiB)
+    const problem = await expectProblem(await sign(user, partOf(upload, 2)), 409, 'state_conflict')
+    expect(problem.detail).toContain(String(6 * MiB))
+    const ours = { as: user, method: 'POST', json: { partNumbers: [2] } }
+    await expectProblem(await call(`/media/${upload.id}/parts`, ours), 409, 'state_conflict')
+    await sendPart(user, upload, 2, bytes.subarray(6 * MiB), 6 * MiB)
+    await answered<MediaObject>(200, await complete(user, upload.id))
   })
 })

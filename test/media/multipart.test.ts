@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
 import { migrate } from '../../src/db/migrate.ts'
-import { partSizeOf } from '../../src/media/multipart.ts'
+import { partSizeOf, uppyPartSizeOf } from '../../src/media/multipart.ts'
 import { createRepository, type Repository } from '../../src/media/repository.ts'
 import { MAX_PARTS, MIN_PART_BYTES } from '../../src/storage/multipart.ts'
 import { databases, type OpenDatabase } from '../databases.ts'
@@ -25,6 +25,24 @@ describe('the size of parts', () => {
   test('grows with the file, from 8 MiB on', () => {
     const sizes = [1, 60 * MiB, 8000 * MiB, 8000 * MiB + 1, 100 * 1024 * MiB, LARGEST]
     expect(sizes.map((size) => partSizeOf(size) / MiB)).toEqual([8, 8, 8, 9, 103, 1024])
+  })
+})
+
+describe("the size of Uppy's parts", () => {
+  const theirs = (size: number, getChunkSize?: () => number) => {
+    // As in `lib/S3Uploader.js` of `@uppy/aws-s3` 6.3.1.
+    const chunkSize = Math.max(getChunkSize ? getChunkSize() : Math.ceil(size / MAX_PARTS), MIN_PART_BYTES)
+    return Math.ceil(size / chunkSize) > MAX_PARTS ? Math.ceil(size / MAX_PARTS) : chunkSize
+  }
+
+  test('is what Uppy makes it, with the chunk size of the page and without', () => {
+    const sizes = fc.oneof(fc.integer({ min: 1, max: LARGEST }), fc.constantFrom(5 * MiB, 50_000 * MiB, LARGEST))
+    fc.assert(
+      fc.property(sizes, fc.integer({ min: 1, max: 5 * 1024 * MiB }), (size, asked) => {
+        expect(uppyPartSizeOf(size)).toBe(theirs(size))
+        expect(uppyPartSizeOf(size, asked)).toBe(theirs(size, () => asked))
+      }),
+    )
   })
 })
 
@@ -71,12 +89,21 @@ for (const { name, present, open } of databases) {
 
     test('links lengthen the life of the row, never shorten it, and only for its owner', async () => {
       const object = await make('a')
-      const upload = { key: object.key, uploadId: 'a', sizeBytes: 100 * MiB }
+      const upload = { key: object.key, uploadId: 'a', sizeBytes: 100 * MiB, partSize: null }
       expect(await repository.extendUpload(object.id, newCaller(), 9000)).toBeNull()
       expect(await linksUntil(object)).toBeLessThan(1000)
       expect(await repository.extendUpload(object.id, callerOf(object), 9000)).toEqual(upload)
       expect(await repository.extendUpload(object.id, service, 10)).toEqual(upload)
       expect(await linksUntil(object)).toBeGreaterThan(8900)
+    })
+
+    test('the first division into parts stays, and is what a second one gets', async () => {
+      const object = await make('a')
+      expect(await repository.keepPartSize(object.id, 8 * MiB)).toEqual({ partSize: 8 * MiB })
+      expect(await repository.keepPartSize(object.id, 5 * MiB)).toEqual({ partSize: 8 * MiB })
+      expect(await repository.extendUpload(object.id, callerOf(object), 10)).toMatchObject({ partSize: 8 * MiB })
+      await repository.abandon(object.id)
+      expect(await repository.keepPartSize(object.id, 8 * MiB)).toBeNull()
     })
 
     test('there are links neither to an upload over one link, nor to one that is complete or given up', async () => {
