@@ -2,7 +2,6 @@
 import type { Config } from './config.ts'
 import type { Log } from './log.ts'
 import { createClean } from './media/clean.ts'
-import { createImageProbe, type ProbeImage } from './media/image.ts'
 import { createMakePlaceholder } from './media/placeholder.ts'
 import { createPublicity, type Publicity } from './media/publicity.ts'
 import { createPublish, type Publish } from './media/publish.ts'
@@ -10,6 +9,7 @@ import { createRelay, type Relay } from './media/relay.ts'
 import { createRepository, type Repository } from './media/repository.ts'
 import { createUpkeep, type Upkeep } from './media/upkeep.ts'
 import { openParts, type Parts } from './parts.ts'
+import { createImageProbe, type ProbeImage } from './pictures/image.ts'
 
 export type Service = Parts & {
   repository: Repository

@@ -17,7 +17,7 @@ const pictures: Record<string, (rocket: Bytes) => Bytes> = {
   'made/4-billion-frames.png': () => png(1, 1, text(5000), chunk('acTL', u32(0xffffffff), u32(0))),
   'made/17-million-frames.avif': () => join(avif(10, 10, 'avif', 'avis'), film(17_000_000)),
   'made/sequence.avif': () => join(avif(10, 10, 'avis', 'avif'), film(5)),
-  'made/100-frames-of-36-megapixels.gif': () => gif(6000, 6000, repeat(100, gifFrame(1, 1))),
+  'made/100-frames-of-36-megapixels.gif': () => gif(6000, 6000, repeat(100, gifFrame(6000, 6000))),
   'made/100-frames-of-36-megapixels.webp': () => animatedWebp(6000, 6000, 100),
   'made/frame-larger-than-screen.gif': () => gif(1, 1, gifFrame(65_535, 65_535)),
   'made/claims-16-gigapixels.avif': () => avif(0x1ffff, 0x1ffff, 'avif'),

@@ -1,10 +1,11 @@
 /** Pictures for everyone: at full size, in their own format, without what their makers may not mean to tell. */
 import sharp, { type Sharp } from 'sharp'
 import { timed } from '../observe/record.ts'
+import type { ProbeImage } from '../pictures/image.ts'
+import { MAX_DECODED_BYTES, MAX_DECODED_PIXELS } from '../pictures/limits.ts'
+import { isAnimatedPng, pixelsOfPng } from '../pictures/png.ts'
 import { Problem } from '../problem.ts'
-import { MAX_DECODED_BYTES, MAX_DECODED_PIXELS, type ProbeImage } from './image.ts'
 import type { StoredObject } from './object.ts'
-import { isAnimatedPng, pixelsOfPng } from './picture-headers.ts'
 
 /**
  * The same picture without metadata (EXIF with its position, XMP, IPTC, comments, whatever else is in the file):

@@ -1,18 +1,14 @@
 /** What a file is, told by its bytes; what the client says of it counts for nothing. */
 import { fileTypeFromBuffer } from 'file-type'
 import mime from 'mime'
+import type { ProbeImage } from '../pictures/image.ts'
+import { INSPECTED_BYTES } from '../pictures/limits.ts'
 import { Problem } from '../problem.ts'
-import type { ProbeImage } from './image.ts'
 import type { Dimensions } from './object.ts'
 
 export type Inspection = { mimeType: string; dimensions: Dimensions }
 export type Inspect = (bytes: Uint8Array) => Promise<Inspection>
 
-/**
- * As much of a file as is looked at, wherever it lies: that bounds what a hostile one can cost, and makes the answer the
- * same for every way in. It is the limit of metadata before a picture, too: no camera writes more.
- */
-export const INSPECTED_BYTES = 1024 * 1024
 // file-type is right from these on; more only costs it time.
 const TYPE_BYTES = 4100
 // Most programs write the directory of a TIFF, which tells its size, behind the pixels.

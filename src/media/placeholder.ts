@@ -2,8 +2,9 @@
 import sharp, { type Sharp } from 'sharp'
 import { rgbaToThumbHash } from 'thumbhash'
 import { timed } from '../observe/record.ts'
+import type { ProbeImage } from '../pictures/image.ts'
+import { MAX_DECODED_PIXELS } from '../pictures/limits.ts'
 import { Problem } from '../problem.ts'
-import { MAX_DECODED_PIXELS, type ProbeImage } from './image.ts'
 import type { Placeholder } from './object.ts'
 
 /**

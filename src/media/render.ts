@@ -1,8 +1,9 @@
 /** Makes renditions: sRGB, upright, without any metadata. */
 import sharp, { type Sharp } from 'sharp'
 import { timed } from '../observe/record.ts'
+import type { ProbeImage } from '../pictures/image.ts'
+import { MAX_DECODED_PIXELS } from '../pictures/limits.ts'
 import { Problem } from '../problem.ts'
-import { MAX_DECODED_PIXELS, type ProbeImage } from './image.ts'
 import type { Placeholder } from './object.ts'
 import { placeholderOf } from './placeholder.ts'
 import type { Format, Rendition } from './rendition.ts'

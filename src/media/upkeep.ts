@@ -3,9 +3,9 @@
  * Runs in every replica; what one has claimed the others leave alone for a while.
  */
 import type { Log } from '../log.ts'
+import { MAX_DECODED_BYTES } from '../pictures/limits.ts'
 import { Problem } from '../problem.ts'
 import type { Storage } from '../storage/storage.ts'
-import { MAX_DECODED_BYTES } from './image.ts'
 import { createMoves } from './moves.ts'
 import { type Home, homes, prefixesOf, type StoredObject } from './object.ts'
 import type { MakePlaceholder } from './placeholder.ts'

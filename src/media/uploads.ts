@@ -1,11 +1,12 @@
 /** How bytes come in, and become an object or nothing. */
 import type { Caller } from '../auth/auth.ts'
 import { DATABASE_DEADLINE_MS } from '../db/connect.ts'
+import { INSPECTED_BYTES } from '../pictures/limits.ts'
 import { fileTooLarge, notFound, Problem, type ProblemCode } from '../problem.ts'
 import { putDeadlineMs } from '../storage/storage.ts'
 import { safeFileName } from './file-name.ts'
 import { earlierAnnouncement, earlierUpload, idempotencyOf } from './idempotency.ts'
-import { acceptType, INSPECTED_BYTES, type Inspection } from './inspect.ts'
+import { acceptType, type Inspection } from './inspect.ts'
 import type { Deps } from './lifecycle.ts'
 import { createMoves } from './moves.ts'
 import { assemble } from './multipart.ts'

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test'
 import sharp from 'sharp'
 import { createClean } from '../../src/media/clean.ts'
-import { createImageProbe } from '../../src/media/image.ts'
 import { createInspect } from '../../src/media/inspect.ts'
+import { createImageProbe } from '../../src/pictures/image.ts'
 import { accepted, DEFAULT_TYPES, readCorpus } from '../corpus.ts'
 import { refusal } from '../refusal.ts'
 

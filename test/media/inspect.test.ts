@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
-import { createImageProbe, MAX_FRAMES } from '../../src/media/image.ts'
-import { acceptType, createInspect, extensionOf, INSPECTED_BYTES } from '../../src/media/inspect.ts'
+import { acceptType, createInspect, extensionOf } from '../../src/media/inspect.ts'
+import { createImageProbe } from '../../src/pictures/image.ts'
+import { INSPECTED_BYTES, MAX_FRAMES } from '../../src/pictures/limits.ts'
 import { accepted, DEFAULT_TYPES, readCorpus, refused } from '../corpus.ts'
 import { gif, gifFrame, repeat } from '../made-pictures.ts'
 import { refusal } from '../refusal.ts'
@@ -38,7 +39,7 @@ describe('a file of the corpus', () => {
 })
 
 describe('an animation', () => {
-  const frames = (count: number, side = 1) => inspect(gif(side, side, repeat(count, gifFrame(1, 1))))
+  const frames = (count: number, side = 1) => inspect(gif(side, side, repeat(count, gifFrame(side, side))))
 
   test('has the size of one frame, and may have 10,000 of them', async () => {
     expect((await frames(MAX_FRAMES)).dimensions).toEqual({ width: 1, height: 1 })
@@ -121,11 +122,11 @@ test('a key has the usual extension of its type', () => {
 
 /** What a process takes that reads every file of a folder, and perhaps inspects it: processor time, and memory at most. */
 async function costOf(folder: string, inspecting: boolean): Promise<{ seconds: number; mebibytes: number }> {
-  const module = (name: string) => JSON.stringify(join(import.meta.dir, '..', '..', 'src', 'media', name))
+  const module = (name: string) => JSON.stringify(join(import.meta.dir, '..', '..', 'src', name))
   const script = `
     import { readdir, readFile } from 'node:fs/promises'
-    import { createImageProbe } from ${module('image.ts')}
-    import { createInspect } from ${module('inspect.ts')}
+    import { createImageProbe } from ${module('pictures/image.ts')}
+    import { createInspect } from ${module('media/inspect.ts')}
     const allowedTypes = new Set(${JSON.stringify([...DEFAULT_TYPES])})
     const inspect = createInspect({ allowedTypes, probeImage: createImageProbe({ allowedTypes, maxPixels: 1e8 }) })
     for (const name of await readdir(${JSON.stringify(folder)})) {

@@ -5,7 +5,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
 import { v7 as uuidv7 } from 'uuid'
 import type { Caller } from '../../src/auth/auth.ts'
-import { INSPECTED_BYTES } from '../../src/media/inspect.ts'
+import { INSPECTED_BYTES } from '../../src/pictures/limits.ts'
 import { Problem } from '../../src/problem.ts'
 import { until } from '../until.ts'
 import { audit } from './audit.ts'

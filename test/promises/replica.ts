@@ -1,11 +1,12 @@
 /** One process of the service on a world that others share, for as long as it lives. */
-import { createImageProbe } from '../../src/media/image.ts'
+
 import { createInspect } from '../../src/media/inspect.ts'
 import { createMedia, type Media } from '../../src/media/lifecycle.ts'
 import { NO_QUOTAS } from '../../src/media/object.ts'
 import { createRelay, type Relay } from '../../src/media/relay.ts'
 import { createRepository } from '../../src/media/repository.ts'
 import { createUpkeep, type Upkeep } from '../../src/media/upkeep.ts'
+import { createImageProbe } from '../../src/pictures/image.ts'
 import { publishing } from '../media/publishing.ts'
 import { createRecordingLog } from '../recording-log.ts'
 import { type Circuit, createCircuit, type Plan, type Turn } from './circuit.ts'

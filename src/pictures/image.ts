@@ -1,24 +1,24 @@
-/** What a picture says of itself. The one module that knows sharp. */
+/** What a picture says of itself, read from its beginning. */
 import { availableParallelism } from 'node:os'
 import sharp from 'sharp'
+import type { Dimensions } from '../media/object.ts'
 import { timed } from '../observe/record.ts'
-import { Problem } from '../problem.ts'
-import type { Dimensions } from './object.ts'
-import { hasFilm, type PictureHeader, readGif, readPng, readWebp } from './picture-headers.ts'
+import type { Problem } from '../problem.ts'
+import { readGif } from './gif.ts'
+import { checkHeif } from './heif.ts'
+import { checkJpeg } from './jpeg.ts'
+import { checkFrames, INSPECTED_BYTES, type PictureHeader, tooLarge, unreadable } from './limits.ts'
+import { checkPng, readPng } from './png.ts'
 import { createProbing } from './probing.ts'
-
-/** Reads the dimensions from the beginning of a picture, or from all of it. Decodes no pixels. */
-export type ProbeImage = (bytes: Uint8Array, mimeType: string) => Promise<Dimensions>
+import { readTiff } from './tiff.ts'
+import { readWebp } from './webp.ts'
 
 /**
- * Most frames of an animation: minutes of it, and few enough for decoders whose cost grows with their square (libwebp
- * 1.6 takes 5 s to open 100,000 frames in 4 MiB).
+ * Reads the dimensions from the first `INSPECTED_BYTES` of a picture; of a TIFF from all of it, since its directory is
+ * anywhere. Decodes no pixels.
  */
-export const MAX_FRAMES = 10_000
-/** Largest picture, in bytes, that is decoded: larger ones are scans and raw pixels, which nobody shows as they are. */
-export const MAX_DECODED_BYTES = 64 * 1024 * 1024
-/** Most pixels of a picture that are decoded: phones make 50 million. A decoder may need four bytes for each. */
-export const MAX_DECODED_PIXELS = 64_000_000
+export type ProbeImage = (bytes: Uint8Array, mimeType: string) => Promise<Dimensions>
+
 /** How many times the pixels that a still picture may have all frames of an animation may have together. */
 const ANIMATION_FACTOR = 10
 
@@ -61,7 +61,7 @@ export function createImageProbe({
       read(bytes, (seen) => probe(() => readMetadata(seen, maxPixels))),
     )
     if (width * height > maxPixels) throw tooManyPixels(maxPixels)
-    if (frames > MAX_FRAMES) throw tooLarge(`The animation has more than ${MAX_FRAMES} frames.`)
+    checkFrames(frames)
     const inAll = maxPixels * ANIMATION_FACTOR
     if (frames * width * height > inAll) throw tooLarge(`The frames have more than ${inAll} pixels together.`)
     return { width, height }
@@ -71,22 +71,38 @@ export function createImageProbe({
 type Libvips = (bytes: Uint8Array) => Promise<{ width: number; height: number }>
 type Reader = (bytes: Uint8Array, libvips: Libvips) => PictureHeader | Promise<PictureHeader>
 
-const still: Reader = async (bytes, libvips) => ({ ...(await libvips(bytes)), frames: 1 })
+/** libvips reads no more than the header, once the beginning of the file has passed `check`. */
+const still =
+  (check: (bytes: Uint8Array) => void): Reader =>
+  async (bytes, libvips) => {
+    const beginning = beginningOf(bytes)
+    check(beginning)
+    return { ...(await libvips(beginning)), frames: 1 }
+  }
 
-// Honest films say so in their type, `avis`, which libvips does not read either.
-const stillHeif: Reader = (bytes, libvips) => (hasFilm(bytes) ? unreadable('It is a film.') : still(bytes, libvips))
+// libvips would read all of a WebP, GIF or TIFF.
+const own =
+  (read: (bytes: Uint8Array) => PictureHeader | undefined): Reader =>
+  (bytes) =>
+    read(bytes) ?? unreadable()
 
 const READERS: Record<string, Reader> = {
-  'image/jpeg': still,
+  'image/jpeg': still(checkJpeg),
   'image/png': async (bytes, libvips) => {
-    const { essentials, frames } = readPng(bytes) ?? unreadable()
+    const beginning = beginningOf(bytes)
+    checkPng(beginning)
+    const { essentials, frames } = readPng(beginning) ?? unreadable()
     return { ...(await libvips(essentials)), frames }
   },
-  'image/webp': (bytes) => readWebp(bytes) ?? unreadable(),
-  'image/gif': (bytes) => readGif(bytes) ?? unreadable(),
-  'image/avif': stillHeif,
-  'image/heic': stillHeif,
-  'image/tiff': still,
+  'image/webp': own((bytes) => readWebp(beginningOf(bytes))),
+  'image/gif': own((bytes) => readGif(beginningOf(bytes))),
+  'image/avif': still(checkHeif),
+  'image/heic': still(checkHeif),
+  'image/tiff': own(readTiff),
+}
+
+function beginningOf(bytes: Uint8Array): Uint8Array {
+  return bytes.subarray(0, INSPECTED_BYTES)
 }
 
 async function readMetadata(bytes: Uint8Array, maxPixels: number): Promise<{ width: number; height: number }> {
@@ -101,15 +117,4 @@ async function readMetadata(bytes: Uint8Array, maxPixels: number): Promise<{ wid
 
 function tooManyPixels(maxPixels: number): Problem {
   return tooLarge(`The picture has more than ${maxPixels} pixels.`)
-}
-
-function tooLarge(detail: string): Problem {
-  return new Problem('image_too_large', detail)
-}
-
-function unreadable(
-  detail = 'The file looks like a picture, but its size cannot be read from its first 1 MiB.',
-  cause?: unknown,
-): never {
-  throw new Problem('image_unreadable', detail, { cause })
 }

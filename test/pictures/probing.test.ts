@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { createProbing } from '../../src/media/probing.ts'
+import { createProbing } from '../../src/pictures/probing.ts'
 import { refusal } from '../refusal.ts'
 
 const never = () => new Promise<never>(() => {})

@@ -1,0 +1,62 @@
+/** The boxes of an AVIF or HEIC (ISO/IEC 14496-12 and 23008-12). */
+import { fourCC, viewOf } from './bytes.ts'
+import { countPieces, unreadable } from './limits.ts'
+
+const BOX_HEADER_BYTES = 8
+const LARGE_BOX_HEADER_BYTES = 16
+const MAX_DEPTH = 16
+const MOOV = fourCC('moov')
+const IINF = fourCC('iinf')
+// Boxes of boxes, by the bytes before the first of these.
+const CONTAINERS = new Map([
+  [fourCC('meta'), 4],
+  [IINF, 6],
+  [fourCC('iref'), 4],
+  [fourCC('iprp'), 0],
+  [fourCC('ipco'), 0],
+  [fourCC('grpl'), 0],
+])
+
+/**
+ * Throws Problem `image_unreadable` for too many boxes, and for a film: libheif 1.23 makes room for every frame that it
+ * claims, 1 GiB for a file of 2 KiB. Honest films say so in their type, `avis`, which libvips does not read either.
+ */
+export function checkHeif(bytes: Uint8Array): void {
+  const view = viewOf(bytes)
+  const count = countPieces(bytes.length)
+  // Where the boxes end that the walk is in; the file, at first.
+  const ends = [bytes.length]
+  for (let at = 0, depth = 0; depth >= 0; ) {
+    const end = ends[depth] ?? 0
+    if (at + BOX_HEADER_BYTES > end) {
+      at = end
+      depth -= 1
+      ends.pop()
+      continue
+    }
+    count.piece()
+    const type = view.getUint32(at + 4)
+    if (type === MOOV && depth === 0) unreadable('It is a film.')
+    const [headerBytes, size] = sizeOf(view, at)
+    const boxEnd = size === 0 ? end : Math.min(end, at + Math.max(BOX_HEADER_BYTES, size))
+    const before = CONTAINERS.get(type)
+    if (before === undefined) at = boxEnd
+    else {
+      depth += 1
+      if (depth > MAX_DEPTH) unreadable('The picture consists of boxes in boxes without end.')
+      ends.push(boxEnd)
+      const data = at + headerBytes
+      // From version 1 on it counts with 32 bits.
+      const wide = type === IINF && data < boxEnd && view.getUint8(data) > 0
+      at = Math.min(boxEnd, data + before + (wide ? 2 : 0))
+    }
+  }
+}
+
+/** 0: to the end of what the box is in; 1: a size of 64 bits follows. */
+function sizeOf(view: DataView, at: number): [headerBytes: number, size: number] {
+  const size = view.getUint32(at)
+  if (size !== 1) return [BOX_HEADER_BYTES, size]
+  if (at + LARGE_BOX_HEADER_BYTES > view.byteLength) return [BOX_HEADER_BYTES, 0]
+  return [LARGE_BOX_HEADER_BYTES, Number(view.getBigUint64(at + 8))]
+}

@@ -1,0 +1,102 @@
+/** The segments of a JPEG (ITU-T T.81, annex B), read as libjpeg reads them. */
+import { createCut, textAt, viewOf } from './bytes.ts'
+import { countPieces, MAX_PROFILE_BYTES, MAX_SCANS, unreadable } from './limits.ts'
+
+const RST0 = 0xd0
+const RST7 = 0xd7
+const SOI = 0xd8
+const EOI = 0xd9
+const SOS = 0xda
+const TEM = 0x01
+const APP0 = 0xe0
+const APP1 = 0xe1
+const APP2 = 0xe2
+const APP14 = 0xee
+const APP15 = 0xef
+const COM = 0xfe
+
+/**
+ * Throws Problem `image_unreadable` for too many segments or scans. A restart marker is a part of the pixels: some
+ * cameras write one for each block of them.
+ */
+export function checkJpeg(bytes: Uint8Array): void {
+  const count = countPieces(bytes.length)
+  let scans = 0
+  walk(bytes, (marker) => {
+    count.piece()
+    if (marker === SOS) scans += 1
+    if (scans > MAX_SCANS) unreadable(`The picture has more than ${MAX_SCANS} scans.`)
+  })
+}
+
+/**
+ * The JPEG as libjpeg may see it: of what programs add to the pixels, that which changes how it looks (JFIF, Adobe's
+ * colour transform, EXIF for the orientation, the colour profile), profile and EXIF of at most `MAX_PROFILE_BYTES` each;
+ * libvips keeps all of it in memory, and copies it.
+ */
+export function cutJpeg(bytes: Uint8Array): Uint8Array {
+  const profile = profileBytes(bytes) <= MAX_PROFILE_BYTES
+  const cut = createCut(bytes)
+  let kept = 0
+  let exif = 0
+  walk(bytes, (marker, at, end) => {
+    if (isShown(marker, at, end)) return
+    cut.keep(kept, at)
+    kept = end
+  })
+  cut.keep(kept, bytes.length)
+  return cut.result()
+
+  function isShown(marker: number, at: number, end: number): boolean {
+    if (marker === APP2) return profile && isProfile(bytes, at)
+    if (marker === APP1 && textAt(bytes, at + 4, 4) === 'Exif') {
+      exif += end - at
+      return exif <= MAX_PROFILE_BYTES
+    }
+    return marker === APP0 || marker === APP14 || marker === SOS || marker < APP0 || (marker > APP15 && marker !== COM)
+  }
+}
+
+function profileBytes(bytes: Uint8Array): number {
+  let sum = 0
+  walk(bytes, (marker, at, end) => {
+    if (marker === APP2 && isProfile(bytes, at)) sum += end - at
+  })
+  return sum
+}
+
+/** https://www.color.org/ICC1V42.pdf, annex B.4 */
+function isProfile(bytes: Uint8Array, at: number): boolean {
+  return textAt(bytes, at + 4, 12) === 'ICC_PROFILE\0'
+}
+
+/**
+ * Calls `visit` with each segment up to EOI: its marker, where that begins (without fill bytes), and where the segment
+ * ends. What is between segments is pixels behind SOS, and skipped by libjpeg elsewhere.
+ */
+function walk(bytes: Uint8Array, visit: (marker: number, at: number, end: number) => void): void {
+  const view = viewOf(bytes)
+  let at = 0
+  while (at + 4 <= bytes.length) {
+    if (bytes[at] !== 0xff) {
+      const next = bytes.indexOf(0xff, at)
+      if (next === -1) return
+      at = next
+      continue
+    }
+    const marker = bytes[at + 1] ?? 0
+    if (marker === EOI) return
+    if (marker === 0xff) at += 1
+    else if (isAlone(marker)) at += 2
+    else {
+      const end = at + 2 + Math.max(2, view.getUint16(at + 2))
+      visit(marker, at, end)
+      at = end
+    }
+  }
+}
+
+/** Zero makes 0xff a byte of the pixels; the others are markers without a segment. */
+function isAlone(marker: number): boolean {
+  return marker === 0 || marker === TEM || marker === SOI || (marker >= RST0 && marker <= RST7)
+}

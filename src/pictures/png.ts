@@ -1,0 +1,122 @@
+/** The chunks of a PNG (https://www.w3.org/TR/png-3/). */
+import { inflateSync } from 'node:zlib'
+import { createCut, fourCC, textAt, viewOf } from './bytes.ts'
+import { checkFrames, countPieces, MAX_PROFILE_BYTES } from './limits.ts'
+
+const SIGNATURE_BYTES = 8
+// Length, type and checksum around the data of a chunk.
+const FRAME_BYTES = 12
+const IDAT = fourCC('IDAT')
+const FDAT = fourCC('fdAT')
+const IEND = fourCC('IEND')
+const ACTL = fourCC('acTL')
+const ICCP = fourCC('iCCP')
+
+const SIZE = typesOf('IHDR PLTE tRNS eXIf')
+const STILL = typesOf('IHDR PLTE tRNS IDAT IEND gAMA cHRM sRGB cICP sBIT')
+const ORIENTED = new Set([...STILL, ...typesOf('eXIf')])
+const ANIMATED = new Set([...STILL, ...typesOf('iCCP acTL fcTL fdAT')])
+
+/**
+ * Reads up to where the pixels begin; undefined where the bytes end before. `essentials` is a picture of the same size
+ * and orientation, without what libpng would unpack on its way to the pixels: 1 MiB of text or colour profiles can become
+ * 1 GiB.
+ */
+export function readPng(bytes: Uint8Array): { essentials: Uint8Array; frames: number } | undefined {
+  const view = viewOf(bytes)
+  const cut = createCut(bytes)
+  cut.keep(0, SIGNATURE_BYTES)
+  let frames = 1
+  let pixels = false
+  walk(bytes, (type, at, end) => {
+    if (type === ACTL && end <= bytes.length) frames = view.getUint32(at + 8)
+    if (SIZE.has(type)) cut.keep(at, Math.min(end, bytes.length))
+    // libpng stops where the pixels begin.
+    if (type !== IDAT) return true
+    pixels = true
+    cut.keep(at, at + 8)
+    return false
+  })
+  return pixels ? { essentials: cut.result(), frames } : undefined
+}
+
+/** Throws Problem `image_unreadable` for too many chunks, `image_too_large` for too many frames. */
+export function checkPng(bytes: Uint8Array): void {
+  const view = viewOf(bytes)
+  walk(bytes, (type, at, end) => {
+    if (type === ACTL && end <= bytes.length) checkFrames(view.getUint32(at + 8))
+    return true
+  })
+}
+
+/** Whether it is a PNG of more than one frame, of which libvips 8.18 knows the first alone. */
+export function isAnimatedPng(bytes: Uint8Array): boolean {
+  if (textAt(bytes, 1, 3) !== 'PNG') return false
+  let animated = false
+  walk(bytes, (type) => {
+    animated = type === ACTL
+    return !animated && type !== IDAT
+  })
+  return animated
+}
+
+/** A PNG of those chunks alone that say what it looks like, and how it moves. */
+export function pixelsOfPng(bytes: Uint8Array): Uint8Array {
+  return only(bytes, (type) => ANIMATED.has(type))
+}
+
+/**
+ * The first frame of a PNG as libpng may see it: without text, and with a colour profile only if that unpacks to at most
+ * `MAX_PROFILE_BYTES`; libpng unpacks whatever there is.
+ */
+export function cutPng(bytes: Uint8Array): Uint8Array {
+  let profiles = 0
+  return only(bytes, (type, at, end) => {
+    if (type !== ICCP) return ORIENTED.has(type)
+    profiles += 1
+    return profiles === 1 && isSmallProfile(bytes.subarray(at + 8, end - 4))
+  })
+}
+
+type Visit = (type: number, at: number, end: number) => boolean
+
+/** Calls `visit` with the type and place of each chunk that begins in `bytes`, up to IEND or until it returns false. */
+function walk(bytes: Uint8Array, visit: Visit): void {
+  const view = viewOf(bytes)
+  const count = countPieces(bytes.length)
+  for (let at = SIGNATURE_BYTES; at + FRAME_BYTES <= bytes.length; ) {
+    const end = at + FRAME_BYTES + view.getUint32(at)
+    const type = view.getUint32(at + 4)
+    if (type === IDAT || type === FDAT) count.pixelPiece()
+    else count.piece()
+    if (!visit(type, at, end) || type === IEND) return
+    at = end
+  }
+}
+
+function only(bytes: Uint8Array, isKept: Visit): Uint8Array {
+  const cut = createCut(bytes)
+  cut.keep(0, SIGNATURE_BYTES)
+  walk(bytes, (type, at, end) => {
+    if (isKept(type, at, end)) cut.keep(at, Math.min(end, bytes.length))
+    return true
+  })
+  return cut.result()
+}
+
+/** Its data: a name of up to 79 letters, a zero, the method, and the profile deflated. */
+function isSmallProfile(data: Uint8Array): boolean {
+  const name = data.subarray(0, 80).indexOf(0)
+  if (name === -1) return false
+  try {
+    inflateSync(data.subarray(name + 2), { maxOutputLength: MAX_PROFILE_BYTES })
+    return true
+  } catch {
+    // Broken, or larger: a picture is shown without either.
+    return false
+  }
+}
+
+function typesOf(types: string): ReadonlySet<number> {
+  return new Set(types.split(' ').map(fourCC))
+}

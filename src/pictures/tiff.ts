@@ -1,0 +1,91 @@
+/** The directories of a TIFF (TIFF 6.0, and BigTIFF) and of EXIF, which is one. */
+import { textAt, viewOf } from './bytes.ts'
+import { countPieces, type PictureHeader } from './limits.ts'
+
+const WIDTH = 0x100
+const HEIGHT = 0x101
+const ORIENTATION = 0x112
+const SHORT = 3
+const LONG = 4
+const LONG8 = 16
+
+/** Size of the first picture in it, wherever the directory lies; undefined where there is none. */
+export function readTiff(bytes: Uint8Array): PictureHeader | undefined {
+  const file = open(bytes)
+  if (file === undefined) return undefined
+  const tags = new Map<number, number>()
+  readDirectory(file, file.first, (tag, value) => {
+    // The first of several of one kind counts.
+    if ((tag === WIDTH || tag === HEIGHT || tag === ORIENTATION) && !tags.has(tag)) tags.set(tag, value)
+  })
+  const [width, height] = [tags.get(WIDTH), tags.get(HEIGHT)]
+  if (!width || !height) return undefined
+  const upright = upturned(tags.get(ORIENTATION)) > 4 ? { width: height, height: width } : { width, height }
+  return { ...upright, frames: 1 }
+}
+
+/**
+ * Throws Problem `image_unreadable` for too many directories or entries; for a directory that follows itself, too.
+ */
+export function checkTiff(bytes: Uint8Array): void {
+  const file = open(bytes)
+  const count = countPieces(bytes.length)
+  for (let at = file?.first; file !== undefined && at; ) {
+    count.piece()
+    at = readDirectory(file, at, count.piece)
+  }
+}
+
+/** 1 to 8, as in Exif 2.32, section 4.6.4; 1 where it is anything else. From 5 on, width and height are swapped. */
+export function readOrientation(exif: Uint8Array): number {
+  // Some writers keep the name that the data has in a JPEG.
+  const file = open(textAt(exif, 0, 6) === 'Exif\0\0' ? exif.subarray(6) : exif)
+  let orientation: number | undefined
+  if (file !== undefined)
+    readDirectory(file, file.first, (tag, value) => {
+      if (tag === ORIENTATION) orientation ??= value
+    })
+  return upturned(orientation)
+}
+
+type File = { view: DataView; little: boolean; big: boolean; first: number }
+
+function open(bytes: Uint8Array): File | undefined {
+  if (bytes.length < 16) return undefined
+  const view = viewOf(bytes)
+  const little = textAt(bytes, 0, 2) === 'II'
+  const big = view.getUint16(2, little) === 43
+  return { view, little, big, first: big ? Number(view.getBigUint64(8, little)) : view.getUint32(4, little) }
+}
+
+/** Calls `visit` with each entry of the directory and its first number; returns where the next directory is, or 0. */
+function readDirectory(
+  { view, little, big }: File,
+  directory: number,
+  visit: (tag: number, value: number) => void,
+): number {
+  const [countBytes, entryBytes] = big ? [8, 20] : [2, 12]
+  if (directory + countBytes > view.byteLength) return 0
+  const entries = big ? Number(view.getBigUint64(directory, little)) : view.getUint16(directory, little)
+  let at = directory + countBytes
+  for (let i = 0; i < entries; i += 1) {
+    if (at + entryBytes > view.byteLength) return 0
+    visit(view.getUint16(at, little), numberOf(view, at, little, big))
+    at += entryBytes
+  }
+  if (at + (big ? 8 : 4) > view.byteLength) return 0
+  return big ? Number(view.getBigUint64(at, little)) : view.getUint32(at, little)
+}
+
+/** 0 for what is no whole number in its place. */
+function numberOf(view: DataView, at: number, little: boolean, big: boolean): number {
+  const value = at + (big ? 12 : 8)
+  const type = view.getUint16(at + 2, little)
+  if (type === SHORT) return view.getUint16(value, little)
+  if (type === LONG) return view.getUint32(value, little)
+  return big && type === LONG8 ? Number(view.getBigUint64(value, little)) : 0
+}
+
+function upturned(orientation = 1): number {
+  return orientation >= 1 && orientation <= 8 ? orientation : 1
+}
