@@ -213,7 +213,7 @@ export function createUploads(deps: Deps) {
         if (movedTo !== undefined) await moves.remove(activated === null ? movedTo : row.key)
         if (activated !== null) return announced(activated)
       } catch (error) {
-        if (error instanceof Problem && REFUSALS.has(error.status)) await discard(row)
+        if (error instanceof Problem && SAYS_BYTES_ARE_BAD.has(error.code)) await discard(row)
         const lost = error instanceof Problem && LOST.has(error.code)
         if (!lost || (await repository.findOwned(id, caller))?.status === 'pending') throw error
       }
@@ -224,8 +224,11 @@ export function createUploads(deps: Deps) {
   }
 }
 
-// What a problem with the bytes themselves is answered with; anything else may be different the next time.
-const REFUSALS = new Set([400, 413, 415, 422])
+// Only these destroy the bytes that arrived. Anything else may be different the next time.
+const SAYS_BYTES_ARE_BAD = new Set<ProblemCode>([
+  ...(['file_empty', 'file_too_large', 'media_type_unsupported', 'image_unreadable', 'image_too_large'] as const),
+  ...(['type_mismatch', 'size_mismatch', 'checksum_mismatch'] as const),
+])
 // What bytes look like that another call has refused or moved while they were looked at: then its answer counts.
 const LOST = new Set<ProblemCode>(['upload_incomplete', 'state_conflict', 'storage_unavailable'])
 type NamedObject = Pick<StoredObject, 'key' | 'originalName'>

@@ -23,11 +23,22 @@ test('so many are read at once, the rest in order', async () => {
   expect(most).toBe(2)
 })
 
-test('one that takes too long is refused for itself, those that waited for it as overload', async () => {
+test('one that takes too long is overload, as are those that waited for it: time says nothing about the bytes', async () => {
   const probe = createProbing({ concurrency: 1, deadlineMs: 50 })
   const [slow, waiting] = [refusal(probe(never)), refusal(probe(async () => 1))]
-  expect(await slow).toMatchObject({ code: 'image_unreadable', status: 422 })
+  expect(await slow).toMatchObject({ code: 'overloaded', status: 503 })
   expect(await waiting).toMatchObject({ code: 'overloaded', status: 503 })
+})
+
+test('what was given up before its turn is not begun when that comes', async () => {
+  const probe = createProbing({ concurrency: 1, deadlineMs: 50 })
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const begun: string[] = []
+  const [slow, waiting] = [refusal(probe(() => promise)), refusal(probe(async () => begun.push('waiting')))]
+  await Promise.all([slow, waiting])
+  resolve()
+  expect(await probe(async () => begun.push('next'))).toBe(1)
+  expect(begun).toEqual(['next'])
 })
 
 test('a place is free again after a failure', async () => {

@@ -1,0 +1,106 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { migrate } from '../../src/db/migrate.ts'
+import { createMemoryEventBus } from '../../src/events/memory.ts'
+import { createInspect } from '../../src/media/inspect.ts'
+import { createMedia, type Media } from '../../src/media/lifecycle.ts'
+import { NO_QUOTAS } from '../../src/media/object.ts'
+import { createRelay } from '../../src/media/relay.ts'
+import { createRepository } from '../../src/media/repository.ts'
+import { createImageProbe } from '../../src/pictures/image.ts'
+import { createProbing } from '../../src/pictures/probing.ts'
+import { Problem, type ProblemCode, problemCodes } from '../../src/problem.ts'
+import { openDisk } from '../contract/stores.ts'
+import { readCorpus } from '../corpus.ts'
+import type { OpenDatabase } from '../databases.ts'
+import { openPGlite } from '../pglite.ts'
+import { createRecordingLog } from '../recording-log.ts'
+import { refusal } from '../refusal.ts'
+import { newCaller } from './objects.ts'
+import { publishing } from './publishing.ts'
+
+const ORIGIN = 'https://api.example.com'
+const rocket = await readCorpus('accept/rocket.jpg')
+const allowedTypes = new Set(['image/jpeg'])
+const libvips = createImageProbe({ allowedTypes, maxPixels: 1e8 })
+const limits = {
+  ...{ maxUploadBytes: 1e7, maxObjectBytes: 1e7, renditionSizes: [160], signedUrlSeconds: 900, uploadUrlSeconds: 900 },
+  ...{ allowedTypes, quotas: NO_QUOTAS },
+}
+
+const probing = createProbing({ concurrency: 1, deadlineMs: 20 })
+const hanging: typeof libvips = () => probing(() => new Promise(() => {}))
+
+// What a picture is refused for: its bytes are of no use to anybody.
+const BAD_BYTES = new Set<ProblemCode>([
+  ...(['file_empty', 'file_too_large', 'media_type_unsupported', 'image_unreadable', 'image_too_large'] as const),
+  ...(['type_mismatch', 'size_mismatch', 'checksum_mismatch'] as const),
+])
+
+describe('an upload whose picture is not read in time', () => {
+  let database: OpenDatabase
+  let store: Awaited<ReturnType<typeof openDisk>>
+  beforeAll(async () => {
+    database = await openPGlite()
+    await migrate(database.sql)
+    store = await openDisk()
+  }, 60_000)
+  afterAll(async () => {
+    await store.close()
+    await database.close()
+  }, 30_000)
+
+  /** What becomes of the reading of a header. */
+  let read: typeof libvips
+  let media: Media
+  const caller = newCaller()
+  beforeEach(() => {
+    read = libvips
+    const { storage } = store
+    const { log } = createRecordingLog()
+    const repository = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
+    const relay = createRelay({ repository, events: createMemoryEventBus(), log })
+    const ports = { repository, storage, relay, log }
+    const probeImage: typeof libvips = (bytes, mimeType) => read(bytes, mimeType)
+    const inspect = createInspect({ allowedTypes, probeImage })
+    media = createMedia({ ...ports, ...publishing({ ...ports, probeImage }), inspect, now: Date.now, limits })
+  })
+
+  async function arrived() {
+    const link = await media.presign(caller, {
+      ...{ filename: 'a.jpg', fileType: 'image/jpeg', size: rocket.length, sha256: undefined },
+      ...{ visibility: 'private' as const, idempotencyKey: undefined },
+    })
+    const url = new URL(link.uploadUrl, store.origin)
+    expect((await fetch(url, { method: 'PUT', headers: link.headers, body: rocket })).ok).toBe(true)
+    return link
+  }
+  const statusOf = async (id: string) => (await database.sql`SELECT status FROM media_objects WHERE id = ${id}`)[0]
+
+  test('is 503, stays pending and keeps its bytes; the next complete takes it', async () => {
+    const { id, key } = await arrived()
+    read = hanging
+    expect(await refusal(media.complete(id, caller, ORIGIN))).toMatchObject({ code: 'overloaded', status: 503 })
+    expect(await statusOf(id)).toEqual({ status: 'pending' })
+    expect(await store.storage.head(key)).toMatchObject({ size: rocket.length })
+    read = libvips
+    expect(await media.complete(id, caller, ORIGIN)).toMatchObject({ id, status: 'active', sizeBytes: rocket.length })
+  })
+
+  test('is 503 where its bytes came along, and nothing is stored', async () => {
+    read = hanging
+    const upload = { name: 'a.jpg', bytes: rocket, visibility: 'private', idempotencyKey: undefined } as const
+    const before = await database.sql`SELECT count(*) FROM media_objects`
+    expect(await refusal(media.upload(caller, upload, ORIGIN))).toMatchObject({ code: 'overloaded' })
+    expect(await database.sql`SELECT count(*) FROM media_objects`).toEqual(before)
+  })
+
+  test.each(problemCodes.map((code) => [code]))('loses its bytes for what they are alone: %s', async (code) => {
+    const { id, key } = await arrived()
+    read = async () => {
+      throw new Problem(code, 'For a test.')
+    }
+    expect(await refusal(media.complete(id, caller, ORIGIN))).toMatchObject({ code })
+    expect(await statusOf(id)).toEqual({ status: BAD_BYTES.has(code) ? 'purging' : 'pending' })
+    expect((await store.storage.head(key)) === null).toBe(BAD_BYTES.has(code))
+  })
+})
