@@ -116,6 +116,16 @@ const settings = {
 
   MAX_UPLOAD_BYTES: withDefault(whole(1, 1024 * MiB), 32 * MiB, 'Largest file of a direct upload'),
   UPLOAD_MEMORY_BYTES: withDefault(whole(MiB, 1024 * 1024 * MiB), 128 * MiB, 'Memory that direct uploads may take'),
+  DECODERS: optional(
+    whole(1, 64),
+    "Processes that decode pictures; absent: 1 up to 1.5 GB of memory, else as many as the container's cores and memory allow",
+  ),
+  DECODER_MEMORY_BYTES: withDefault(
+    whole(128 * MiB, 64 * 1024 * MiB),
+    704 * MiB,
+    'Memory that each of them may take: what needs more is not decoded',
+  ),
+  DECODER_CPU_SECONDS: withDefault(whole(1, 3600), 20, 'CPU time that decoding one picture may take'),
   MAX_OBJECT_BYTES: withDefault(whole(1, 5 * 1024 * 1024 * MiB), 5 * 1024 * MiB, 'Largest file sent to the store'),
   ALLOWED_TYPES: withDefault(
     mediaTypes,
@@ -277,6 +287,9 @@ function toConfig(values: Values) {
     linkSecret: values.LINK_SECRET,
     maxUploadBytes: values.MAX_UPLOAD_BYTES,
     uploadMemoryBytes: values.UPLOAD_MEMORY_BYTES,
+    decoders: values.DECODERS,
+    decoderMemoryBytes: values.DECODER_MEMORY_BYTES,
+    decoderCpuSeconds: values.DECODER_CPU_SECONDS,
     maxObjectBytes: values.MAX_OBJECT_BYTES,
     allowedTypes: new Set(values.ALLOWED_TYPES),
     rateLimitPerMinute: values.RATE_LIMIT_PER_MINUTE,

@@ -133,7 +133,8 @@ async function stop(): Promise<void> {
   closing = true
   // What is not done by now is safe to leave: the next process takes it up.
   setTimeout(() => process.exit(0), CLOSE_MS)
-  await Promise.all([relay.stop(), upkeep.stop()])
+  // Upkeep may wait for a picture: that is ended with it.
+  await Promise.all([relay.stop(), upkeep.stop(), service.decoders.stop(CLOSE_MS / 2)])
   await Promise.all([service.close(), traces?.close()])
   process.exit(0)
 }

@@ -1,5 +1,6 @@
 /** The parts put together as far as the server and the commands share it. */
 import type { Config } from './config.ts'
+import { decodersIn, readContainer } from './container.ts'
 import type { Log } from './log.ts'
 import { createClean } from './media/clean.ts'
 import { createMakePlaceholder } from './media/placeholder.ts'
@@ -9,6 +10,8 @@ import { createRelay, type Relay } from './media/relay.ts'
 import { createRepository, type Repository } from './media/repository.ts'
 import { createUpkeep, type Upkeep } from './media/upkeep.ts'
 import { openParts, type Parts } from './parts.ts'
+import { createDecoders } from './pictures/decoders.ts'
+import type { Decoders } from './pictures/decoding.ts'
 import { createImageProbe, type ProbeImage } from './pictures/image.ts'
 
 export type Service = Parts & {
@@ -16,18 +19,24 @@ export type Service = Parts & {
   relay: Relay
   upkeep: Upkeep
   probeImage: ProbeImage
+  decoders: Decoders
   publicity: Publicity
   publish: Publish
 }
 
+// What upkeep has begun; requests have been waited for before.
+const DECODERS_STOP_MS = 1000
+
 /** Opens the parts; nothing runs in the background until `relay` and `upkeep` are started. */
 export async function openService(config: Config, log: Log): Promise<Service> {
+  const count = decodersIn(await readContainer(), config)
   const parts = await openParts(config, log)
   const { sql, storage, events } = parts
   const repository = createRepository({ sql, ...config })
   const relay = createRelay({ repository, events, log })
   const probeImage = createImageProbe({ allowedTypes: config.allowedTypes, maxPixels: config.maxImagePixels })
   const makePlaceholder = createMakePlaceholder({ probeImage })
+  const decoders = createDecoders({ ...config, decoders: count }, { log })
   const publicity = createPublicity(config)
   const publish = createPublish({ repository, storage, relay, clean: createClean({ probeImage }), publicity, log })
   const upkeep = createUpkeep({
@@ -41,5 +50,9 @@ export async function openService(config: Config, log: Log): Promise<Service> {
     now: Date.now,
     ...config,
   })
-  return { ...parts, repository, relay, upkeep, probeImage, publicity, publish }
+  const close = async () => {
+    await decoders.stop(DECODERS_STOP_MS)
+    await parts.close()
+  }
+  return { ...parts, repository, relay, upkeep, probeImage, decoders, publicity, publish, close }
 }

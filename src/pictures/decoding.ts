@@ -64,11 +64,17 @@ export class DecodeFailure extends Error {
   }
 }
 
+export type Outcome = 'done' | DecodeFailure['kind']
+
 export type Decoders = {
   /** Runs one job in a child. Throws `DecodeFailure`, or what reading the source throws. */
   run(request: DecodeRequest): Promise<DecodeResult>
   /** Names the decoders and the limits: outcomes that were remembered under another version are tried again. */
   readonly version: string
+  /** How long a job that has begun can take at most, in milliseconds: leases on what it makes last longer. */
+  readonly longestMs: number
+  /** For metrics: processes, places that are taken, jobs that wait, and how jobs have ended so far. */
+  usage(): { processes: number; busy: number; waiting: number; outcomes: Record<Outcome, number> }
   /** Waits for running jobs within `ms`, then ends them as nobody's fault. No child is left when it resolves. */
   stop(ms: number): Promise<void>
 }

@@ -11,6 +11,8 @@ export type PictureHeader = { width: number; height: number; frames: number }
 export const INSPECTED_BYTES = 1024 * 1024
 /** Largest picture, in bytes, that is decoded: larger ones are scans and raw pixels, which nobody shows as they are. */
 export const MAX_DECODED_BYTES = 64 * 1024 * 1024
+/** Largest picture, in bytes, that a decoder hands back: the service holds all of it. */
+export const MAX_RESULT_BYTES = 96 * 1024 * 1024
 /** Most pixels of a picture that are decoded: phones make 50 million. A decoder may need four bytes for each. */
 export const MAX_DECODED_PIXELS = 64_000_000
 /**

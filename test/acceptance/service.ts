@@ -108,8 +108,8 @@ export function commandFor(runtime: Runtime, port: number): string[] {
     denoBinary(),
     'serve',
     ...['--port', String(port), '--host', '127.0.0.1'],
-    // What the service may do, and ffi for sharp.
-    ...['--allow-net', '--allow-env', '--allow-read', '--allow-write', '--allow-sys', '--allow-ffi'],
+    // What the service may do, ffi for sharp, and a shell that starts decoder processes within limits.
+    ...['--allow-net', '--allow-env', '--allow-read', '--allow-write', '--allow-sys', '--allow-ffi', '--allow-run=sh'],
     // The lock file is Bun's; Deno would write one of its own.
     '--no-lock',
     main,

@@ -1,0 +1,28 @@
+/** What a decoder process writes to the service: one answer to each task, and one when it is ready for the first. */
+import { z } from 'zod'
+
+const said = z.string().max(2000)
+/** CPU time of the whole process so far, in seconds. */
+const cpuSeconds = z.number().nonnegative()
+const pixels = z.int().nonnegative()
+
+export const answerSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('ready'), cpuSeconds }),
+  z.object({
+    kind: z.literal('done'),
+    cpuSeconds,
+    width: pixels,
+    height: pixels,
+    /** Whether a body follows. */
+    hasBytes: z.boolean(),
+    placeholder: z.object({ thumbHash: z.string().max(100), dominantColor: z.string().max(7) }).optional(),
+  }),
+  /** The decoder refused the bytes. */
+  z.object({ kind: z.literal('refused'), cpuSeconds, said }),
+  /** More pixels or bytes than the task takes, which needs no second look. */
+  z.object({ kind: z.literal('too-large'), cpuSeconds, said }),
+  /** A limit was passed; the process ends itself. */
+  z.object({ kind: z.literal('limit'), cpuSeconds, said }),
+])
+
+export type Answer = z.infer<typeof answerSchema>

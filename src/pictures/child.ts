@@ -1,0 +1,92 @@
+/**
+ * The program of a decoder process. It reads tasks from its standard input, one at a time, and writes an answer to each.
+ * All that decodes runs in threads of libvips; this one, which runs JavaScript, watches over them. It opens no connection
+ * and reads no file but its own modules.
+ */
+import { writeSync } from 'node:fs'
+import process from 'node:process'
+import { Problem } from '../problem.ts'
+import type { Answer } from './answers.ts'
+import type { DecodeTask } from './decoding.ts'
+import { createFrameReader, frameStart } from './frames.ts'
+import { checkLibvips, setUpLibvips } from './libvips.ts'
+import { MAX_DECODED_BYTES, MAX_RESULT_BYTES } from './limits.ts'
+import { isOfMemory } from './memory-errors.ts'
+import { perform } from './tasks.ts'
+
+const WATCH_MS = 100
+// Beyond the limit, where the system does not enforce it: pages of the runtime's own program count as resident, too.
+const PROGRAM_BYTES = 64 * 1024 * 1024
+
+const [memory = '', cpu = '', types = ''] = process.argv.slice(2)
+const memoryBytes = Number(memory)
+const allowedSeconds = Number(cpu)
+const allowed = types.split(',')
+
+setUpLibvips(allowed)
+await checkLibvips(allowed)
+process.stdin.on(
+  'data',
+  createFrameReader(MAX_DECODED_BYTES, (task, bytes) => {
+    // The service wrote it.
+    void answer(task as DecodeTask, bytes)
+  }),
+)
+// The service has ended, or wants this process to end: also in the middle of a picture.
+for (const end of ['end', 'close', 'error']) process.stdin.on(end, die)
+write({ kind: 'ready', cpuSeconds: cpuSeconds() })
+
+async function answer(task: DecodeTask, bytes: Uint8Array): Promise<void> {
+  const begun = cpuSeconds()
+  const watching = setInterval(() => watch(begun), WATCH_MS)
+  try {
+    const { bytes: made, ...result } = await perform(task, bytes)
+    if (made !== undefined && made.length > MAX_RESULT_BYTES)
+      throw new Problem('image_too_large', `The result has ${made.length} bytes.`)
+    clearInterval(watching)
+    write({ kind: 'done', cpuSeconds: cpuSeconds(), hasBytes: made !== undefined, ...result }, made)
+  } catch (error) {
+    const kind = await kindOf(error, task, bytes)
+    clearInterval(watching)
+    write({ kind, cpuSeconds: cpuSeconds(), said: textOf(error) })
+  }
+}
+
+async function kindOf(error: unknown, task: DecodeTask, bytes: Uint8Array): Promise<'refused' | 'too-large' | 'limit'> {
+  if (error instanceof Problem) return error.code === 'image_too_large' ? 'too-large' : 'refused'
+  if (/pixel limit/i.test(textOf(error))) return 'too-large'
+  return (await isOfMemory(textOf(error), task, bytes, memoryBytes)) ? 'limit' : 'refused'
+}
+
+/** For systems without such limits for processes; macOS enforces none on memory. */
+function watch(begun: number): void {
+  const resident = process.memoryUsage.rss()
+  if (resident > memoryBytes + PROGRAM_BYTES) passed(`${resident} bytes resident`)
+  const spent = cpuSeconds() - begun
+  if (spent > allowedSeconds) passed(`${spent} seconds of CPU`)
+}
+
+function passed(said: string): never {
+  writeSync(process.stdout.fd, frameStart({ kind: 'limit', cpuSeconds: cpuSeconds(), said } satisfies Answer, 0))
+  return die()
+}
+
+function write(answer: Answer, body?: Uint8Array): void {
+  process.stdout.write(frameStart(answer, body?.length ?? 0))
+  if (body !== undefined) process.stdout.write(body)
+}
+
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e6
+}
+
+function textOf(error: unknown): string {
+  return String(error instanceof Error ? error.message : error).slice(0, 2000)
+}
+
+/** Not `exit`, which waits for the threads that decode. */
+function die(): never {
+  process.kill(process.pid, 'SIGKILL')
+  throw new Error('ended')
+}

@@ -1,0 +1,140 @@
+/** The pool of decoder processes: all that decodes strangers' pictures, within limits that the operating system keeps. */
+import sharp from 'sharp'
+import type { Log } from '../log.ts'
+import { timed } from '../observe/record.ts'
+import { DecodeFailure, type DecodeRequest, type DecodeResult, type Decoders, type Outcome } from './decoding.ts'
+import { MAX_DECODED_BYTES } from './limits.ts'
+import type { DecoderProcess, JobLimits } from './process.ts'
+import { createQueue } from './queue.ts'
+import { createWarm } from './warm.ts'
+
+type Settings = {
+  /** How many processes there may be, each with one job at a time. */
+  decoders: number
+  /** What one process may hold, in bytes. */
+  decoderMemoryBytes: number
+  /** What one job may take. */
+  decoderCpuSeconds: number
+  allowedTypes: ReadonlySet<string>
+}
+
+/** Jobs of one process, then another takes its place: what libraries leak is bounded. */
+const JOBS_PER_PROCESS = 100
+/** An error of a decoder counts when it was repeated, a limit when a fresh process passed it. */
+const MOST_ATTEMPTS = 3
+// For its bytes to come from the store, and for a machine with more to do.
+const TRANSFER_MS = 20_000
+const CLOCK_FACTOR = 3
+const START_MS = 20_000
+
+/** Nothing is started before the first job. */
+export function createDecoders(
+  { decoders, decoderMemoryBytes, decoderCpuSeconds, allowedTypes }: Settings,
+  { log, jobsPerProcess = JOBS_PER_PROCESS }: { log: Log; jobsPerProcess?: number },
+): Decoders {
+  const queue = createQueue(decoders)
+  const limits: JobLimits = { cpuSeconds: decoderCpuSeconds, ms: TRANSFER_MS + CLOCK_FACTOR * decoderCpuSeconds * 1000 }
+  const warm = createWarm({
+    memoryBytes: decoderMemoryBytes,
+    ...limits,
+    jobs: jobsPerProcess,
+    types: [...allowedTypes],
+  })
+  const outcomes: Record<Outcome, number> = { done: 0, 'bad-bytes': 0, 'too-dear': 0, 'not-done': 0 }
+  const running = new Set<Promise<unknown>>()
+  let stopping = false
+
+  async function decode(request: DecodeRequest): Promise<DecodeResult> {
+    let refusals = 0
+    for (let attempt = 1; attempt <= MOST_ATTEMPTS && !stopping; attempt += 1) {
+      const decoder = await starting(() => (attempt === 1 ? warm.take() : warm.start()))
+      const fresh = decoder.jobs() === 0
+      const ended = await inProcess(decoder, request)
+      if (ended.kind === 'done') return ended.result
+      if (ended.kind === 'too-large') throw new DecodeFailure('too-dear', 'image_too_large', ended.said)
+      log.warn({ ...ended, task: request.task.kind, type: request.task.mimeType, fresh }, 'decoders: a job failed')
+      if (ended.kind === 'lost') throw notDone(`The picture could not be decoded now: ${ended.said}`)
+      if (ended.kind === 'limit' && fresh)
+        throw new DecodeFailure('too-dear', 'image_too_large', `Decoding this picture takes too much: ${ended.said}`)
+      if (ended.kind === 'refused') refusals += 1
+      if (refusals === 2)
+        throw new DecodeFailure('bad-bytes', 'image_unreadable', 'The picture cannot be decoded.', {
+          cause: ended.said,
+        })
+    }
+    throw notDone(stopping ? 'The service is stopping.' : 'The picture could not be decoded for a reason not its own.')
+  }
+
+  async function inProcess(decoder: DecoderProcess, { task, source }: DecodeRequest) {
+    try {
+      return await decoder.run(task, source, limits)
+    } finally {
+      await warm.giveBack(decoder)
+    }
+  }
+
+  async function starting(start: () => Promise<DecoderProcess>): Promise<DecoderProcess> {
+    try {
+      return await start()
+    } catch (error) {
+      log.error({ err: error }, 'decoders: no process could be started')
+      throw notDone('No decoder could be started.')
+    }
+  }
+
+  async function run(request: DecodeRequest): Promise<DecodeResult> {
+    if (request.source.sizeBytes > MAX_DECODED_BYTES)
+      throw new DecodeFailure('too-dear', 'image_too_large', 'The file is too large to be decoded.')
+    const giveBack = await queue.place(request.party, request.until)
+    if (giveBack === undefined) throw notDone('Too many pictures are being decoded. Try again.')
+    const decoding = timed('image', () => decode(request)).finally(giveBack)
+    running.add(decoding)
+    return decoding.finally(() => running.delete(decoding))
+  }
+
+  return {
+    version: versionOf({ decoderMemoryBytes, decoderCpuSeconds }),
+    longestMs: MOST_ATTEMPTS * (START_MS + limits.ms),
+
+    async run(request) {
+      let outcome: Outcome = 'not-done'
+      try {
+        const result = await run(request)
+        outcome = 'done'
+        return result
+      } catch (error) {
+        if (error instanceof DecodeFailure) outcome = error.kind
+        throw error
+      } finally {
+        outcomes[outcome] += 1
+      }
+    },
+
+    usage: () => ({ processes: warm.count(), ...queue.usage(), outcomes: { ...outcomes } }),
+
+    async stop(ms) {
+      stopping = true
+      queue.close()
+      const patience = new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, ms)
+        void Promise.allSettled(running).then(() => {
+          clearTimeout(timer)
+          resolve()
+        })
+      })
+      await patience
+      await warm.stop()
+      await Promise.allSettled(running)
+    },
+  }
+}
+
+/** What an outcome may depend on: another version, or other limits, may end otherwise. */
+function versionOf(limits: Pick<Settings, 'decoderMemoryBytes' | 'decoderCpuSeconds'>): string {
+  const { sharp: own, vips } = sharp.versions
+  return `sharp ${own}, libvips ${vips}, ${limits.decoderMemoryBytes} bytes, ${limits.decoderCpuSeconds} s`
+}
+
+function notDone(message: string): DecodeFailure {
+  return new DecodeFailure('not-done', 'overloaded', message)
+}

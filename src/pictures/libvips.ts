@@ -1,0 +1,38 @@
+/** libvips as a decoder process uses it, and what it says of a picture before it decodes one. */
+import sharp from 'sharp'
+import type { PictureHeader } from './limits.ts'
+
+/** Loaders of libvips, by the media type whose bytes they read. */
+const LOADERS: Record<string, string> = {
+  'image/jpeg': 'VipsForeignLoadJpegBuffer',
+  'image/png': 'VipsForeignLoadPngBuffer',
+  'image/apng': 'VipsForeignLoadPngBuffer',
+  'image/webp': 'VipsForeignLoadWebpBuffer',
+  'image/gif': 'VipsForeignLoadNsgifBuffer',
+  'image/avif': 'VipsForeignLoadHeifBuffer',
+  'image/tiff': 'VipsForeignLoadTiffBuffer',
+}
+
+/** No cache, one thread, and only the loaders that the types need. */
+export function setUpLibvips(types: readonly string[]): void {
+  sharp.cache(false)
+  sharp.concurrency(1)
+  sharp.block({ operation: ['VipsForeignLoad'] })
+  sharp.unblock({ operation: types.flatMap((type) => LOADERS[type] ?? []) })
+}
+
+/** Reads the header only. Throws what libvips throws. */
+export async function sizeOf(bytes: Uint8Array): Promise<PictureHeader> {
+  const { autoOrient, pages = 1 } = await sharp(bytes, { limitInputPixels: false, failOn: 'none' }).metadata()
+  return { width: autoOrient.width, height: autoOrient.height, frames: pages }
+}
+
+/** Throws when a picture of known size cannot be decoded and encoded again: for a new process, before its first job. */
+export async function checkLibvips(types: readonly string[]): Promise<void> {
+  const pixels = { create: { width: 8, height: 8, channels: 3, background: '#4080c0' } } as const
+  const format = types.includes('image/jpeg') ? 'jpeg' : types.includes('image/webp') ? 'webp' : 'png'
+  if (!types.includes(`image/${format}`)) return
+  const encoded = await sharp(pixels).toFormat(format).toBuffer()
+  const { info } = await sharp(encoded).resize(4, 4).webp().toBuffer({ resolveWithObject: true })
+  if (info.width !== 4 || info.height !== 4) throw new Error('libvips does not work here')
+}
