@@ -140,6 +140,14 @@ async function openStorage(
   if (s3 !== undefined) {
     const traits = await reachable('storage', log, () => prepareBucket(s3))
     if (traits.guardCopies) log.warn('storage: takes unsigned copies over upload links; links are signed against it')
+    const { guards, unguarded } = traits
+    if (guards.length > 0)
+      log.warn({ headers: guards }, 'storage: takes unsigned headers over upload links; links are signed against them')
+    if (unguarded.length > 0)
+      log.warn(
+        { headers: unguarded },
+        'storage: takes unsigned headers over upload links; complete looks at the outcome',
+      )
     if (!traits.enforces.once) log.warn('storage: upload links work more than once; uploads are copied on completion')
     if (!traits.enforces.checksum) log.warn('storage: does not check SHA-256; uploads that ask for it are refused')
     const tusStores = createS3TusStores(s3, config.maxObjectBytes)

@@ -3,7 +3,7 @@ import type { Caller } from '../auth/auth.ts'
 import { DATABASE_DEADLINE_MS } from '../db/connect.ts'
 import { INSPECTED_BYTES } from '../pictures/limits.ts'
 import { fileTooLarge, notFound, Problem, type ProblemCode } from '../problem.ts'
-import { putDeadlineMs } from '../storage/storage.ts'
+import { putDeadlineMs, type StoredHead } from '../storage/storage.ts'
 import { safeFileName } from './file-name.ts'
 import { earlierAnnouncement, earlierUpload, idempotencyOf } from './idempotency.ts'
 import { acceptType, type Inspection } from './inspect.ts'
@@ -65,19 +65,21 @@ export function createUploads(deps: Deps) {
   }
 
   /** What a pending object's stored bytes are, if they are what was declared. */
-  async function examine(row: MediaRow): Promise<Inspection & { sizeBytes: number; etag: string }> {
+  async function examine(row: MediaRow): Promise<Inspection & Pick<StoredHead, 'etag' | 'ordinaryClass'> & Sized> {
     const stored = await storage.head(row.key)
     if (stored === null) throw new Problem('upload_incomplete', 'No bytes have arrived under the upload link yet.')
     if (stored.size === 0) throw empty()
     if (stored.size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
     if (row.sizeBytes !== null && stored.size !== row.sizeBytes)
       throw new Problem('size_mismatch', `${row.sizeBytes} bytes were declared, ${stored.size} have arrived.`)
-    const { etag } = stored
+    if (stored.contentEncoding !== null)
+      throw new Problem('type_mismatch', `The bytes were sent with Content-Encoding: ${stored.contentEncoding}.`)
+    const { etag, ordinaryClass } = stored
     const bytes = await storage.read(row.key, { start: 0, length: Math.min(stored.size, INSPECTED_BYTES), etag })
     const found = await inspect(bytes)
     if (found.mimeType !== row.mimeType || stored.contentType !== row.mimeType)
       throw new Problem('type_mismatch', `${row.mimeType} was declared, the bytes are ${found.mimeType}.`)
-    return { ...found, sizeBytes: stored.size, etag }
+    return { ...found, sizeBytes: stored.size, etag, ordinaryClass }
   }
 
   return {
@@ -203,10 +205,11 @@ export function createUploads(deps: Deps) {
       if (row?.status !== 'pending') throw notFound()
       try {
         await assemble(deps, row)
-        const { etag, ...found } = await examine(row)
+        const { etag, ordinaryClass, ...found } = await examine(row)
         // Links to parts are dead with their upload: no one can put other bytes there any more.
         const overwritable = !storage.enforces.once && row.uploadId === null
-        const movedTo = overwritable ? await moves.copy(row, 'media/', etag) : undefined
+        // A copy is of the class that the service's own are, whatever its uploader has asked for.
+        const movedTo = overwritable || !ordinaryClass ? await moves.copy(row, 'media/', etag) : undefined
         const object = { ...row, key: movedTo ?? row.key }
         const event = uploaded(object, found, urlOf(object, origin))
         const activated = await repository.activate(id, { ...found, metadata: found.dimensions, movedTo, event })
@@ -231,13 +234,10 @@ const SAYS_BYTES_ARE_BAD = new Set<ProblemCode>([
 ])
 // What bytes look like that another call has refused or moved while they were looked at: then its answer counts.
 const LOST = new Set<ProblemCode>(['upload_incomplete', 'state_conflict', 'storage_unavailable'])
+type Sized = { sizeBytes: number }
 type NamedObject = Pick<StoredObject, 'key' | 'originalName'>
 
-function uploaded(
-  object: NamedObject,
-  { mimeType, dimensions, sizeBytes }: Inspection & { sizeBytes: number },
-  url: string,
-) {
+function uploaded(object: NamedObject, { mimeType, dimensions, sizeBytes }: Inspection & Sized, url: string) {
   const { key, originalName } = object
   const fields = { url, key, mimeType, sizeBytes, ...dimensions, originalName }
   return { channel: 'photo:uploaded' as const, fields }

@@ -100,7 +100,8 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
       return reach(async () => {
         const file = await stat(objectPath(key)).catch(ifMissing)
         if (file === null) return null
-        return { size: file.size, contentType: await readFile(typePath(key), 'utf8'), etag: etagOf(key) }
+        const contentType = await readFile(typePath(key), 'utf8')
+        return { size: file.size, contentType, etag: etagOf(key), contentEncoding: null, ordinaryClass: true }
       }, signal)
     },
 

@@ -13,13 +13,17 @@ import type { S3Config } from '../config.ts'
 import { deadline } from '../deadline.ts'
 import { createS3Storage, type StoreTraits } from './s3.ts'
 import { createClient, reach } from './s3-client.ts'
-import { type SignPut, STORE_DEADLINE_MS } from './storage.ts'
+import { probeClientHeaders } from './s3-headers.ts'
+import { type SignPut, STORE_DEADLINE_MS, type Storage } from './storage.ts'
+
+/** `unguarded`: headers of clients that no link can be signed against. */
+export type FoundTraits = StoreTraits & { server: string | null; unguarded: string[] }
 
 /**
  * Creates the bucket when it is missing and may be (several replicas may try at once), and tries on it what links to
  * upload are to enforce. `server` is what the store calls itself. Throws Problem `storage_unavailable` when it cannot be reached or used so.
  */
-export async function prepareBucket(config: S3Config): Promise<StoreTraits & { server: string | null }> {
+export async function prepareBucket(config: S3Config): Promise<FoundTraits> {
   const client = createClient(config)
   const abortSignal = deadline(STORE_DEADLINE_MS)
   try {
@@ -51,18 +55,23 @@ async function createBucket(client: S3Client, { bucket, region }: S3Config, abor
 }
 
 /** Uploads a few bytes in ways that a link should refuse; and removes them at once. */
-async function probe(client: S3Client, config: S3Config, signal: AbortSignal) {
+async function probe(client: S3Client, config: S3Config, signal: AbortSignal): Promise<FoundTraits> {
   const { bucket: Bucket } = config
   // As an object that has no row: upkeep removes what a process that dies here leaves.
   const prefix = `media/${uuidv7()}/`
-  const keys = [`${prefix}source`, `${prefix}copied`, `${prefix}twice`, `${prefix}checked`] as const
-  const [source, copied, twice, checked] = keys
-  const untested = { guardCopies: false, enforces: { once: true, checksum: true } }
-  const storage = createS3Storage({ ...config, publicEndpoint: config.endpoint }, untested)
+  const [source, copied, twice, checked] = ['source', 'copied', 'twice', 'checked'].map((name) => prefix + name)
+  const storages = new Map<string, Storage>()
+  const storageFor = (guards: readonly string[]) => {
+    const made = storages.get(guards.join())
+    if (made !== undefined) return made
+    const storage = createS3Storage({ ...config, publicEndpoint: config.endpoint }, { ...UNTESTED, guards })
+    storages.set(guards.join(), storage)
+    return storage
+  }
+  const storage = storageFor([])
   let server: string | null = null
-  const accepts = async (key: string, bound: Partial<SignPut>, extra: Record<string, string> = {}) => {
-    const link = { expiresIn: 60, contentType: 'text/plain', size: undefined, sha256: undefined, ...bound }
-    const { url, headers } = await storage.signPut(key, link)
+  const accepts = async (key = '', bound: Partial<SignPut> = {}, extra: Record<string, string> = {}) => {
+    const { url, headers } = await storage.signPut(key, { ...UNBOUND, ...bound })
     const answer = await fetch(url, { method: 'PUT', headers: { ...headers, ...extra }, body: 'probe', signal })
     await answer.body?.cancel()
     server = answer.headers.get('server')
@@ -70,15 +79,22 @@ async function probe(client: S3Client, config: S3Config, signal: AbortSignal) {
   }
   try {
     await client.send(new PutObjectCommand({ Bucket, Key: source, Body: 'probe' }), { abortSignal: signal })
-    await accepts(twice, {})
-    const [copies, again, wrong] = await Promise.all([
+    await accepts(twice)
+    const [copies, again, wrong, { unguarded, ...said }] = await Promise.all([
       accepts(copied, {}, { 'x-amz-copy-source': `/${Bucket}/${source}` }),
-      accepts(twice, {}),
+      accepts(twice),
       accepts(checked, { sha256: '0'.repeat(64) }),
+      probeClientHeaders({
+        ...{ client, bucket: Bucket, prefix, signal },
+        sign: (key, guards) => storageFor(guards).signPut(key, UNBOUND),
+      }),
     ])
-    return { guardCopies: copies, enforces: { once: !again, checksum: !wrong }, server }
+    return { guardCopies: copies, enforces: { once: !again, checksum: !wrong }, server, unguarded, ...said }
   } finally {
-    await storage.remove(keys)
-    storage.close()
+    await storage.removePrefix(prefix)
+    for (const each of storages.values()) each.close()
   }
 }
+
+const UNTESTED = { guardCopies: false, storageClass: '', enforces: { once: true, checksum: true } }
+const UNBOUND: SignPut = { expiresIn: 60, contentType: 'text/plain', size: undefined, sha256: undefined }

@@ -4,19 +4,29 @@ import type { S3Config } from '../config.ts'
 import { deadline } from '../deadline.ts'
 import { createClient, isLate, reach, unavailable } from './s3-client.ts'
 import { createSendGet } from './s3-get.ts'
+import { isSameClass } from './s3-headers.ts'
 import { createAbortUploads, createS3Multipart } from './s3-multipart.ts'
 import { sendPut } from './s3-put.ts'
 import { presign, presigner } from './sigv4.ts'
 import { type Enforcement, putDeadlineMs, STORE_DEADLINE_MS, type Storage } from './storage.ts'
 
-/** What stores differ in. `guardCopies`: links have to be signed against copies, see `NO_COPY`. */
-export type StoreTraits = { guardCopies: boolean; enforces: Enforcement }
+/**
+ * What stores differ in. `guardCopies`: links have to be signed against copies, see `guard`. `guards`, `storageClass`:
+ * see `ClientHeaders`.
+ */
+export type StoreTraits = {
+  guardCopies: boolean
+  guards: readonly string[]
+  storageClass: string
+  enforces: Enforcement
+}
 
 /**
  * Links are signed for the public endpoint: the service and the browser reach the store under different names in
  * every real deployment, and the name is part of what is signed. `prepareBucket` finds out the traits.
  */
-export function createS3Storage(config: S3Config, { guardCopies, enforces }: StoreTraits): Storage {
+export function createS3Storage(config: S3Config, traits: StoreTraits): Storage {
+  const { guardCopies, enforces } = traits
   const { bucket } = config
   const client = createClient(config)
   const internalBase = baseOf(config, config.endpoint)
@@ -28,10 +38,14 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
 
   const credentialsNow = async () => config.credentials ?? (await reach(() => client.config.credentials()))
 
+  // Of a part nothing is kept but its bytes, which may be those of another object.
+  const guardOfParts = guard(guardCopies ? [COPY_SOURCE] : [])
+  const guardOfObjects = { ...guardOfParts, ...guard(traits.guards) }
+
   /** A link to PUT: under the public name, unless `internal` says that the service itself will use it. */
   async function signWrite(write: Write): Promise<string> {
     const { key, at = new Date(), expiresIn, headers = {}, query = {}, internal = false } = write
-    const guard = guardCopies ? NO_COPY : {}
+    const guard = internal ? {} : 'partNumber' in query ? guardOfParts : guardOfObjects
     const base = internal ? internalBase : publicBase
     return presign({
       method: 'PUT',
@@ -116,7 +130,9 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
       if (status === 404) return null
       if (status !== 200) throw unavailable(new Error(`HEAD ${key}: ${status}`))
       const { 'content-length': size, 'content-type': contentType = '', etag = '' } = headers
-      return { size: Number(size), contentType, etag }
+      const contentEncoding = headers['content-encoding'] || null
+      const ordinaryClass = isSameClass(headers['x-amz-storage-class']?.toString(), traits.storageClass)
+      return { size: Number(size), contentType, etag, contentEncoding, ordinaryClass }
     },
 
     async read(key, { start, length, etag, signal }) {
@@ -209,11 +225,15 @@ export function createS3Storage(config: S3Config, { guardCopies, enforces }: Sto
 }
 
 /**
- * Signed as a header that is empty, and sent in the query, which says the same to a store that accepts the unsigned
- * header: MinIO (February 2026) takes `x-amz-copy-source` on any signed PUT for a copy with the signer's own rights,
- * so whoever has an upload link could have any object of which they know the key. AWS refuses what is not signed.
+ * Headers signed as empty, and sent in the query, which says the same to a store that accepts unsigned headers: MinIO
+ * (February 2026) takes `x-amz-copy-source` on any signed PUT for a copy with the signer's own rights, so whoever has an
+ * upload link could have any object of which they know the key. AWS refuses what is not signed.
  */
-const NO_COPY = { 'x-amz-copy-source': '' }
+function guard(names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(names.map((name) => [name, '']))
+}
+
+const COPY_SOURCE = 'x-amz-copy-source'
 const COPY_DEADLINE_MS = 60_000
 const READ_SIGNERS = 100
 // Of links that the service itself uses at once; checked by the store when a request begins.

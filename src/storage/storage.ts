@@ -78,8 +78,17 @@ export interface Storage {
 
 export type Presentation = { contentType: string; disposition: string }
 export type Cancel = { signal?: AbortSignal | undefined }
-/** `etag`: as the store writes it; another one means other bytes. */
-export type StoredHead = { size: number; contentType: string; etag: string }
+/**
+ * `etag`: as the store writes it; another one means other bytes. `contentEncoding`: what readers would undo, as an
+ * uploader has said; null for none. `ordinaryClass`: whether the store keeps it as it keeps what the service stores.
+ */
+export type StoredHead = {
+  size: number
+  contentType: string
+  etag: string
+  contentEncoding: string | null
+  ordinaryClass: boolean
+}
 /** `once`: a link stores bytes once. `checksum`: it takes only bytes of the declared SHA-256. */
 export type Enforcement = { once: boolean; checksum: boolean }
 export type ListedObject = { key: string; size: number; lastModified: Date }

@@ -1,0 +1,103 @@
+/**
+ * What a client can say of its upload beside what its link was signed for. AWS refuses every `x-amz-` header that is not
+ * signed, MinIO (February 2026) only `x-amz-meta-`: found out at start, on objects of a few bytes.
+ */
+import { HeadObjectCommand, type S3Client } from '@aws-sdk/client-s3'
+
+/** A link to upload `probe` as `text/plain`, signed against these headers. */
+export type SignProbe = (
+  key: string,
+  guards: readonly string[],
+) => Promise<{ url: string; headers: Record<string, string> }>
+
+/**
+ * `guards`: headers that links are signed against, each as one that is empty. `unguarded`: headers that the store takes
+ * though they are not signed, and that it wants to have where they are signed as empty. `storageClass`: of what is
+ * stored without one.
+ */
+export type ClientHeaders = { guards: string[]; unguarded: string[]; storageClass: string }
+
+/**
+ * Headers with a value to try, whatever the store makes of it: a time or a hash that is not the bytes' own (orphans are
+ * found by age, copies made by ETag), bytes that every reader unpacks, a class that costs more or answers later, tags
+ * that a lifecycle rule acts on, access for everyone.
+ */
+const CLAIMS: Record<string, string> = {
+  'content-encoding': 'gzip',
+  'x-amz-acl': 'public-read',
+  'x-amz-server-side-encryption': 'AES256',
+  'x-amz-storage-class': 'REDUCED_REDUNDANCY',
+  'x-amz-tagging': 'probe=1',
+  'x-amz-website-redirect-location': '/elsewhere',
+  'x-minio-source-etag': '0123456789abcdef0123456789abcdef',
+  'x-minio-source-mtime': '2001-01-01T00:00:00.000Z',
+}
+
+/** Not tried, because nobody could remove what they hold: guarded where a store takes others of their kind. */
+const LOCKS = ['x-amz-object-lock-legal-hold', 'x-amz-object-lock-mode', 'x-amz-object-lock-retain-until-date']
+
+type Probe = { client: S3Client; bucket: string; prefix: string; sign: SignProbe; signal: AbortSignal }
+
+/** Leaves its objects below `prefix`. */
+export async function probeClientHeaders({ client, bucket, prefix, sign, signal }: Probe): Promise<ClientHeaders> {
+  let made = 0
+
+  /** What became of a PUT under a link with these guards; null when it was refused. */
+  async function outcome(guards: readonly string[], sent: Record<string, string> = {}): Promise<Stored | null> {
+    made += 1
+    const key = `${prefix}header${made}`
+    const { url, headers } = await sign(key, guards)
+    const answer = await fetch(url, { method: 'PUT', headers: { ...headers, ...sent }, body: 'probe', signal })
+    await answer.body?.cancel()
+    if (!answer.ok) return null
+    const [found, open] = await Promise.all([
+      client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: signal }),
+      fetch(url.slice(0, url.indexOf('?')), { signal }),
+    ])
+    await open.body?.cancel()
+    const { ETag, ContentEncoding = '', TagCount = 0, WebsiteRedirectLocation = '', ServerSideEncryption = '' } = found
+    const isNew = (found.LastModified?.getTime() ?? 0) > Date.now() - DAY_MS
+    const said = [ETag, ContentEncoding, TagCount, WebsiteRedirectLocation, ServerSideEncryption, isNew, open.ok]
+    return { storageClass: found.StorageClass ?? '', said: JSON.stringify(said) }
+  }
+
+  /** Whether a link that is signed against these stores what it should, and nothing that comes with one of them. */
+  async function work(guards: readonly string[]): Promise<boolean> {
+    const [honest, ...others] = await Promise.all([
+      outcome(guards),
+      ...guards.map((name) => outcome(guards, { [name]: CLAIMS[name] ?? 'ON' })),
+    ])
+    return honest !== null && isOrdinary(honest) && others.every((other) => other === null)
+  }
+
+  const plain = await outcome([])
+  if (plain === null) return { guards: [], unguarded: [], storageClass: '' }
+  const isOrdinary = (found: Stored) => found.said === plain.said && isSameClass(found.storageClass, plain.storageClass)
+  const tried = await Promise.all(
+    Object.entries(CLAIMS).map(async ([name, value]) => {
+      const found = await outcome([], { [name]: value })
+      return found === null || isOrdinary(found) ? [] : [name]
+    }),
+  )
+  const taken = tried.flat()
+  const wanted = taken.some((name) => name.startsWith('x-amz-')) ? [...taken, ...LOCKS] : taken
+  const guards = await guardable(wanted)
+  return { guards, unguarded: taken.filter((name) => !guards.includes(name)), storageClass: plain.storageClass }
+
+  async function guardable(names: string[]): Promise<string[]> {
+    if (names.length === 0 || (await work(names))) return names
+    const alone = await Promise.all(names.map(async (name) => ((await work([name])) ? [name] : [])))
+    const working = alone.flat()
+    return working.length > 0 && (await work(working)) ? working : []
+  }
+}
+
+/** Without one, or with one that is empty, it is the first that S3 had. */
+export function isSameClass(one = '', other = ''): boolean {
+  return (one || STANDARD) === (other || STANDARD)
+}
+
+type Stored = { storageClass: string; said: string }
+
+const STANDARD = 'STANDARD'
+const DAY_MS = 86_400_000
