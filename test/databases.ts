@@ -17,7 +17,7 @@ export const databases = [
   { name: 'PGlite', present: true, open: openPGlite },
 ]
 
-async function openPostgres(): Promise<OpenDatabase> {
+export async function openPostgres(): Promise<OpenDatabase> {
   const { url, drop } = await createDatabase()
   const connections: Sql[] = []
   const connectAgain = () => {

@@ -2,11 +2,13 @@
 import postgres from 'postgres'
 import { begin } from '../observe/record.ts'
 import { Problem } from '../problem.ts'
+import { readJson } from './json.ts'
 
-type Types = { bigint: number; uuids: string[]; varchars: string[] }
+type Types = { bigint: number; json: unknown; boolean: boolean; uuids: string[]; varchars: string[] }
 export type Sql = postgres.Sql<Types>
+export type TransactionSql = postgres.TransactionSql<Types>
 /** A connection, or an open transaction on one. */
-export type Queryable = Sql | postgres.TransactionSql<Types>
+export type Queryable = Sql | TransactionSql
 
 /**
  * Most connections to Postgres at once. Few, because queries that share one also share its reads and writes: with 20 a
@@ -37,6 +39,8 @@ export function connect(target: { url: string } | { socket: string }): Sql {
     types: {
       // Sizes are below 2^53, so a number holds them.
       bigint: { to: 20, from: [20], serialize: String, parse: Number },
+      json: { to: 3802, from: [114, 3802], serialize: once(JSON.stringify), parse: readJson },
+      boolean: { to: 16, from: [16], serialize: once((value: boolean) => (value ? 't' : 'f')), parse: isTrue },
       uuids: arrayOf(2951),
       varchars: arrayOf(1015),
     },
@@ -47,10 +51,23 @@ export function connect(target: { url: string } | { socket: string }): Sql {
   return postgres({ ...options, path: target.socket, username: 'postgres', database: 'postgres', max: 1 })
 }
 
+/**
+ * Leaves text alone. postgres.js (3.4.9) repeats a statement when the server says that its plan is old or unknown, as after
+ * an ALTER or behind a pooler, and serializes the parameters again, which are text by then: an object would become a JSON
+ * string, true would become false. So no statement may have a string as a JSON parameter.
+ */
+function once<T>(serialize: (value: T) => string) {
+  return (value: T | string) => (typeof value === 'string' ? value : serialize(value))
+}
+
+function isTrue(text: string): boolean {
+  return text === 't'
+}
+
 /** An array of strings as a parameter, for this type of the database (pg_type.oid). No query answers with one. */
 function arrayOf(oid: number) {
   const quote = (item: string) => `"${item.replace(/[\\"]/g, '\\$&')}"`
-  const serialize = (items: string[]) => `{${items.map(quote).join(',')}}`
+  const serialize = once((items: string[]) => `{${items.map(quote).join(',')}}`)
   return { to: oid, from: [], serialize, parse: (): string[] => [] }
 }
 

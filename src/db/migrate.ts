@@ -2,48 +2,102 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Queryable, Sql } from './connect.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
+import type { Queryable, Sql, TransactionSql } from './connect.ts'
 
 /** The migrations of this package. */
 export const MIGRATIONS_FOLDER = join(import.meta.dirname, '../../sql')
 
 // Any number that nothing else locks on.
 const LOCK = 7_233_501_946
+const LOCK_POLL_MS = 100
+// A statement that waits for a lock on the table makes all traffic queue behind it: it gives up soon, and tries again.
+const LOCK_TIMEOUT_MS = 1000
+const RETRY_MS = 500
+const MOST_TRIES = 60
 
 /**
- * Applies what is new, each file in a transaction of its own, under a lock that makes replicas that start together
- * take turns. Returns the names applied.
+ * Applies new migrations in the order of their names, under a lock that makes replicas that start together take turns.
+ * Each file runs in a transaction of its own; one whose first line is `-- no transaction` runs statement by statement
+ * outside any (CREATE INDEX CONCURRENTLY, VALIDATE CONSTRAINT). The statements of such a file must be repeatable, because
+ * a process may die between two of them. Works through a transaction pooler. Returns the names applied.
  * @throws Error when a file that was applied is missing or has another content now, when a new one is numbered below
- * one that was applied, and when there are no files
+ * one that was applied, when there are no files, and when the table stays locked for a minute
  */
 export async function migrate(sql: Sql, folder = MIGRATIONS_FOLDER): Promise<string[]> {
   const files = await readMigrations(folder)
   if (files.length === 0) throw new Error(`no migration files in ${folder}`)
   const applied: string[] = []
-  for (const file of files) {
-    const isNew = await sql.begin(async (tx) => {
-      // A lock of the transaction, not of the session: a pooler may give each transaction another session.
-      await tx`SELECT pg_advisory_xact_lock(${LOCK})`
-      const past = await readPast(tx)
-      check(past, files)
-      if (past.has(file.name)) return false
-      await tx.unsafe(file.text)
-      await tx`INSERT INTO media_migrations (name, checksum) VALUES (${file.name}, ${file.checksum})`
-      return true
-    })
-    if (isNew) applied.push(file.name)
-  }
+  for (const file of files) if (await applyPatiently(sql, file, files)) applied.push(file.name)
   return applied
 }
 
-type Migration = { name: string; text: string; checksum: string }
+/** False when the file was applied before. */
+async function applyPatiently(sql: Sql, file: Migration, files: Migration[]): Promise<boolean> {
+  for (let tries = 1; ; tries++) {
+    try {
+      const outcome = await sql.begin((tx) => apply(sql, tx, file, files))
+      if (outcome !== 'busy') return outcome === 'applied'
+      // The lock is polled for: a session that waited in a statement would hold up a CREATE INDEX CONCURRENTLY.
+      tries -= 1
+      await sleep(LOCK_POLL_MS)
+    } catch (error) {
+      if (!isLockTimeout(error)) throw error
+      if (tries === MOST_TRIES)
+        throw new Error(`migration ${file.name} could not lock media_objects: a long transaction holds it`, {
+          cause: error,
+        })
+      await sleep(RETRY_MS)
+    }
+  }
+}
+
+/** `busy`: another replica migrates. The lock is the transaction's: a pooler may give each one another session. */
+async function apply(
+  sql: Sql,
+  tx: TransactionSql,
+  { name, text, checksum, transactional }: Migration,
+  files: Migration[],
+): Promise<'applied' | 'present' | 'busy'> {
+  const [row] = await tx<{ locked: boolean }[]>`SELECT pg_try_advisory_xact_lock(${LOCK}) AS locked`
+  if (row?.locked !== true) return 'busy'
+  const past = await readPast(tx)
+  check(past, files)
+  if (past.has(name)) return 'present'
+  await tx.unsafe(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`)
+  if (transactional) await tx.unsafe(text)
+  // PGlite has one connection and no traffic beside it.
+  else if (sql.options.max === 1) await tx.unsafe(text.replaceAll(/\bCONCURRENTLY\b/g, ''))
+  else await runOutside(sql, text)
+  await tx`INSERT INTO media_migrations (name, checksum) VALUES (${name}, ${checksum})`
+  return 'applied'
+}
+
+/** On another connection, while the transaction that has the lock waits. Splits at semicolons that end a line. */
+async function runOutside(sql: Sql, text: string): Promise<void> {
+  // A build that was interrupted leaves an index that IF NOT EXISTS would take for a whole one.
+  const broken = await sql<{ name: string }[]>`
+    SELECT indexrelid::regclass::text AS name FROM pg_index
+    WHERE NOT indisvalid AND indrelid = to_regclass('media_objects')`
+  for (const { name } of broken) await sql.unsafe(`DROP INDEX CONCURRENTLY IF EXISTS ${name}`)
+  const statements = text.split(/;[ \t]*$/m).filter((statement) => /^\s*[^\s-]/m.test(statement))
+  for (const statement of statements) await sql.unsafe(statement)
+}
+
+function isLockTimeout(error: unknown): boolean {
+  return error instanceof postgres.PostgresError && error.code === '55P03'
+}
+
+type Migration = { name: string; text: string; checksum: string; transactional: boolean }
 
 async function readMigrations(folder: string): Promise<Migration[]> {
   const names = (await readdir(folder)).filter((name) => /^\d{4}_\w+\.sql$/.test(name)).sort()
   return Promise.all(
     names.map(async (name) => {
       const text = await readFile(join(folder, name), 'utf8')
-      return { name, text, checksum: createHash('sha256').update(text).digest('hex') }
+      const checksum = createHash('sha256').update(text).digest('hex')
+      return { name, text, checksum, transactional: !text.startsWith('-- no transaction\n') }
     }),
   )
 }

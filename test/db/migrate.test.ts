@@ -2,9 +2,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MIGRATIONS_FOLDER, migrate } from '../../src/db/migrate.ts'
-import { databases, type OpenDatabase } from '../databases.ts'
+import { databases, type OpenDatabase, openPostgres } from '../databases.ts'
 import { refusal } from '../refusal.ts'
 import { createFolder, type Folder } from '../services/folder.ts'
+import { haveServices } from '../services/shared.ts'
 
 for (const { name, present, open } of databases) {
   describe.skipIf(!present)(`migrations on ${name}`, () => {
@@ -71,6 +72,23 @@ for (const { name, present, open } of databases) {
       expect(await steps()).toEqual(['b', 'c'])
     })
 
+    test('without a transaction run statement by statement, and go on where they were interrupted', async () => {
+      await write('0001_a.sql', 'CREATE TABLE media_objects (x int); INSERT INTO media_objects VALUES (1), (2)')
+      const indexes = `-- no transaction
+-- A comment; with a semicolon.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS by_x ON media_objects (x);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS by_xx ON media_objects ((x * 2));
+`
+      await write('0002_b.sql', `${indexes}SELECT 1 / (count(*) - 2) FROM media_objects;\n`)
+      expect((await refusal(run())).message).toContain('division by zero')
+      await write('0002_b.sql', indexes)
+      expect(await run()).toEqual(['0002_b.sql'])
+      const names = await database.sql`
+        SELECT relname FROM pg_index JOIN pg_class ON oid = indexrelid
+        WHERE indrelid = 'media_objects'::regclass AND indisvalid ORDER BY 1`
+      expect(names.map(({ relname }) => relname)).toEqual(['by_x', 'by_xx'])
+    })
+
     test('stop when a file that was applied has changed, before anything new is applied', async () => {
       await write('0001_a.sql', 'CREATE TABLE steps (step text)')
       await run()
@@ -101,3 +119,57 @@ for (const { name, present, open } of databases) {
     })
   })
 }
+
+describe.skipIf(!(await haveServices()))('migrations beside traffic', () => {
+  let database: OpenDatabase
+  let folder: Folder
+  beforeAll(async () => {
+    database = await openPostgres()
+    folder = await createFolder()
+    await writeFile(join(folder.path, '0001_a.sql'), 'CREATE TABLE media_objects (x int)')
+    await migrate(database.sql, folder.path)
+  }, 60_000)
+  afterAll(async () => {
+    await database.close()
+    await folder.remove()
+  }, 30_000)
+
+  test('never make statements wait behind a lock that they wait for themselves', async () => {
+    await writeFile(join(folder.path, '0002_b.sql'), 'ALTER TABLE media_objects ADD COLUMN y int')
+    const other = database.connectAgain()
+    const read = Promise.withResolvers<void>()
+    const over = Promise.withResolvers<void>()
+    const holder = other.begin(async (tx) => {
+      await tx`SELECT * FROM media_objects`
+      read.resolve()
+      await over.promise
+    })
+    await read.promise
+    const migrated = migrate(database.sql, folder.path)
+    // Several times as long as a statement of a migration waits for its lock.
+    const end = performance.now() + 4000
+    let slowest = 0
+    while (performance.now() < end) {
+      const start = performance.now()
+      await database.connectAgain()`INSERT INTO media_objects (x) VALUES (1)`
+      slowest = Math.max(slowest, performance.now() - start)
+    }
+    over.resolve()
+    await holder
+    expect(await migrated).toEqual(['0002_b.sql'])
+    expect(slowest).toBeLessThan(3000)
+  }, 60_000)
+
+  test('mend an index whose build was interrupted', async () => {
+    await database.sql`INSERT INTO media_objects (x) VALUES (7), (7)`
+    // As a build leaves it that ended in the middle.
+    await refusal(database.sql`CREATE UNIQUE INDEX CONCURRENTLY broken ON media_objects (x)`)
+    await writeFile(
+      join(folder.path, '0003_c.sql'),
+      '-- no transaction\nCREATE INDEX CONCURRENTLY IF NOT EXISTS broken ON media_objects (x);\n',
+    )
+    expect(await migrate(database.sql, folder.path)).toEqual(['0003_c.sql'])
+    const [row] = await database.sql`SELECT indisvalid, indisunique FROM pg_index WHERE indexrelid = 'broken'::regclass`
+    expect(row).toEqual({ indisvalid: true, indisunique: false })
+  })
+})
