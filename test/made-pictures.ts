@@ -1,8 +1,21 @@
 /** Pictures that are easier made than kept: each is here for what it would cost, or for what it pretends to be. */
-import { crc32, deflateSync } from 'node:zlib'
-
-type Bytes = Uint8Array<ArrayBuffer>
-type Piece = string | readonly number[] | Uint8Array
+import { deflateSync } from 'node:zlib'
+import {
+  type Bytes,
+  box,
+  chunk,
+  fullBox,
+  join,
+  little16,
+  little24,
+  little32,
+  type Piece,
+  repeat,
+  riffChunk,
+  segment,
+  u16,
+  u32,
+} from './picture-pieces.ts'
 
 /** By the name that the manifest has for it; `rocket` is an ordinary JPEG of 640 × 427 pixels. */
 export function makePicture(file: string, rocket: Bytes): Bytes {
@@ -66,41 +79,16 @@ const pictures: Record<string, (rocket: Bytes) => Bytes> = {
 
 const MiB = 1024 * 1024
 
-function join(...pieces: Piece[]): Bytes {
-  return new Uint8Array(
-    Buffer.concat(
-      pieces.map((piece) =>
-        typeof piece === 'string' ? Buffer.from(piece, 'latin1') : Buffer.from(piece as number[]),
-      ),
-    ),
-  )
-}
-
-export function repeat(times: number, ...pieces: Piece[]): Bytes {
-  const one = join(...pieces)
-  return new Uint8Array(Buffer.alloc(one.length * times, one))
-}
-
 const range = (length: number) => Array.from({ length }, (_, i) => i)
-const u16 = (n: number) => [n >>> 8, n & 255]
-const u32 = (n: number) => [n >>> 24, (n >>> 16) & 255, (n >>> 8) & 255, n & 255]
-const little16 = (n: number) => u16(n).reverse()
-const little24 = (n: number) => u32(n).reverse().slice(0, 3)
-const little32 = (n: number) => u32(n).reverse()
 const deflated = (zeros: number) => deflateSync(new Uint8Array(zeros), { level: 9 })
 
-function png(width: number, height: number, ...chunks: Uint8Array[]): Bytes {
+export function png(width: number, height: number, ...chunks: Uint8Array[]): Bytes {
   const header = chunk('IHDR', u32(width), u32(height), [8, 0, 0, 0, 0])
   const pixels = chunk('IDAT', deflateSync(new Uint8Array((width + 1) * height)))
   return join([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a], header, ...chunks, pixels, chunk('IEND'))
 }
 
-function chunk(type: string, ...data: Piece[]): Bytes {
-  const body = join(type, ...data)
-  return join(u32(body.length - 4), body, u32(crc32(body)))
-}
-
-const text = (length: number) => chunk('tEXt', 'Comment\0', new Uint8Array(length).fill(0x41))
+export const text = (length: number) => chunk('tEXt', 'Comment\0', new Uint8Array(length).fill(0x41))
 
 export function gif(width: number, height: number, ...blocks: Piece[]): Bytes {
   return join('GIF89a', little16(width), little16(height), [0x80, 0, 0, 0, 0, 0, 255, 255, 255], ...blocks, [0x3b])
@@ -110,20 +98,15 @@ export function gifFrame(width: number, height: number): Bytes {
   return join([0x2c, 0, 0, 0, 0], little16(width), little16(height), [0, 2, 2, 0x44, 1, 0])
 }
 
-function webp(...chunks: Uint8Array[]): Bytes {
+export function webp(...chunks: Uint8Array[]): Bytes {
   const body = join('WEBP', ...chunks)
   return join('RIFF', little32(body.length), body)
 }
 
-function riffChunk(type: string, ...data: Piece[]): Bytes {
-  const body = join(...data)
-  return join(type, little32(body.length), body, body.length % 2 ? [0] : [])
-}
-
-const extended = (flags: number, width: number, height: number) =>
+export const extended = (flags: number, width: number, height: number) =>
   riffChunk('VP8X', [flags, 0, 0, 0], little24(width - 1), little24(height - 1))
 
-const lossless = (width: number, height: number) =>
+export const lossless = (width: number, height: number) =>
   riffChunk('VP8L', [0x2f], little32((width - 1) | ((height - 1) << 14)), [0x88, 0x88, 0x08])
 
 function animatedWebp(width: number, height: number, frames: number): Bytes {
@@ -137,23 +120,10 @@ function jpeg(rocket: Bytes, ...segments: Uint8Array[]): Bytes {
   return join(rocket.subarray(0, 2), ...segments, rocket.subarray(2))
 }
 
-function segment(marker: number, ...data: Piece[]): Bytes {
-  const body = join(...data)
-  return join([0xff, marker], u16(body.length + 2), body)
-}
-
 const exif = (...tiff: Piece[]) => segment(0xe1, 'Exif\0\0', ...tiff)
 
 const orientation = (value: number) =>
   join('II*\0', little32(8), little16(1), little16(0x112), little16(3), little32(1), little32(value), little32(0))
-
-function box(type: string, ...data: Piece[]): Bytes {
-  const body = join(...data)
-  return join(u32(body.length + 8), type, body)
-}
-
-const fullBox = (type: string, version: number, flags: number, ...data: Piece[]) =>
-  box(type, [version, 0, 0, flags], ...data)
 
 const av1Settings = box('av1C', [0x81, 0, 0x0c, 0])
 const manyReferences = fullBox('iref', 0, 0, box('dimg', u16(1), u16(60_000), repeat(60_000, u16(1))))

@@ -4,7 +4,8 @@ import { acceptType, createInspect, extensionOf } from '../../src/media/inspect.
 import { createImageProbe } from '../../src/pictures/image.ts'
 import { INSPECTED_BYTES, MAX_FRAMES } from '../../src/pictures/limits.ts'
 import { accepted, DEFAULT_TYPES, readCorpus, refused } from '../corpus.ts'
-import { gif, gifFrame, repeat } from '../made-pictures.ts'
+import { gif, gifFrame } from '../made-pictures.ts'
+import { repeat } from '../picture-pieces.ts'
 import { refusal } from '../refusal.ts'
 import { createFolder } from '../services/folder.ts'
 
