@@ -1,8 +1,15 @@
-/** `bun run upkeep`: one pass of upkeep, and what it did. */
+/**
+ * `bun run upkeep`: one pass of upkeep, and what it did. With `--resume-events` the events that were set aside become due
+ * again first; the relay of a running replica sends them.
+ */
 import process from 'node:process'
+import { parseArgs } from 'node:util'
 import { runCommand } from './command.ts'
 
-await runCommand(async ({ upkeep }) => {
+const { values } = parseArgs({ options: { 'resume-events': { type: 'boolean', default: false } } })
+
+await runCommand(async ({ upkeep, repository }) => {
+  if (values['resume-events']) console.log(`objects with events due again: ${await repository.resumeSetAside()}`)
   const { failed, ...counts } = await upkeep.run()
   for (const [what, count] of Object.entries(counts)) console.log(`${what}: ${count}`)
   if (failed.length > 0) {

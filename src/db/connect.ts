@@ -26,9 +26,12 @@ const BROKEN_RENEWAL_MS = 1000
 /**
  * Connects to Postgres at a URL, or over a Unix socket to the embedded one. Nothing is opened before the first query.
  * A pool whose connections hang or break is replaced behind the handle that is returned.
+ * @param target `prepare: false`: statements are sent whole each time, for a pooler that does not carry prepared ones
  */
-export function connect(target: { url: string } | { socket: string }): Sql {
+export function connect(target: { url: string; prepare?: boolean } | { socket: string }): Sql {
   const options = {
+    // Tells this version's connections from those of versions that corrupt rows beside a migration (shape-statements.ts).
+    connection: { application_name: 'media-service' },
     connect_timeout: DATABASE_DEADLINE_MS / 1000,
     // Seconds. By default each failure triples the pause of all connections, up to 20: longer than any query waits.
     backoff: () => 0.1,
@@ -46,9 +49,16 @@ export function connect(target: { url: string } | { socket: string }): Sql {
     },
   }
   if ('url' in target)
-    return renewable(() => postgres(target.url, { ...options, max: POOL_CONNECTIONS, idle_timeout: 60 }))
+    return renewable(() =>
+      postgres(target.url, { ...options, ...preparing(target), max: POOL_CONNECTIONS, idle_timeout: 60 }),
+    )
   // PGlite serves one connection only: a second one gets `portal "" does not exist` (0.5.14).
   return postgres({ ...options, path: target.socket, username: 'postgres', database: 'postgres', max: 1 })
+}
+
+/** An option given here would win over the URL's own `?prepare=false`. */
+function preparing({ prepare }: { prepare?: boolean }) {
+  return prepare === false ? { prepare } : {}
 }
 
 /**
@@ -160,6 +170,11 @@ export async function serverVersion(sql: Sql): Promise<string> {
 /** Whether an error says that a statement would have broken this unique index or constraint (SQLSTATE class 23). */
 export function violates(error: unknown, constraint: string): boolean {
   return error instanceof postgres.PostgresError && error.constraint_name === constraint
+}
+
+/** The five characters by which the server says what went wrong; undefined for any other error. */
+export function sqlStateOf(error: unknown): string | undefined {
+  return error instanceof postgres.PostgresError ? error.code : undefined
 }
 
 // Classes of SQLSTATE: connection, rolled back (deadlock), out of resources, operator intervention, system.

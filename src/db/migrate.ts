@@ -3,8 +3,7 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import postgres from 'postgres'
-import type { Queryable, Sql, TransactionSql } from './connect.ts'
+import { type Queryable, type Sql, sqlStateOf, type TransactionSql } from './connect.ts'
 
 /** The migrations of this package. */
 export const MIGRATIONS_FOLDER = join(import.meta.dirname, '../../sql')
@@ -16,6 +15,7 @@ const LOCK_POLL_MS = 100
 const LOCK_TIMEOUT_MS = 1000
 const RETRY_MS = 500
 const MOST_TRIES = 60
+const LOCK_NOT_AVAILABLE = '55P03'
 
 /**
  * Applies new migrations in the order of their names, under a lock that makes replicas that start together take turns.
@@ -43,7 +43,7 @@ async function applyPatiently(sql: Sql, file: Migration, files: Migration[]): Pr
       tries -= 1
       await sleep(LOCK_POLL_MS)
     } catch (error) {
-      if (!isLockTimeout(error)) throw error
+      if (sqlStateOf(error) !== LOCK_NOT_AVAILABLE) throw error
       if (tries === MOST_TRIES)
         throw new Error(`migration ${file.name} could not lock media_objects: a long transaction holds it`, {
           cause: error,
@@ -83,10 +83,6 @@ async function runOutside(sql: Sql, text: string): Promise<void> {
   for (const { name } of broken) await sql.unsafe(`DROP INDEX CONCURRENTLY IF EXISTS ${name}`)
   const statements = text.split(/;[ \t]*$/m).filter((statement) => /^\s*[^\s-]/m.test(statement))
   for (const statement of statements) await sql.unsafe(statement)
-}
-
-function isLockTimeout(error: unknown): boolean {
-  return error instanceof postgres.PostgresError && error.code === '55P03'
 }
 
 type Migration = { name: string; text: string; checksum: string; transactional: boolean }

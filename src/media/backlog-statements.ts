@@ -8,6 +8,8 @@ import { type Queryable, within } from '../db/connect.ts'
 export type Backlog = {
   owed: number
   oldestOwed: number
+  /** Objects whose events cannot be sent. */
+  setAside: number
   pending: number
   oldestPending: number
   deleted: number
@@ -22,7 +24,8 @@ export function createBacklogStatements({ sql }: { sql: Queryable }) {
   const pending = sql`media_objects WHERE (status = 'pending') IS TRUE ORDER BY status_changed_at`
   const deleted = sql`media_objects WHERE (status = 'deleted') IS TRUE ORDER BY status_changed_at`
   const purging = sql`media_objects WHERE upkeep_due_at IS NOT NULL ORDER BY upkeep_due_at`
-  const owing = sql`media_objects WHERE outbox_due_at IS NOT NULL ORDER BY outbox_due_at`
+  const owing = sql`media_objects WHERE outbox_due_at < 'infinity' ORDER BY outbox_due_at`
+  const setAside = sql`media_objects WHERE outbox_due_at = 'infinity' ORDER BY outbox_due_at`
   const count = (rows: typeof pending) =>
     sql`(SELECT count(*)::int FROM (SELECT FROM ${rows} LIMIT ${most}) AS counted)`
   const oldest = (rows: typeof pending) =>
@@ -35,6 +38,7 @@ export function createBacklogStatements({ sql }: { sql: Queryable }) {
         SELECT
           coalesce(sum(jsonb_array_length(outbox)), 0)::int AS owed,
           coalesce(extract(epoch FROM now() - min(${occurred})), 0)::float8 AS "oldestOwed",
+          ${count(setAside)} AS "setAside",
           ${count(pending)} AS pending, ${oldest(pending)} AS "oldestPending",
           ${count(deleted)} AS deleted, ${oldest(deleted)} AS "oldestDeleted",
           ${count(purging)} AS purging

@@ -1,15 +1,21 @@
 /** Sends what rows owe: at once after a change, and again later for whatever did not go through then. */
+import { violates } from '../db/connect.ts'
 import type { EventBus, MediaEvent } from '../events/events.ts'
 import type { Log } from '../log.ts'
 import { beginForRequest, timed, unrecorded } from '../observe/record.ts'
 import type { Repository } from './repository.ts'
+import { SHAPES } from './shape-statements.ts'
+import type { OwingRow } from './upkeep-statements.ts'
 
 export type Relay = {
   /** Sends the events of a row that was just changed, in the background; never fails. */
   announce(row: { outbox: MediaEvent[] }): void
   /** Sends all that these rows owe, oldest first, and takes it off them. Throws where the bus or database fails. */
   send(rows: readonly { outbox: MediaEvent[] }[]): Promise<number>
-  /** Sends what is due, until nothing is. Returns how many events were sent; throws where the bus or database fails. */
+  /**
+   * Sends what is due, until nothing is. Returns how many events were sent; throws where the bus or database fails. A row
+   * whose events alone cannot be sent, time and again, is set aside.
+   */
   run(): Promise<number>
   /** Repeats `run` until `stop`. */
   start(): void
@@ -20,6 +26,8 @@ export type Relay = {
 const BATCH_ROWS = 100
 const PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 5000
+// How often a row fails while others go through before it is set aside.
+const MOST_TRIES = 3
 
 /** `end` tells the request that changed the row that its events are out, or that they stay owed. */
 type Announced = { row: { outbox: MediaEvent[] }; end: (failed?: boolean) => void }
@@ -31,6 +39,8 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
   let running: Promise<unknown> | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
   let stopped = false
+  /** How often a row has failed while others went through. */
+  const failures = new Map<string, number>()
 
   /** Each row's list goes out whole and oldest first, so that no event overtakes one before it. */
   async function send(rows: readonly { outbox: MediaEvent[] }[]): Promise<number> {
@@ -63,10 +73,48 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
   async function run(): Promise<number> {
     let sent = 0
     for (;;) {
-      const rows = await repository.claimOwed(BATCH_ROWS)
+      const rows = await claim()
       if (rows.length === 0) return sent
-      sent += await send(rows)
+      sent += await send(rows).catch((error) => sendSingly(rows, error))
     }
+  }
+
+  async function claim(): Promise<OwingRow[]> {
+    try {
+      return await repository.claimOwed(BATCH_ROWS)
+    } catch (error) {
+      // One that has not the shapes the database asks for keeps all of them from being claimed.
+      if (!violates(error, SHAPES) || (await repository.mendOwing(BATCH_ROWS)) === 0) throw error
+      return repository.claimOwed(BATCH_ROWS)
+    }
+  }
+
+  /**
+   * Row by row, after they could not be sent together for this reason. Where none can be sent, or bus or database do not
+   * answer, they are to blame and it throws. Else a row that has failed `MOST_TRIES` times is set aside.
+   */
+  async function sendSingly(rows: readonly OwingRow[], reason: unknown): Promise<number> {
+    let sent = 0
+    const failed: { id: string; error: unknown }[] = []
+    for (const row of rows) {
+      try {
+        sent += await send([row])
+        failures.delete(row.id)
+      } catch (error) {
+        failed.push({ id: row.id, error })
+        await Promise.all([events.check(), repository.check()])
+      }
+    }
+    if (sent === 0) throw reason
+    for (const { id, error } of failed) {
+      const tries = (failures.get(id) ?? 0) + 1
+      failures.set(id, tries)
+      if (tries < MOST_TRIES) continue
+      await repository.setAside(id)
+      failures.delete(id)
+      log.error({ err: error, id }, 'relay: the events of this object cannot be sent and are set aside')
+    }
+    return sent
   }
 
   async function loop(pause: number): Promise<void> {

@@ -19,6 +19,7 @@ import { createOwnerStatements } from './owner-statements.ts'
 import { createPlaceholderStatements } from './placeholder-statements.ts'
 import { createPublicationStatements } from './publication-statements.ts'
 import { createRenditionStatements } from './rendition-statements.ts'
+import { createShapeStatements } from './shape-statements.ts'
 import { createTusStatements } from './tus-statements.ts'
 import { createUpkeepStatements } from './upkeep-statements.ts'
 
@@ -85,6 +86,7 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
     ...createPlaceholderStatements({ sql, fragments }),
     ...createPublicationStatements({ sql, fragments }),
     ...createBacklogStatements({ sql }),
+    ...createShapeStatements({ sql, fragments }),
 
     /**
      * Inserts the pending row. `stale` when the id is older than half of PENDING_SECONDS by the database's clock:

@@ -23,6 +23,9 @@ export type KeyRow = {
 }
 export type RenderedRow = KeyRow & { renditions: Renditions }
 
+/** A row that owes events. */
+export type OwingRow = { id: string; outbox: MediaEvent[] }
+
 /** `claim`: which sweep this is. `keys`: of what is the object's. */
 export type SweepRow = { id: string; keys: string[]; claim: string }
 
@@ -51,13 +54,13 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
   // would be read whole.
   return {
     /** Claims up to `limit` rows whose events are due, for the relay; others leave them alone for a while. */
-    async claimOwed(limit: number): Promise<{ outbox: MediaEvent[] }[]> {
-      return within(sql<{ outbox: MediaEvent[] }[]>`
+    async claimOwed(limit: number): Promise<OwingRow[]> {
+      return within(sql<OwingRow[]>`
         UPDATE media_objects SET outbox_due_at = now() + ${seconds(RELAY_LEASE_SECONDS)}
         WHERE id = ANY(ARRAY(
           SELECT id FROM media_objects WHERE outbox_due_at <= now()
           ORDER BY outbox_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED))
-        RETURNING outbox`)
+        RETURNING id, outbox`)
     },
 
     /** Takes exactly these events out of their rows' outboxes; what was added meanwhile stays, and is due at once. */

@@ -74,6 +74,7 @@ export function createMetrics({ checks, backlog, uploadMemory, eventStreams, con
 
   const owed = gauge('media_events_owed', 'Events not sent yet, of at most 10000 objects.')
   const owedAge = gauge('media_events_owed_oldest_seconds', 'Age of the oldest of these events.')
+  const setAside = gauge('media_events_set_aside', 'Objects whose events cannot be sent; counted up to 10000.')
   const objects = gauge('media_objects', 'Objects that are not active, by status; counted up to 10000.', ['status'])
   const objectsAge = gauge('media_objects_oldest_seconds', 'How long the oldest object has had this status.', [
     'status',
@@ -131,6 +132,7 @@ export function createMetrics({ checks, backlog, uploadMemory, eventStreams, con
       up.set({ dependency }, Number(answers))
     owed.set(found?.owed ?? Number.NaN)
     owedAge.set(found?.oldestOwed ?? Number.NaN)
+    setAside.set(found?.setAside ?? Number.NaN)
     for (const status of ['pending', 'deleted', 'purging'] as const)
       objects.set({ status }, found?.[status] ?? Number.NaN)
     objectsAge.set({ status: 'pending' }, found?.oldestPending ?? Number.NaN)

@@ -20,7 +20,7 @@ for (const { name, present, open } of databases) {
     afterAll(() => database.close(), 30_000)
 
     const nothing = {
-      ...{ owed: 0, oldestOwed: 0, pending: 0, oldestPending: 0 },
+      ...{ owed: 0, oldestOwed: 0, setAside: 0, pending: 0, oldestPending: 0 },
       ...{ deleted: 0, oldestDeleted: 0, purging: 0 },
     }
     /** So many copies of an object, changed by the SET clauses. */

@@ -74,7 +74,7 @@ for (const { name, present, open } of databases) {
       expect(await repository.claimOwed(10)).toEqual([])
       await makeDue()
       const { outbox } = await owed(object)
-      expect(await repository.claimOwed(10)).toEqual([{ outbox }])
+      expect(await repository.claimOwed(10)).toEqual([{ id: object.id, outbox }])
     })
 
     describe('settle', () => {

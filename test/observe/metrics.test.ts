@@ -4,7 +4,7 @@ import { createMetrics } from '../../src/observe/metrics.ts'
 import { parseMetrics, sumOf } from '../acceptance/prometheus.ts'
 
 const backlog: Backlog = {
-  ...{ owed: 3, oldestOwed: 60, pending: 2, oldestPending: 30 },
+  ...{ owed: 3, oldestOwed: 60, setAside: 1, pending: 2, oldestPending: 30 },
   ...{ deleted: 1, oldestDeleted: 5, purging: 4 },
 }
 const state = { now: 0, asked: 0, wanted: 0, reserved: 0, waiting: 0, answer: async () => backlog }
