@@ -47,7 +47,7 @@ export function createShapeStatements({ sql, fragments }: { sql: Queryable; frag
      */
     async setAside(id: string): Promise<void> {
       await within(sql`
-        UPDATE media_objects SET ${mended(sql`'infinity'`)} WHERE id = ${id} AND outbox_due_at IS NOT NULL`)
+        UPDATE media_objects SET ${mended(sql`'infinity'::timestamptz`)} WHERE id = ${id} AND outbox_due_at IS NOT NULL`)
     },
 
     /** Makes due what was set aside. Returns how many rows. */

@@ -101,7 +101,9 @@ for (const { name, present, open } of databases) {
       expect(await shapesOf(rows[1].id)).toEqual({ metadata: 'object', payload: 'object', unmendable: null })
       const [row] = await database.sql`SELECT outbox FROM media_objects WHERE id = ${rows[1].id}`
       expect(row?.outbox).toEqual(rows[1].outbox)
-      expect([...(await database.sql`SELECT * FROM media_objects WHERE id <> ${rows[1].id} ORDER BY id`)]).toEqual([...before])
+      expect([...(await database.sql`SELECT * FROM media_objects WHERE id <> ${rows[1].id} ORDER BY id`)]).toEqual([
+        ...before,
+      ])
     })
 
     test('of which nothing can be made is kept aside as it was found', async () => {
@@ -146,7 +148,7 @@ for (const { name, present, open } of databases) {
         expect(await one.run()).toBe(1)
         expect(bus.sent.at(-1)?.payload.id).toBe(good.id)
       }
-      expect(log.lines.filter(({ level }) => level === 50).map(({ id }) => id)).toEqual([bad.id])
+      expect(log.lines.filter(({ level }) => level === 50)).toMatchObject([{ id: bad.id }])
       expect(await repository.backlog()).toMatchObject({ setAside: 1, owed: 0 })
       expect(await one.run()).toBe(0)
       bus.publish = publish
