@@ -122,7 +122,7 @@ const settings = {
   ),
   DECODER_MEMORY_BYTES: withDefault(
     whole(128 * MiB, 64 * 1024 * MiB),
-    704 * MiB,
+    832 * MiB,
     'Memory that each of them may take: what needs more is not decoded',
   ),
   DECODER_CPU_SECONDS: withDefault(whole(1, 3600), 20, 'CPU time that decoding one picture may take'),

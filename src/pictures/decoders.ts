@@ -20,6 +20,7 @@ type Settings = {
 
 /** Jobs of one process, then another takes its place: what libraries leak is bounded. */
 const JOBS_PER_PROCESS = 100
+const IDLE_MS = 60_000
 /** An error of a decoder counts when it was repeated, a limit when a fresh process passed it. */
 const MOST_ATTEMPTS = 3
 // For its bytes to come from the store, and for a machine with more to do.
@@ -30,7 +31,7 @@ const START_MS = 20_000
 /** Nothing is started before the first job. */
 export function createDecoders(
   { decoders, decoderMemoryBytes, decoderCpuSeconds, allowedTypes }: Settings,
-  { log, jobsPerProcess = JOBS_PER_PROCESS }: { log: Log; jobsPerProcess?: number },
+  { log, jobsPerProcess = JOBS_PER_PROCESS, idleMs = IDLE_MS }: { log: Log; jobsPerProcess?: number; idleMs?: number },
 ): Decoders {
   const queue = createQueue(decoders)
   const limits: JobLimits = { cpuSeconds: decoderCpuSeconds, ms: TRANSFER_MS + CLOCK_FACTOR * decoderCpuSeconds * 1000 }
@@ -38,6 +39,7 @@ export function createDecoders(
     memoryBytes: decoderMemoryBytes,
     ...limits,
     jobs: jobsPerProcess,
+    idleMs,
     types: [...allowedTypes],
   })
   const outcomes: Record<Outcome, number> = { done: 0, 'bad-bytes': 0, 'too-dear': 0, 'not-done': 0 }

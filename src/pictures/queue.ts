@@ -96,8 +96,8 @@ export function createQueue(places: number): Queue {
           refuse()
         }
         const timer = setTimeout(late, Math.max(0, until - Date.now()))
-        // A newcomer stands behind those that waited before it came.
-        if (!servedAt.has(party)) servedAt.set(party, turn)
+        // A newcomer comes before the party that was served last, and behind those that were waiting before.
+        if (!servedAt.has(party)) servedAt.set(party, turn - 0.5)
         const job: Waiting = { party, start: () => resolve(take(party)), refuse, timer }
         waiting.push(job)
       })

@@ -29,20 +29,21 @@ shift 2
 exec nice -n 10 "$@"`
 
 /**
- * Memory that a runtime reserves without touching it counts against RLIMIT_DATA. This keeps Bun (1.4.5) at 130 MB of it;
+ * Memory that a runtime reserves without touching it counts against RLIMIT_DATA. This keeps Bun (1.4.5) at 200 MB of it;
  * JavaScriptCore would take as much of the limit as it can get. Its crash reports go over the network.
  */
 const BUN = {
   BUN_JSC_structureHeapSizeInKB: '65536',
   BUN_JSC_jitMemoryReservationSize: '33554432',
   MIMALLOC_ARENA_RESERVE: '65536',
+  MIMALLOC_ARENA_EAGER_COMMIT: '0',
   BUN_ENABLE_CRASH_REPORTING: '0',
 }
 
 /** By runtime: its arguments, and a guess at what it reserves, in bytes, before it has been measured. */
 const RUNTIMES = {
   // Without the files .env of the working folder, which may hold secrets.
-  bun: { args: ['--no-env-file', '--no-install'], reserve: 160_000_000, env: BUN },
+  bun: { args: ['--no-env-file', '--no-install'], reserve: 200_000_000, env: BUN },
   deno: {
     args: [
       'run',
@@ -54,7 +55,7 @@ const RUNTIMES = {
       '--allow-sys',
       '--allow-ffi',
     ],
-    reserve: 540_000_000,
+    reserve: 590_000_000,
     env: {},
   },
   node: { args: [], reserve: 600_000_000, env: {} },

@@ -10,6 +10,8 @@ type Deps = {
   cpuSeconds: number
   /** How many jobs a process lives for. */
   jobs: number
+  /** How long one waits for its next job before it is ended. */
+  idleMs: number
   /** Media types that may be decoded. */
   types: string[]
 }
@@ -26,14 +28,13 @@ export type Warm = {
   stop(): Promise<void>
 }
 
-const IDLE_MS = 60_000
 const MOST_STARTS = 3
 // A measured reserve may be so much larger than the guess before a process is started again for it.
 const RESERVE_SLACK_BYTES = 32 * 1024 * 1024
 // Of a process, for its start and what comes between two jobs.
 const OWN_CPU_SECONDS = 10
 
-export function createWarm({ memoryBytes, cpuSeconds, jobs, types }: Deps): Warm {
+export function createWarm({ memoryBytes, cpuSeconds, jobs, idleMs, types }: Deps): Warm {
   const all = new Set<DecoderProcess>()
   const idle: { decoder: DecoderProcess; timer: ReturnType<typeof setTimeout> }[] = []
   const lifeCpuSeconds = OWN_CPU_SECONDS + jobs * cpuSeconds
@@ -59,7 +60,10 @@ export function createWarm({ memoryBytes, cpuSeconds, jobs, types }: Deps): Warm
       }
       const { decoder } = begun
       all.add(decoder)
-      void decoder.ended.then(() => forget(decoder))
+      void decoder.ended.then(() => {
+        all.delete(decoder)
+        forgetIdle(decoder)
+      })
       const memory = await memoryOf(decoder.pid)
       if (memory !== null) reserve = memory.reserved - memory.held
       if (!stopped && (reserve - given <= RESERVE_SLACK_BYTES || starts === MOST_STARTS)) return decoder
@@ -67,8 +71,7 @@ export function createWarm({ memoryBytes, cpuSeconds, jobs, types }: Deps): Warm
     }
   }
 
-  function forget(decoder: DecoderProcess): void {
-    all.delete(decoder)
+  function forgetIdle(decoder: DecoderProcess): void {
     const at = idle.findIndex((entry) => entry.decoder === decoder)
     if (at >= 0) clearTimeout(idle.splice(at, 1)[0]?.timer)
   }
@@ -88,8 +91,10 @@ export function createWarm({ memoryBytes, cpuSeconds, jobs, types }: Deps): Warm
       const left = lifeCpuSeconds - decoder.cpuSeconds()
       if (!all.has(decoder)) return
       if (stopped || decoder.jobs() >= jobs || left < cpuSeconds) return decoder.end()
-      const timer = setTimeout(() => void decoder.end(), IDLE_MS)
-      timer.unref()
+      const timer = setTimeout(() => {
+        forgetIdle(decoder)
+        void decoder.end()
+      }, idleMs)
       idle.push({ decoder, timer })
     },
 

@@ -1,7 +1,9 @@
-import { describe, expect, test } from 'bun:test'
+import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import sharp from 'sharp'
 import { accepted, DEFAULT_TYPES, readCorpus } from '../corpus.ts'
 import { failureOf, job, openPool, renditionOf } from './pool.ts'
+
+setDefaultTimeout(60_000)
 
 const pool = openPool()
 const rocket = await readCorpus('accept/rocket.jpg')

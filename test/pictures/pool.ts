@@ -1,26 +1,32 @@
 import { afterAll } from 'bun:test'
+import { readFileSync } from 'node:fs'
+import sharp, { type Sharp } from 'sharp'
 import { createDecoders } from '../../src/pictures/decoders.ts'
-import type { DecodeFailure, DecodeRequest, DecodeResult, Decoders, DecodeTask } from '../../src/pictures/decoding.ts'
+import {
+  DecodeFailure,
+  type DecodeRequest,
+  type DecodeResult,
+  type Decoders,
+  type DecodeTask,
+} from '../../src/pictures/decoding.ts'
 import { DEFAULT_TYPES } from '../corpus.ts'
+import { processTree } from '../process.ts'
 import { createRecordingLog } from '../recording-log.ts'
 
 const MiB = 1024 * 1024
 /** The settings' own defaults, with one process. */
 const DEFAULTS = {
   decoders: 1,
-  decoderMemoryBytes: 704 * MiB,
+  decoderMemoryBytes: 832 * MiB,
   decoderCpuSeconds: 20,
   allowedTypes: new Set([...DEFAULT_TYPES, 'image/tiff']),
 }
 
-type Overrides = Partial<typeof DEFAULTS> & { jobsPerProcess?: number }
+type Overrides = Partial<typeof DEFAULTS> & { jobsPerProcess?: number; idleMs?: number }
 
 /** A pool that is stopped when the tests of the file are done. */
-export function openPool({ jobsPerProcess, ...settings }: Overrides = {}): Decoders {
-  const decoders = createDecoders(
-    { ...DEFAULTS, ...settings },
-    { log: createRecordingLog().log, ...(jobsPerProcess ? { jobsPerProcess } : {}) },
-  )
+export function openPool(overrides: Overrides = {}): Decoders {
+  const decoders = createDecoders({ ...DEFAULTS, ...overrides }, { log: createRecordingLog().log, ...overrides })
   afterAll(() => decoders.stop(0))
   return decoders
 }
@@ -40,9 +46,36 @@ export function renditionOf(mimeType: string, width: number, height: number): De
   return { kind: 'rendition', mimeType, rendition, expected: { width, height }, placeholder: true }
 }
 
+/** Takes seconds of CPU in a decoder: a noisy picture as AVIF. */
+export async function slowJob(more: Partial<DecodeRequest> = {}): Promise<DecodeRequest> {
+  const side = 1000
+  const size = { width: side, height: side }
+  const rendition = { ...size, fit: 'inside', format: 'avif', quality: 95 } as const
+  const task = { kind: 'rendition', mimeType: 'image/jpeg', rendition, expected: size, placeholder: false } as const
+  return job(task, await noise(side, side).jpeg().toBuffer(), more)
+}
+
+/** A picture full of detail. */
+export function noise(width: number, height: number): Sharp {
+  const create = { width, height, channels: 3, background: '#000' } as const
+  return sharp({ create: { ...create, noise: { type: 'gaussian', mean: 128, sigma: 40 } } })
+}
+
+/** The decoder processes of this process. */
+export function decodersOf(pid = process.pid): number[] {
+  return processTree(pid).filter((member) => member !== pid && commandOf(member).includes('pictures/child.ts'))
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
 /** How a job failed; throws when it did not. */
 export async function failureOf(done: Promise<DecodeResult>): Promise<DecodeFailure> {
-  const { DecodeFailure } = await import('../../src/pictures/decoding.ts')
   const error = await done.then(
     () => new Error('it did not fail'),
     (error: unknown) => error,

@@ -1,0 +1,121 @@
+/** What decoding may cost, and whose fault it is when it costs more. */
+import { describe, expect, setDefaultTimeout, test } from 'bun:test'
+import sharp, { type Sharp } from 'sharp'
+import type { DecodeTask } from '../../src/pictures/decoding.ts'
+import { startProcess } from '../../src/pictures/process.ts'
+import { GUESSED_RESERVE_BYTES, startOf } from '../../src/pictures/start.ts'
+import { readCorpus } from '../corpus.ts'
+import { gif, gifFrame } from '../made-pictures.ts'
+import { decodersOf, failureOf, job, openPool, renditionOf, slowJob } from './pool.ts'
+
+setDefaultTimeout(120_000)
+
+const MiB = 1024 * 1024
+const rocket = await readCorpus('accept/rocket.jpg')
+
+/** Of one colour: what decoders take depends on the size alone. */
+const flat = (width: number, height: number): Sharp =>
+  sharp({ create: { width, height, channels: 3, background: '#c04020' }, limitInputPixels: false })
+/** Like a photo, for encoders that take more for what is full of detail. */
+const photo = (width: number, height: number): Sharp => sharp(rocket).resize(width, height, { fit: 'fill' })
+
+describe('at the default limits', () => {
+  const pool = openPool()
+  const sizes: [name: string, type: string, width: number, height: number, make: () => Sharp][] = [
+    ['a JPEG of 64 megapixels', 'image/jpeg', 8000, 8000, () => flat(8000, 8000).jpeg()],
+    [
+      'a progressive JPEG of 64 megapixels, without subsampling',
+      'image/jpeg',
+      8000,
+      8000,
+      () => flat(8000, 8000).jpeg({ progressive: true, chromaSubsampling: '4:4:4' }),
+    ],
+    ['a PNG of 64 megapixels', 'image/png', 8000, 8000, () => flat(8000, 8000).ensureAlpha(0.5).png()],
+    [
+      'an interlaced PNG of 64 megapixels',
+      'image/png',
+      8000,
+      8000,
+      () => flat(8000, 8000).ensureAlpha(0.5).png({ progressive: true, compressionLevel: 1 }),
+    ],
+    ['a WebP of 16 megapixels', 'image/webp', 4000, 4000, () => photo(4000, 4000).webp({ effort: 0 })],
+    ['an AVIF of 12 megapixels', 'image/avif', 4000, 3000, () => photo(4000, 3000).avif({ effort: 0 })],
+  ]
+
+  test.each(sizes)('%s has its clean copy and its rendition', async (_, mimeType, width, height, make) => {
+    const bytes = await make().toBuffer()
+    const clean = await pool.run(job({ kind: 'clean', mimeType }, bytes))
+    expect(await sizeOf(clean.bytes)).toEqual({ width, height })
+    const { bytes: made } = await pool.run(job(renditionOf(mimeType, width, height), bytes))
+    expect((await sizeOf(made)).width).toBe(64)
+  })
+})
+
+describe('a picture that needs more memory than a decoder may take is too dear, whatever the decoder says', () => {
+  const pool = openPool({ decoderMemoryBytes: 160 * MiB })
+  const dear: [name: string, task: DecodeTask, make: () => Promise<Uint8Array>][] = [
+    // An exception, with a message about memory.
+    [
+      'a progressive JPEG',
+      renditionOf('image/jpeg', 6000, 6000),
+      () => bytesOf(flat(6000, 6000).jpeg({ progressive: true, chromaSubsampling: '4:4:4' })),
+    ],
+    [
+      'an interlaced PNG',
+      renditionOf('image/png', 7000, 7000),
+      () => bytesOf(flat(7000, 7000).png({ progressive: true })),
+    ],
+    // The process ends with SIGABRT.
+    ['a GIF', { kind: 'clean', mimeType: 'image/gif' }, async () => gif(8000, 8000, gifFrame(8000, 8000))],
+    // "unable to read pixels", "Encoder plugin generated an error".
+    ['a WebP', { kind: 'clean', mimeType: 'image/webp' }, () => bytesOf(photo(4000, 4000).webp({ effort: 0 }))],
+    ['an AVIF', { kind: 'clean', mimeType: 'image/avif' }, () => bytesOf(photo(2500, 2000).avif({ effort: 0 }))],
+  ]
+
+  test.each(dear)('%s', async (_, task, make) => {
+    const failure = await failureOf(pool.run(job(task, await make())))
+    expect(failure).toMatchObject({ kind: 'too-dear', code: 'image_too_large' })
+    expect((await pool.run(job(renditionOf('image/jpeg', 640, 427), rocket))).bytes?.length).toBeGreaterThan(0)
+  })
+})
+
+describe('CPU time', () => {
+  test('is for one job: many that stay below it are done by one process', async () => {
+    const slow = await slowJob()
+    const seconds = await cpuSecondsOf(slow)
+    const pool = openPool({ decoderCpuSeconds: 2 * seconds })
+    await pool.run(slow)
+    const process = decodersOf().slice(-1)
+    for (let jobs = 1; jobs < 4; jobs += 1) await pool.run(slow)
+    expect(decodersOf().slice(-1)).toEqual(process)
+    expect(pool.usage().outcomes).toEqual({ done: 4, 'bad-bytes': 0, 'too-dear': 0, 'not-done': 0 })
+  })
+
+  test('that one job passes makes it too dear, and does not end the next one', async () => {
+    const slow = await slowJob()
+    const pool = openPool({ decoderCpuSeconds: (await cpuSecondsOf(slow)) / 4 })
+    await pool.run(job(renditionOf('image/jpeg', 640, 427), rocket))
+    expect(await failureOf(pool.run(slow))).toMatchObject({ kind: 'too-dear', code: 'image_too_large' })
+    expect((await pool.run(job(renditionOf('image/jpeg', 640, 427), rocket))).width).toBe(640)
+  })
+})
+
+/** What a job takes here and now, by the process that did it. */
+async function cpuSecondsOf({ task, source }: Awaited<ReturnType<typeof slowJob>>): Promise<number> {
+  const limits = { dataBytes: 1024 * MiB + GUESSED_RESERVE_BYTES, cpuSeconds: 600 }
+  const decoder = await startProcess(startOf(limits, [String(1024 * MiB), '600', 'image/jpeg']))
+  const before = decoder.cpuSeconds()
+  const { kind } = await decoder.run(task, source, { cpuSeconds: 600, ms: 600_000 })
+  await decoder.end()
+  expect(kind).toBe('done')
+  return decoder.cpuSeconds() - before
+}
+
+async function bytesOf(picture: Sharp): Promise<Uint8Array> {
+  return picture.toBuffer()
+}
+
+async function sizeOf(bytes: Uint8Array | undefined): Promise<{ width: number; height: number }> {
+  const { width, height } = await sharp(bytes, { limitInputPixels: false }).metadata()
+  return { width, height }
+}
