@@ -94,7 +94,7 @@ for (const { name, present, open } of worlds) {
       expect(listed[0]?.lastModified.getTime()).toBeGreaterThanOrEqual(copiedAt - 1000)
     })
 
-    // 2. src/media/upkeep.ts, removeOrphans: `if (removable.length > 0) await storage.remove(removable)`
+    // 2. src/media/upkeep/steps/orphans.ts: `if (removable.length > 0) await storage.remove(removable)`
     test('2: bytes whose process died before it wrote their row are removed', async () => {
       await attempt(startReplica(world, { plan: { at: 2, fault: 'dies waiting' } }), upload)
       expect(await world.storage.list({ prefix: '', limit: 10 })).toHaveLength(1)
@@ -102,7 +102,7 @@ for (const { name, present, open } of worlds) {
       expect(await healed()).toEqual([])
     })
 
-    // 2. src/media/upkeep.ts, removeOrphans: `keyBefore(due, young?.key)` and `done = young !== undefined || …`
+    // 2. src/media/upkeep/steps/orphans.ts: `keyBefore(due, young?.key)` and `done = young !== undefined || …`
     test('2: bytes that came late for their name are not passed by the search, but removed when they are old', async () => {
       // So that the search has not come so far yet.
       await world.clock.advance(3600)
@@ -114,7 +114,7 @@ for (const { name, present, open } of worlds) {
       expect(await healed()).toEqual([])
     })
 
-    // 2. src/media/upkeep.ts, purgeOne: `await storage.removePrefix(prefix)`; that it comes after the last link,
+    // 2. src/media/upkeep/steps/purge.ts: `await storage.removePrefix(prefix)`; that it comes after the last link,
     // two lines keep: there `if (!linksDead)`, and in src/media/upkeep-statements.ts, forget, `AND links_until < now()`
     test('2: bytes that arrive under a link after their object was given up are removed before its row goes', async () => {
       const link = await soundly(world, presign)

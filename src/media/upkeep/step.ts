@@ -1,0 +1,49 @@
+/** A step of an upkeep pass: what it is given, and what it reports. */
+import type { Log } from '../../log.ts'
+import type { Storage } from '../../storage/storage.ts'
+import type { MakePlaceholder } from '../placeholder.ts'
+import type { Publicity } from '../publicity.ts'
+import type { Publish } from '../publish.ts'
+import type { Relay } from '../relay.ts'
+import type { Repository } from '../repository.ts'
+
+/** What one pass did. `failed` names the steps that could not be finished; the next pass takes them up again. */
+export type UpkeepReport = {
+  /** Uploads given up. */
+  expired: number
+  /** Deleted objects whose retention time is over. */
+  retired: number
+  /** Objects whose bytes were removed, for now or for good. */
+  emptied: number
+  /** Rows that are gone for good. */
+  forgotten: number
+  /** Stored bytes that no row knew, removed. */
+  orphans: number
+  /** Pictures that have a placeholder since. */
+  placeholders: number
+  /** Public objects that a CDN has since. */
+  published: number
+  failed: string[]
+}
+
+export type UpkeepDeps = {
+  repository: Repository
+  storage: Storage
+  relay: Relay
+  makePlaceholder: MakePlaceholder
+  publicity: Publicity
+  publish: Publish
+  log: Log
+  /** Unix time in milliseconds. */
+  now: () => number
+  pendingSeconds: number
+  /** Whether the process is about to end: what can wait is left to another pass. */
+  stopping: () => boolean
+}
+
+/** Adds to the report what it did. Throws when it could not be finished, after everything that could be done. */
+export type Step = (deps: UpkeepDeps, report: UpkeepReport) => Promise<void>
+
+export const BATCH_ROWS = 100
+export const PURGE_ROWS = 20
+export const LISTED_KEYS = 1000
