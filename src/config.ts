@@ -126,6 +126,11 @@ const settings = {
     'Memory that each of them may take: what needs more is not decoded',
   ),
   DECODER_CPU_SECONDS: withDefault(whole(1, 3600), 20, 'CPU time that decoding one picture may take'),
+  TEMPORARY_BYTES: withDefault(
+    whole(MiB, 1024 * 1024 * MiB),
+    56 * MiB,
+    'Bytes of tus uploads that may wait in the temporary folder for their way to an S3 store',
+  ),
   MAX_OBJECT_BYTES: withDefault(whole(1, 5 * 1024 * 1024 * MiB), 5 * 1024 * MiB, 'Largest file sent to the store'),
   ALLOWED_TYPES: withDefault(
     mediaTypes,
@@ -290,6 +295,7 @@ function toConfig(values: Values) {
     decoders: values.DECODERS,
     decoderMemoryBytes: values.DECODER_MEMORY_BYTES,
     decoderCpuSeconds: values.DECODER_CPU_SECONDS,
+    temporaryBytes: values.TEMPORARY_BYTES,
     maxObjectBytes: values.MAX_OBJECT_BYTES,
     allowedTypes: new Set(values.ALLOWED_TYPES),
     rateLimitPerMinute: values.RATE_LIMIT_PER_MINUTE,

@@ -18,8 +18,9 @@ import { createDiskStorage, type DiskStorage } from './storage/disk.ts'
 import { createDiskTusStores } from './storage/disk-tus.ts'
 import { createS3Storage } from './storage/s3.ts'
 import { prepareBucket } from './storage/s3-bucket.ts'
-import { createS3TusStores } from './storage/s3-tus.ts'
+import { createS3TusStores, tusPartSizeOf } from './storage/s3-tus.ts'
 import type { Storage } from './storage/storage.ts'
+import { openTemporaryFiles } from './storage/temporary.ts'
 import { timedStorage } from './storage/timed.ts'
 import type { TusStores } from './storage/tus.ts'
 
@@ -150,7 +151,14 @@ async function openStorage(
       )
     if (!traits.enforces.once) log.warn('storage: upload links work more than once; uploads are copied on completion')
     if (!traits.enforces.checksum) log.warn('storage: does not check SHA-256; uploads that ask for it are refused')
-    const tusStores = createS3TusStores(s3, config.maxObjectBytes)
+    const temporary = await openTemporaryFiles(config.temporaryBytes)
+    const needed = 2 * tusPartSizeOf(config.maxObjectBytes)
+    if (temporary.limit < Math.max(needed, config.temporaryBytes))
+      log.warn(
+        { limit: temporary.limit, needed, setting: config.temporaryBytes },
+        'tus: the temporary folder is small; TEMPORARY_BYTES is what it should hold, and two parts of an upload at least',
+      )
+    const tusStores = createS3TusStores(s3, config.maxObjectBytes, temporary)
     const { endpoint = 'AWS', bucket } = s3
     const found = { name: 's3', endpoint, bucket, server: traits.server, enforces: traits.enforces }
     return { storage: timedStorage(createS3Storage(s3, traits)), disk: undefined, tusStores, found }

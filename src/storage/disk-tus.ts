@@ -4,14 +4,15 @@ import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { FileStore } from '@tus/file-store'
 import { ERRORS, type KvStore, Upload } from '@tus/server'
-import { notFound, Problem } from '../problem.ts'
+import { notFound } from '../problem.ts'
 import { type DiskStorage, ifMissing } from './disk.ts'
-import type { TusStore, TusStores, UploadRecords } from './tus.ts'
+import { reached, type TusStore, type TusStores, type UploadRecords } from './tus.ts'
+import { unavailable } from './unavailable.ts'
 
 type Disk = Pick<DiskStorage, 'adopt' | 'head' | 'uploads'>
 
 export function createDiskTusStores(disk: Disk): TusStores {
-  return { open: ({ records }) => new ArrivingFiles(disk, records), close() {} }
+  return { open: ({ records }) => new ArrivingFiles(disk, records), contended: () => false, close() {} }
 }
 
 class ArrivingFiles extends FileStore implements TusStore {
@@ -24,32 +25,40 @@ class ArrivingFiles extends FileStore implements TusStore {
     this.records = records
   }
 
+  override create(upload: Upload): Promise<Upload> {
+    return reached(() => super.create(upload))
+  }
+
   /** Whole where the bytes are no upload any more but an object. */
-  override async getUpload(id: string): Promise<Upload> {
-    try {
-      return await super.getUpload(id)
-    } catch (error) {
-      const stored = error === ERRORS.FILE_NO_LONGER_EXISTS ? await this.disk.head(id) : null
-      if (stored === null) throw error
-      return new Upload({ id, size: stored.size, offset: stored.size })
-    }
+  override getUpload(id: string): Promise<Upload> {
+    return reached(async () => {
+      try {
+        return await super.getUpload(id)
+      } catch (error) {
+        const stored = error === ERRORS.FILE_NO_LONGER_EXISTS ? await this.disk.head(id) : null
+        if (stored === null) throw error
+        return new Upload({ id, size: stored.size, offset: stored.size })
+      }
+    })
   }
 
   override async write(source: Readable, id: string, offset: number): Promise<number> {
     const newOffset = await super.write(source, id, offset).catch((cause) => {
-      // Its own error tells nothing of why.
-      throw new Problem('storage_unavailable', 'The bytes could not be stored. Try again.', { cause })
+      // Its own error tells nothing of why, and is a status that clients do not try again after.
+      throw unavailable(cause)
     })
     if (newOffset === (await this.records.load(id))?.size) await this.assemble(id)
     return newOffset
   }
 
-  async assemble(id: string): Promise<void> {
-    const record = await this.records.load(id)
-    const path = join(this.directory, id)
-    if (record === null || (await stat(path).catch(ifMissing)) === null) throw notFound()
-    await this.disk.adopt(path, id, record.contentType)
-    await rm(dirname(path), { recursive: true, force: true })
+  assemble(id: string): Promise<void> {
+    return reached(async () => {
+      const record = await this.records.load(id)
+      const path = join(this.directory, id)
+      if (record === null || (await stat(path).catch(ifMissing)) === null) throw notFound()
+      await this.disk.adopt(path, id, record.contentType)
+      await rm(dirname(path), { recursive: true, force: true })
+    })
   }
 }
 

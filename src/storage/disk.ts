@@ -12,6 +12,7 @@ import { dirname, join } from 'node:path'
 import { Problem } from '../problem.ts'
 import { type Grant, readLink, signLink } from './links.ts'
 import type { ListedObject, Storage } from './storage.ts'
+import { unavailable } from './unavailable.ts'
 
 /** The disk store serves its own links, so it offers more than the port: what `/files/*` needs. */
 export type DiskStorage = Storage & {
@@ -304,8 +305,4 @@ async function reach<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T
   } catch (error) {
     throw unavailable(error)
   }
-}
-
-function unavailable(cause: unknown): Problem {
-  return new Problem('storage_unavailable', 'The store did not answer as it should. Try again.', { cause })
 }

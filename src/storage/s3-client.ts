@@ -3,7 +3,7 @@ import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import { S3Client } from '@aws-sdk/client-s3'
 import type { S3Config } from '../config.ts'
-import { Problem } from '../problem.ts'
+import { unavailable } from './unavailable.ts'
 
 /**
  * A client for the endpoint that the service itself reaches. Connections that were idle when one call got no answer in
@@ -55,8 +55,4 @@ export async function reach<T>(call: () => Promise<T>): Promise<T> {
   } catch (error) {
     throw unavailable(error)
   }
-}
-
-export function unavailable(cause: unknown): Problem {
-  return new Problem('storage_unavailable', 'The store did not answer as it should. Try again.', { cause })
 }

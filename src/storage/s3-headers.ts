@@ -5,10 +5,7 @@
 import { HeadObjectCommand, type S3Client } from '@aws-sdk/client-s3'
 
 /** A link to upload `probe` as `text/plain`, signed against these headers. */
-export type SignProbe = (
-  key: string,
-  guards: readonly string[],
-) => Promise<{ url: string; headers: Record<string, string> }>
+type SignProbe = (key: string, guards: readonly string[]) => Promise<{ url: string; headers: Record<string, string> }>
 
 /**
  * `guards`: headers that links are signed against, each as one that is empty. `unguarded`: headers that the store takes

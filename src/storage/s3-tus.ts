@@ -1,5 +1,5 @@
 /**
- * tus uploads on S3: `@tus/s3-store` over a multipart upload, with three changes.
+ * tus uploads on S3: `@tus/s3-store` over a multipart upload, with four changes.
  *
  * - What its `KEY.info` object holds is on the row instead: nothing to keep in step, and no copy in the process that
  *   another replica makes stale.
@@ -7,28 +7,33 @@
  *   up to as the offset, also where a part is missing in the middle (2.0.7), and lets a later part have any length.
  * - What is less than a part waits as `KEY.partN`, N being the part it will be the beginning of, and is removed only
  *   when that part is stored: the store itself removes it first, and loses it with the process.
+ * - Parts on their way are in files within a budget. The store itself fills the temporary folder, and leaves in it what
+ *   a process that is killed had there.
  */
-import type { Readable } from 'node:stream'
-import { type Part, type S3Client, S3ServiceException } from '@aws-sdk/client-s3'
+import { Readable } from 'node:stream'
+import { NoSuchKey, type Part, type S3Client, S3ServiceException } from '@aws-sdk/client-s3'
 import { type MetadataValue, type Options, S3Store } from '@tus/s3-store'
 import { ERRORS, TUS_RESUMABLE, Upload } from '@tus/server'
 import type { S3Config } from '../config.ts'
 import { deadline } from '../deadline.ts'
 import { timed } from '../observe/record.ts'
-import { notFound, Problem } from '../problem.ts'
+import { notFound } from '../problem.ts'
 import { COMPLETE_DEADLINE_MS, MAX_PARTS } from './multipart.ts'
-import { createClient, unavailable } from './s3-client.ts'
+import { createClient } from './s3-client.ts'
 import { putDeadlineMs, STORE_DEADLINE_MS } from './storage.ts'
-import { TUS_PART_BYTES, type TusStore, type TusStores, type UploadRecord, type UploadRecords } from './tus.ts'
+import type { TemporaryFile, TemporaryFiles } from './temporary.ts'
+import { reached, TUS_PART_BYTES, type TusRequest, type TusStore, type TusStores, type UploadRecord } from './tus.ts'
 
-// Of one request: one part arrives while another is on its way to the store.
-const PARTS_AT_ONCE = 2
+/** The size of the parts of uploads of up to so many bytes; a request has up to two of them in the temporary folder. */
+export function tusPartSizeOf(maxBytes: number): number {
+  return Math.max(TUS_PART_BYTES, Math.ceil(maxBytes / MAX_PARTS))
+}
 
 /** @param maxBytes of one upload */
-export function createS3TusStores(config: S3Config, maxBytes: number): TusStores {
+export function createS3TusStores(config: S3Config, maxBytes: number, temporary: TemporaryFiles): TusStores {
   const client = createClient(config)
-  const partSize = Math.max(TUS_PART_BYTES, Math.ceil(maxBytes / MAX_PARTS))
-  const open: TusStores['open'] = ({ records, signal }) => {
+  const partSize = tusPartSizeOf(maxBytes)
+  const open: TusStores['open'] = (request) => {
     const { region, forcePathStyle, endpoint, bucket } = config
     const s3ClientConfig = {
       bucket,
@@ -39,11 +44,11 @@ export function createS3TusStores(config: S3Config, maxBytes: number): TusStores
       requestChecksumCalculation: client.config.requestChecksumCalculation,
       responseChecksumValidation: client.config.responseChecksumValidation,
       expectContinueHeader: false,
-      requestHandler: bounded(client.config.requestHandler, partSize, signal),
+      requestHandler: bounded(client.config.requestHandler, partSize, request.signal),
     }
-    return new GridStore({ partSize, s3ClientConfig }, records)
+    return new GridStore({ partSize, s3ClientConfig }, request, temporary)
   }
-  return { open, close: () => client.destroy() }
+  return { open, contended: temporary.contended, close: () => client.destroy() }
 }
 
 type Handler = S3Client['config']['requestHandler']
@@ -59,17 +64,21 @@ function bounded(handler: Handler, partSize: number, signal: AbortSignal): Handl
 }
 
 class GridStore extends S3Store implements TusStore {
-  private readonly records: UploadRecords
+  private readonly request: TusRequest
+  private readonly temporary: TemporaryFiles
   /** What the row says; read anew by `getUpload`, under whose lock everything else is done. */
   private known: MetadataValue | undefined
   /** The number of the part that comes next, or is begun. */
   private cell = 1
-  private begun: string | undefined
 
-  constructor(options: Pick<Options, 's3ClientConfig'> & { partSize: number }, records: UploadRecords) {
-    // No part but the last is smaller than the others: that is the grid.
-    super({ ...options, minPartSize: options.partSize, maxConcurrentPartUploads: PARTS_AT_ONCE, useTags: false })
-    this.records = records
+  constructor(
+    options: Pick<Options, 's3ClientConfig'> & { partSize: number },
+    request: TusRequest,
+    temporary: TemporaryFiles,
+  ) {
+    super({ ...options, useTags: false })
+    this.request = request
+    this.temporary = temporary
   }
 
   override create(upload: Upload): Promise<Upload> {
@@ -89,17 +98,91 @@ class GridStore extends S3Store implements TusStore {
     })
   }
 
+  /** From `offset` on; the bytes of the same part that came before are fetched and sent with them. */
   override write(source: Readable, id: string, offset: number): Promise<number> {
     return reached(async () => {
-      const newOffset = await super.write(source, id, offset)
+      const { file, 'upload-id': uploadId } = await this.getMetadata(id)
+      const upload = { id, uploadId, size: file.size ?? Number.POSITIVE_INFINITY }
+      const first = Math.floor(offset / this.preferredPartSize) + 1
+      const before = offset % this.preferredPartSize
+      const bytes = inPieces(this.from(upload, first, before, source))
+      const end = await this.sendParts(upload, first, offset - before, bytes).finally(bytes.close)
+      if (end === upload.size) await this.finish(id)
       // Its bytes are part of a part now.
-      if (this.begun !== undefined && this.begun !== this.partKey(id, true)) await this.removePiece(this.begun)
-      return newOffset
+      const isStored = end === upload.size || end >= first * this.preferredPartSize
+      if (before > 0 && isStored) await this.client.deleteObject({ Bucket: this.bucket, Key: pieceKey(id, first) })
+      return end
     })
   }
 
+  private async *from({ id }: Arriving, number: number, before: number, source: Readable): AsyncGenerator<Uint8Array> {
+    if (before > 0) yield* await this.pieceOf(id, number, before)
+    yield* source
+  }
+
+  /** One part arrives while another is on its way to the store. Gives the place up to which all is stored. */
+  private async sendParts(upload: Arriving, first: number, start: number, bytes: Pieces): Promise<number> {
+    let at = start
+    let sending: Promise<void> = Promise.resolve()
+    try {
+      for (let number = first; ; number += 1) {
+        const most = Math.min(this.preferredPartSize, upload.size - at)
+        // What has all its bytes needs no room for more, only to hear that there are none.
+        const file = most > 0 ? await this.fill(most, bytes) : await bytes.next(1).then(() => undefined)
+        await sending
+        if (file === undefined) return at
+        at += file.size
+        const isWhole = file.size === this.preferredPartSize || at === upload.size
+        sending = this.sendFile(upload, number, file, isWhole).finally(() => file.close())
+        // It is waited for before the next, or below.
+        sending.catch(() => {})
+      }
+    } catch (error) {
+      await sending.catch(() => {})
+      throw error
+    }
+  }
+
+  /** As much as comes, up to `most`; undefined where nothing comes any more. */
+  private async fill(most: number, bytes: Pieces): Promise<TemporaryFile | undefined> {
+    const { caller, signal } = this.request
+    const file = await this.temporary.create(caller, most, signal)
+    try {
+      while (file.size < most) {
+        const next = await bytes.next(most - file.size)
+        if (next === undefined) break
+        await file.append(next)
+      }
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+    if (file.size > 0) return file
+    await file.close()
+    return undefined
+  }
+
+  private async sendFile({ id, uploadId }: Arriving, number: number, file: TemporaryFile, isWhole: boolean) {
+    const sent = { Bucket: this.bucket, Body: file.read(), ContentLength: file.size }
+    if (isWhole) await this.client.uploadPart({ ...sent, Key: id, UploadId: uploadId, PartNumber: number })
+    else await this.client.putObject({ ...sent, Key: pieceKey(id, number) })
+  }
+
+  /** The beginning of a part, of which at least so many bytes have come. */
+  private async pieceOf(id: string, number: number, length: number): Promise<Readable> {
+    const wanted = { Bucket: this.bucket, Key: pieceKey(id, number), Range: `bytes=0-${length - 1}` }
+    const { Body, ContentLength } = await this.client.getObject(wanted).catch((error) => {
+      // Another writer has made a part of it.
+      throw error instanceof NoSuchKey ? ERRORS.INVALID_OFFSET : error
+    })
+    if (!(Body instanceof Readable)) throw new Error(`${wanted.Key} has no bytes to read`)
+    if (ContentLength === length) return Body
+    Body.destroy()
+    throw ERRORS.INVALID_OFFSET
+  }
+
   override async declareUploadLength(id: string, size: number): Promise<void> {
-    if (!(await this.records.declareSize(id, size))) throw ERRORS.INVALID_LENGTH
+    if (!(await this.request.records.declareSize(id, size))) throw ERRORS.INVALID_LENGTH
     const { file, 'upload-id': uploadId } = await this.getMetadata(id)
     this.know(id, uploadId, size, file.creation_date)
   }
@@ -108,15 +191,24 @@ class GridStore extends S3Store implements TusStore {
     await reached(async () => {
       await this.getUpload(id)
       try {
-        await this.finishMultipartUpload(await this.getMetadata(id), await this.retrieveParts(id))
+        await this.finish(id)
       } catch (error) {
         throw error instanceof S3ServiceException && error.name === 'NoSuchUpload' ? notFound() : error
       }
     })
   }
 
+  private async finish(id: string): Promise<void> {
+    const metadata = await this.getMetadata(id)
+    const parts = await this.retrieveParts(id)
+    const arrived = parts.reduce((sum, { Size = 0 }) => sum + Size, 0)
+    // Another writer, which has lost the upload since, has left a part out.
+    if (arrived !== metadata.file.size) throw ERRORS.INVALID_OFFSET
+    await this.finishMultipartUpload(metadata, parts)
+  }
+
   protected override async saveMetadata(upload: Upload, uploadId: string): Promise<void> {
-    if (!(await this.records.keepUploadId(upload.id, uploadId))) throw notFound()
+    if (!(await this.request.records.keepUploadId(upload.id, uploadId))) throw notFound()
     this.know(upload.id, uploadId, upload.size, upload.creation_date)
   }
 
@@ -136,31 +228,12 @@ class GridStore extends S3Store implements TusStore {
     return inOrder
   }
 
-  protected override uploadPart(...args: Parameters<S3Store['uploadPart']>): ReturnType<S3Store['uploadPart']> {
-    // Parts are begun in order, so what is left over in the end belongs to the one after the last.
-    this.cell = args[2] + 1
-    return super.uploadPart(...args)
-  }
-
   protected override partKey(id: string, isIncomplete = false): string {
-    return isIncomplete ? `${id}.part${this.cell}` : id
-  }
-
-  /** The store calls this before the bytes are anywhere else. */
-  protected override async deleteIncompletePart(id: string): Promise<void> {
-    this.begun = this.partKey(id, true)
-  }
-
-  protected override calcOptimalPartSize(): number {
-    return this.preferredPartSize
-  }
-
-  private async removePiece(key: string): Promise<void> {
-    await this.client.deleteObject({ Bucket: this.bucket, Key: key })
+    return isIncomplete ? pieceKey(id, this.cell) : id
   }
 
   private async load(id: string): Promise<UploadRecord> {
-    const record = await this.records.load(id)
+    const record = await this.request.records.load(id)
     if (record === null) throw notFound()
     return record
   }
@@ -176,12 +249,30 @@ class GridStore extends S3Store implements TusStore {
   }
 }
 
-/** Problems and tus' own errors as they are; whatever else the store throws is an outage. */
-async function reached<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call()
-  } catch (error) {
-    if (error instanceof Problem || (typeof error === 'object' && error !== null && 'status_code' in error)) throw error
-    throw unavailable(error)
+type Arriving = { id: string; uploadId: string; size: number }
+
+function pieceKey(id: string, number: number): string {
+  return `${id}.part${number}`
+}
+
+/** In pieces of at most the length that is asked for; undefined at the end. */
+type Pieces = { next(most: number): Promise<Uint8Array | undefined>; close(): Promise<void> }
+
+function inPieces(chunks: AsyncGenerator<Uint8Array>): Pieces {
+  let rest: Uint8Array = new Uint8Array()
+  return {
+    async next(most) {
+      while (rest.length === 0) {
+        const { done, value } = await chunks.next()
+        if (done) return undefined
+        rest = value
+      }
+      const taken = rest.subarray(0, most)
+      rest = rest.subarray(taken.length)
+      return taken
+    },
+    async close() {
+      await chunks.return(undefined)
+    },
   }
 }

@@ -2,13 +2,14 @@
 import { CopyObjectCommand, DeleteObjectsCommand, HeadBucketCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
 import type { S3Config } from '../config.ts'
 import { deadline } from '../deadline.ts'
-import { createClient, isLate, reach, unavailable } from './s3-client.ts'
+import { createClient, isLate, reach } from './s3-client.ts'
 import { createSendGet } from './s3-get.ts'
 import { isSameClass } from './s3-headers.ts'
 import { createAbortUploads, createS3Multipart } from './s3-multipart.ts'
 import { sendPut } from './s3-put.ts'
 import { presign, presigner } from './sigv4.ts'
 import { type Enforcement, putDeadlineMs, STORE_DEADLINE_MS, type Storage } from './storage.ts'
+import { unavailable } from './unavailable.ts'
 
 /**
  * What stores differ in. `guardCopies`: links have to be signed against copies, see `guard`. `guards`, `storageClass`:

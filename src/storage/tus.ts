@@ -3,6 +3,8 @@
  * knows. The id of an upload is the key that its object will have.
  */
 import type { DataStore } from '@tus/server'
+import { Problem } from '../problem.ts'
+import { unavailable } from './unavailable.ts'
 
 /**
  * A data store for one request. Beside what its own class promises:
@@ -36,11 +38,30 @@ export type UploadRecords = {
   declareSize(key: string, size: number): Promise<boolean>
 }
 
+export type TusRequest = {
+  records: UploadRecords
+  /** Ends every call to the store: its caller may not write (any more). */
+  signal: AbortSignal
+  /** Whose bytes they are, for a fair share of what all have in common. */
+  caller: string
+}
+
 export type TusStores = {
-  /** `signal` ends every call to the store: its caller may not write (any more). */
-  open(request: { records: UploadRecords; signal: AbortSignal }): TusStore
+  open(request: TusRequest): TusStore
+  /** Whether a request waits for room, so that slow bodies must not hold theirs. */
+  contended(): boolean
   close(): void
 }
 
-/** How much of an upload may be lost when a connection is, and how much a request has in the temporary folder. */
+/** How much of an upload may be lost when a connection is. */
 export const TUS_PART_BYTES = 8 * 1024 * 1024
+
+/** Problems and tus' own errors as they are; whatever else the store throws is an outage. */
+export async function reached<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    if (error instanceof Problem || (typeof error === 'object' && error !== null && 'status_code' in error)) throw error
+    throw unavailable(error)
+  }
+}

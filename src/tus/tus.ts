@@ -65,9 +65,17 @@ export function createTus(deps: Deps) {
     let target = known
     let failure: unknown
     let finished = false
-    const store = open({ records: media.tusRecords, signal: lost.signal })
+    const store = open({ records: media.tusRecords, signal: lost.signal, caller: caller.userId })
     // What has become an object does not expire, and tus would ask the store for the upload it was.
     store.getExpiration = () => (finished ? 0 : deps.pendingSeconds * 1000)
+    // Its pipeline may hear of a stream that breaks before it hears from the store why.
+    let writing: Promise<unknown> = Promise.resolve()
+    const write = store.write.bind(store)
+    store.write = (...bytes) => {
+      const written = write(...bytes)
+      writing = written
+      return written
+    }
     store.remove = async () => {
       if (target !== undefined) await media.abortUpload(target.id, caller)
     }
@@ -94,10 +102,10 @@ export function createTus(deps: Deps) {
         return undefined
       },
     })
-    const body = request.body === null ? undefined : arriving(request.body, lost.signal)
+    const body = request.body === null ? undefined : arriving(request.body, lost.signal, stores.contended)
     try {
       const answer = await server.handleWeb(withBody(request, body?.stream))
-      if (failure !== undefined) throw refusalOf(failure)
+      if (failure !== undefined) throw refusalOf(await reasonOf(writing, failure))
       if (answer.status >= 400) throw refusalOf({ status_code: answer.status, body: await answer.text() })
       return withoutCors(answer)
     } finally {
@@ -124,7 +132,7 @@ export function createTus(deps: Deps) {
     await lock.lock(lost.signal, () => {})
     try {
       if ((await storage.head(key)) !== null) return
-      await stores.open({ records: media.tusRecords, signal: lost.signal }).assemble(key)
+      await open({ records: media.tusRecords, signal: lost.signal, caller: caller.userId }).assemble(key)
     } catch (error) {
       // The store has lost it, and the client has to begin anew.
       if (error instanceof Problem && error.code === 'not_found') await media.abortUpload(id, caller)
@@ -195,7 +203,7 @@ export function createTus(deps: Deps) {
 
     /** What this server can do, as headers for the answer to OPTIONS. */
     async capabilities(): Promise<[name: string, value: string][]> {
-      const datastore = open({ records: media.tusRecords, signal: new AbortController().signal })
+      const datastore = open({ records: media.tusRecords, signal: new AbortController().signal, caller: '' })
       const server = new Server({ path: TUS_PATH, datastore, locker: NO_LOCKS, maxSize: deps.maxObjectBytes })
       const { headers } = await server.handleWeb(new Request(`http://server${TUS_PATH}`, { method: 'OPTIONS' }))
       return [...headers].filter(([name]) => name.startsWith('tus-'))
@@ -243,6 +251,14 @@ function ofFinished(
 
 function locationOf(id: string, origin: string): Record<string, string> {
   return { 'media-location': `${origin}/media/${id}` }
+}
+
+/** What the store says of it, where it says something. */
+function reasonOf(writing: Promise<unknown>, failure: unknown): Promise<unknown> {
+  return writing.then(
+    () => failure,
+    (reason: unknown) => reason,
+  )
 }
 
 function withBody({ url, method, headers }: Request, body: ReadableStream<Uint8Array> | undefined): Request {

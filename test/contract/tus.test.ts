@@ -8,6 +8,7 @@ import { createS3Storage } from '../../src/storage/s3.ts'
 import { prepareBucket } from '../../src/storage/s3-bucket.ts'
 import { createS3TusStores } from '../../src/storage/s3-tus.ts'
 import type { Storage } from '../../src/storage/storage.ts'
+import { openTemporaryFiles } from '../../src/storage/temporary.ts'
 import { TUS_PART_BYTES, type TusStores, type UploadRecord, type UploadRecords } from '../../src/storage/tus.ts'
 import { removeBucket, s3Client } from '../buckets.ts'
 import { refusal } from '../refusal.ts'
@@ -43,7 +44,8 @@ for (const { name, present, open } of [
     })
 
     /** A store for one request, as any replica opens one. */
-    const request = (signal = new AbortController().signal) => opened.stores.open({ records: onMap(rows), signal })
+    const request = (signal = new AbortController().signal) =>
+      opened.stores.open({ records: onMap(rows), signal, caller: 'somebody' })
     const begin = async (size: number | null = SIZE) => {
       rows.set(key, { size, contentType: 'image/jpeg', uploadId: null, createdAt: new Date() })
       await request().create(new Upload({ id: key, offset: 0, ...(size !== null && { size }) }))
@@ -194,8 +196,12 @@ for (const { name, present, open } of [
 
       test('are not lost when the store is out of order: that is an outage', async () => {
         await begin()
-        const nowhere = createS3TusStores({ ...(await s3Config()), endpoint: 'http://127.0.0.1:9' }, SIZE)
-        const store = nowhere.open({ records: onMap(rows), signal: new AbortController().signal })
+        const nowhere = createS3TusStores(
+          { ...(await s3Config()), endpoint: 'http://127.0.0.1:9' },
+          SIZE,
+          await openTemporaryFiles(64 * MiB),
+        )
+        const store = nowhere.open({ records: onMap(rows), signal: new AbortController().signal, caller: 'somebody' })
         const outage = { code: 'storage_unavailable', status: 503 }
         expect(await refusal(store.getUpload(key))).toMatchObject(outage)
         expect(await refusal(store.create(new Upload({ id: key, offset: 0, size: SIZE })))).toMatchObject(outage)
@@ -227,7 +233,7 @@ function onMap(rows: Map<string, UploadRecord>): UploadRecords {
 async function openS3(): Promise<Opened> {
   const config = await s3Config()
   const storage = createS3Storage(config, await prepareBucket(config))
-  const stores = createS3TusStores(config, 100 * MiB)
+  const stores = createS3TusStores(config, 100 * MiB, await openTemporaryFiles(64 * MiB))
   const { bucket } = config
   return {
     stores,

@@ -73,7 +73,11 @@ describe('an upload whose last request died', () => {
       metadata: '',
     } as const
     const { id, key } = await media.beginTus(caller, declared)
-    const store = stores.open({ records: media.tusRecords, signal: new AbortController().signal })
+    const store = stores.open({
+      records: media.tusRecords,
+      signal: new AbortController().signal,
+      caller: caller.userId,
+    })
     await store.create(new Upload({ id: key, size: bytes.length, offset: 0 }))
     return { caller, id, key, store }
   }

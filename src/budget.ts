@@ -1,0 +1,89 @@
+/** A bounded amount of bytes that many callers share: whoever needs some waits in order until there is room. */
+import { Problem } from './problem.ts'
+
+export type Budget = {
+  /**
+   * Waits in order until there is room; the result gives it back. More than the whole budget is let in alone. Throws
+   * Problem `overloaded` after half a minute, or the reason of `signal`.
+   * @param caller nobody gets more than half of the budget while others could use it
+   */
+  reserve(caller: string, bytes: number, signal?: AbortSignal): Promise<() => void>
+  /** Whether someone is waiting, so that slow bodies must not hold their place. */
+  contended(): boolean
+  /** Bytes reserved now, and how many callers wait. */
+  usage(): { reserved: number; waiting: number }
+}
+
+const LONGEST_WAIT_MS = 30_000
+
+type Waiting = { caller: string; bytes: number; admit: () => void }
+
+/** @param limit in bytes */
+export function createBudget(limit: number): Budget {
+  const held = new Map<string, number>()
+  let reserved = 0
+  let queue: Waiting[] = []
+
+  function take({ caller, bytes }: Waiting): void {
+    reserved += bytes
+    held.set(caller, (held.get(caller) ?? 0) + bytes)
+  }
+
+  function giveBack({ caller, bytes }: Waiting): void {
+    reserved -= bytes
+    const rest = (held.get(caller) ?? 0) - bytes
+    if (rest > 0) held.set(caller, rest)
+    else held.delete(caller)
+    admitNext()
+  }
+
+  /** In order; but who waits only for what they hold themselves keeps nobody else waiting. */
+  function admitNext(): void {
+    for (const next of queue) {
+      if (reserved > 0 && reserved + next.bytes > limit) return
+      const own = held.get(next.caller) ?? 0
+      if (own > 0 && own + next.bytes > limit / 2 && queue.some(({ caller }) => caller !== next.caller)) continue
+      queue = queue.filter((waiting) => waiting !== next)
+      take(next)
+      next.admit()
+    }
+  }
+
+  return {
+    async reserve(caller, bytes, signal) {
+      signal?.throwIfAborted()
+      let late: ReturnType<typeof setTimeout> | undefined
+      let aborted = () => {}
+      const place: Waiting = { caller, bytes, admit: () => {} }
+      await new Promise<void>((resolve, reject) => {
+        place.admit = resolve
+        queue.push(place)
+        admitNext()
+        if (!queue.includes(place)) return
+        const leave = (reason: unknown) => {
+          queue = queue.filter((waiting) => waiting !== place)
+          admitNext()
+          reject(reason)
+        }
+        aborted = () => leave(signal?.reason)
+        signal?.addEventListener('abort', aborted)
+        late = setTimeout(() => leave(tooMany()), LONGEST_WAIT_MS)
+      }).finally(() => {
+        clearTimeout(late)
+        signal?.removeEventListener('abort', aborted)
+      })
+      let released = false
+      return () => {
+        if (released) return
+        released = true
+        giveBack(place)
+      }
+    },
+    contended: () => queue.length > 0,
+    usage: () => ({ reserved, waiting: queue.length }),
+  }
+}
+
+function tooMany(): Problem {
+  return new Problem('overloaded', 'Too many uploads are under way. Try again.')
+}
