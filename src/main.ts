@@ -66,6 +66,7 @@ const metrics = createMetrics({
   checks,
   backlog: repository.backlog,
   uploadMemory: { budget: config.uploadMemoryBytes, usage: uploadMemory.usage },
+  decoders: service.decoders,
   eventStreams: liveEvents.count,
   connections: { most: service.connections, wanted: queriesUnderWay },
   now: Date.now,

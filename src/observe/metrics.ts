@@ -4,6 +4,7 @@ import process from 'node:process'
 import { Counter, Gauge, Registry } from 'prom-client'
 import type { Backlog } from '../media/backlog-statements.ts'
 import type { UpkeepReport } from '../media/upkeep/step.ts'
+import type { DecoderUsage } from '../pictures/decoding.ts'
 import { type Checks, works } from './checks.ts'
 import { createHistogram } from './histogram.ts'
 import { dependencies, type RequestRecord, STEPS_CHANNEL, type Step } from './record.ts'
@@ -20,6 +21,7 @@ type Deps = {
   checks: Checks
   backlog: () => Promise<Backlog>
   uploadMemory: { budget: number; usage(): { reserved: number; waiting: number } }
+  decoders: { usage: () => DecoderUsage }
   /** How many streams of events are open. */
   eventStreams: () => number
   /** Of the database: how many there may be, and how many queries want one now. */
@@ -37,7 +39,15 @@ const PATIENCE_MS = 2000
 const REQUEST_BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 const STEP_BOUNDS = [0.0005, ...REQUEST_BOUNDS.slice(0, -1)]
 
-export function createMetrics({ checks, backlog, uploadMemory, eventStreams, connections, now }: Deps): Metrics {
+export function createMetrics({
+  checks,
+  backlog,
+  uploadMemory,
+  decoders,
+  eventStreams,
+  connections,
+  now,
+}: Deps): Metrics {
   const registry = new Registry()
   const registers = [registry]
   const counter = <L extends string>(name: string, help: string, labelNames: L[] = []) =>
@@ -68,6 +78,10 @@ export function createMetrics({ checks, backlog, uploadMemory, eventStreams, con
   const memoryUsed = gauge('media_upload_memory_used_bytes', 'Memory reserved for the bodies of direct uploads.')
   const memoryBudget = gauge('media_upload_memory_limit_bytes', 'UPLOAD_MEMORY_BYTES.')
   const waiting = gauge('media_upload_memory_waiting', 'Direct uploads that wait for memory.')
+  const decoderProcesses = gauge('media_decoder_processes', 'Decoder processes, by state: busy or idle.', ['state'])
+  const decoderWaiting = gauge('media_decoder_jobs_waiting', 'Pictures that wait for a decoder.')
+  const decoderJobs = counter('media_decoder_jobs_total', 'Pictures given to the decoders, by outcome.', ['outcome'])
+  const decoderKilled = counter('media_decoder_killed_total', 'Decoder processes that ended while they were at work.')
   const streams = gauge('media_event_streams', 'Open streams of events.')
   const pool = gauge('media_database_connections', 'Connections to the database, by state: used or free.', ['state'])
   const queued = gauge('media_database_queries_waiting', 'Queries that wait for a connection.')
@@ -110,6 +124,14 @@ export function createMetrics({ checks, backlog, uploadMemory, eventStreams, con
     const { reserved, waiting: inLine } = uploadMemory.usage()
     memoryUsed.set(reserved)
     waiting.set(inLine)
+    const decoding = decoders.usage()
+    decoderProcesses.set({ state: 'busy' }, decoding.busy)
+    decoderProcesses.set({ state: 'idle' }, Math.max(0, decoding.processes - decoding.busy))
+    decoderWaiting.set(decoding.waiting)
+    decoderJobs.reset()
+    for (const [outcome, count] of Object.entries(decoding.outcomes)) decoderJobs.inc({ outcome }, count)
+    decoderKilled.reset()
+    decoderKilled.inc(decoding.killed)
     streams.set(eventStreams())
     const wanted = connections.wanted()
     pool.set({ state: 'used' }, Math.min(wanted, connections.most))

@@ -44,6 +44,7 @@ export function createDecoders(
   })
   const outcomes: Record<Outcome, number> = { done: 0, 'bad-bytes': 0, 'too-dear': 0, 'not-done': 0 }
   const running = new Set<Promise<unknown>>()
+  let killed = 0
   let stopping = false
 
   async function decode(request: DecodeRequest): Promise<DecodeResult> {
@@ -55,6 +56,7 @@ export function createDecoders(
       if (ended.kind === 'done') return ended.result
       if (ended.kind === 'too-large') throw new DecodeFailure('too-dear', 'image_too_large', ended.said)
       log.warn({ ...ended, task: request.task.kind, type: request.task.mimeType, fresh }, 'decoders: a job failed')
+      if (ended.kind === 'limit' || ended.kind === 'lost') killed += 1
       if (ended.kind === 'lost') throw notDone(`The picture could not be decoded now: ${ended.said}`)
       if (ended.kind === 'limit' && fresh)
         throw new DecodeFailure('too-dear', 'image_too_large', `Decoding this picture takes too much: ${ended.said}`)
@@ -112,7 +114,7 @@ export function createDecoders(
       }
     },
 
-    usage: () => ({ processes: warm.count(), ...queue.usage(), outcomes: { ...outcomes } }),
+    usage: () => ({ processes: warm.count(), ...queue.usage(), outcomes: { ...outcomes }, killed }),
 
     async stop(ms) {
       stopping = true

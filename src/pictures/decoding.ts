@@ -66,6 +66,18 @@ export class DecodeFailure extends Error {
 
 export type Outcome = 'done' | DecodeFailure['kind']
 
+export type DecoderUsage = {
+  processes: number
+  /** Places that are taken. */
+  busy: number
+  /** Jobs that wait for a place. */
+  waiting: number
+  /** How jobs have ended so far. */
+  outcomes: Record<Outcome, number>
+  /** Processes that have ended so far while they were at work, by whatever. */
+  killed: number
+}
+
 export type Decoders = {
   /** Runs one job in a child. Throws `DecodeFailure`, or what reading the source throws. */
   run(request: DecodeRequest): Promise<DecodeResult>
@@ -73,8 +85,8 @@ export type Decoders = {
   readonly version: string
   /** How long a job that has begun can take at most, in milliseconds: leases on what it makes last longer. */
   readonly longestMs: number
-  /** For metrics: processes, places that are taken, jobs that wait, and how jobs have ended so far. */
-  usage(): { processes: number; busy: number; waiting: number; outcomes: Record<Outcome, number> }
+  /** For metrics. */
+  usage(): DecoderUsage
   /** Waits for running jobs within `ms`, then ends them as nobody's fault. No child is left when it resolves. */
   stop(ms: number): Promise<void>
 }

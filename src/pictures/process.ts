@@ -169,6 +169,7 @@ function handle(child: Child): DecoderProcess & { next(): Promise<Message> } {
         return await settle(await Promise.race([next(), failed]))
       } catch (error) {
         kill({ said: 'the source could not be read', limit: false })
+        await ended
         throw error
       } finally {
         clearTimeout(late)

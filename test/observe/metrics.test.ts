@@ -7,6 +7,10 @@ const backlog: Backlog = {
   ...{ owed: 3, oldestOwed: 60, setAside: 1, pending: 2, oldestPending: 30 },
   ...{ deleted: 1, oldestDeleted: 5, purging: 4 },
 }
+const decoding = {
+  ...{ processes: 3, busy: 1, waiting: 4, killed: 2 },
+  outcomes: { done: 7, 'bad-bytes': 1, 'too-dear': 0, 'not-done': 5 },
+}
 const state = { now: 0, asked: 0, wanted: 0, reserved: 0, waiting: 0, answer: async () => backlog }
 beforeEach(() => {
   Object.assign(state, { now: 0, asked: 0, wanted: 0, answer: async () => backlog })
@@ -21,6 +25,7 @@ const create = () => {
       return state.answer()
     },
     uploadMemory: { budget: 1000, usage: () => state },
+    decoders: { usage: () => decoding },
     eventStreams: () => 0,
     connections: { most: 20, wanted: () => state.wanted },
     now: () => state.now,
@@ -75,6 +80,19 @@ test('memory and who waits for it are those of the moment', async () => {
   const found = await read(metrics)
   expect(sumOf(found, 'media_upload_memory_used_bytes')).toBe(700)
   expect(sumOf(found, 'media_upload_memory_waiting')).toBe(2)
+})
+
+test('decoders are shown at work and idle, with how their jobs have ended', async () => {
+  const metrics = create()
+  for (let times = 0; times < 2; times += 1) {
+    const found = await read(metrics)
+    expect(sumOf(found, 'media_decoder_processes', { state: 'busy' })).toBe(1)
+    expect(sumOf(found, 'media_decoder_processes', { state: 'idle' })).toBe(2)
+    expect(sumOf(found, 'media_decoder_jobs_waiting')).toBe(4)
+    expect(sumOf(found, 'media_decoder_jobs_total', { outcome: 'done' })).toBe(7)
+    expect(sumOf(found, 'media_decoder_jobs_total')).toBe(13)
+    expect(sumOf(found, 'media_decoder_killed_total')).toBe(2)
+  }
 })
 
 test('a pass of upkeep that could not finish counts as failed, with its step, and what it did counts', async () => {
