@@ -7,6 +7,7 @@ import { type DataDir, openDataDir } from './data-dir.ts'
 import { connect, POOL_CONNECTIONS, type Sql, serverVersion } from './db/connect.ts'
 import { migrate } from './db/migrate.ts'
 import { startPGlite } from './db/pglite.ts'
+import { carriesPreparedStatements } from './db/pooler.ts'
 import type { EventBus } from './events/events.ts'
 import { createMemoryEventBus } from './events/memory.ts'
 import { createRedisEventBus } from './events/redis.ts'
@@ -76,7 +77,7 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Pa
   }
 
   const { databaseUrl, redisUrl } = config
-  const sql = await openDatabase(config, inDataDir, closers)
+  const sql = await openDatabase(config, inDataDir, closers, log)
   const applied = await reachable('database', log, () => migrate(sql))
   if (applied.length > 0) log.info({ applied }, 'database: migrated')
 
@@ -115,9 +116,12 @@ async function openDatabase(
   { databaseUrl }: Config,
   inDataDir: () => Promise<DataDir>,
   closers: Closers,
+  log: Log,
 ): Promise<Sql> {
   if (databaseUrl !== undefined) {
-    const sql = connect({ url: databaseUrl })
+    const prepare = await reachable('database', log, () => carriesPreparedStatements(databaseUrl))
+    if (!prepare) log.warn('database: a pooler does not carry prepared statements; each statement is sent whole')
+    const sql = connect({ url: databaseUrl, prepare })
     closers.push(() => sql.end({ timeout: 1 }))
     return sql
   }

@@ -6,6 +6,7 @@ import { inCi } from './ci.ts'
 import { ENVIRONMENT, findSchemathesis, REQUIREMENTS } from './schemathesis/program.ts'
 import { findMinio } from './services/minio.ts'
 import { findNginx } from './services/nginx.ts'
+import { findPgBouncer } from './services/pgbouncer.ts'
 import { findPostgres } from './services/postgres.ts'
 import { findRedis } from './services/redis.ts'
 import { servedElsewhere } from './services/services.ts'
@@ -26,6 +27,7 @@ const programs: Program[] = [
   { name: 'ps', find: () => Bun.which('ps'), forServices: true, install: () => installPackage('procps') },
   { name: 'MinIO', find: findMinio, forServices: true, install: () => installWithGo(minioModule) },
   { name: 'schemathesis', find: findSchemathesis, forServices: false, install: installSchemathesis },
+  { name: 'PgBouncer', find: findPgBouncer, forServices: false, install: () => installPackage('pgbouncer') },
   { name: 'nginx', find: findNginx, forServices: false, install: () => installPackage('nginx') },
   { name: 'actionlint', find: findActionlint, forServices: false, install: () => installWithGo(actionlintModule) },
   { name: 'Chromium', find: findChromium, forServices: false, install: () => installPackage('chromium') },

@@ -1,0 +1,63 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { connect } from '../../src/db/connect.ts'
+import { migrate } from '../../src/db/migrate.ts'
+import { carriesPreparedStatements } from '../../src/db/pooler.ts'
+import { createRepository } from '../../src/media/repository.ts'
+import { createDatabase, type TestDatabase } from '../database.ts'
+import { arrived, callerOf, newObject } from '../media/objects.ts'
+import { createFolder, type Folder } from '../services/folder.ts'
+import type { ServiceControl } from '../services/native.ts'
+import { havePgBouncer, pgBouncerCarries, startPgBouncer } from '../services/pgbouncer.ts'
+import { haveServices } from '../services/shared.ts'
+
+const present = (await haveServices()) && havePgBouncer()
+
+test.skipIf(!(await haveServices()))('a server without a pooler carries prepared statements', async () => {
+  const database = await createDatabase()
+  expect(await carriesPreparedStatements(database.url)).toBeTrue()
+  await database.drop()
+})
+
+for (const mode of ['transaction', 'session'] as const) {
+  describe.skipIf(!present)(`behind PgBouncer in ${mode} mode`, () => {
+    let folder: Folder
+    let database: TestDatabase
+    let pooler: ServiceControl
+    beforeAll(async () => {
+      folder = await createFolder()
+      database = await createDatabase()
+      pooler = await startPgBouncer(folder.path, database.url, mode)
+    }, 60_000)
+    afterAll(async () => {
+      await pooler.stop()
+      await database.drop()
+      await folder.remove()
+    }, 30_000)
+
+    test('is found out whether it carries prepared statements, and every change is stored as it should be', async () => {
+      // Debian 12 has 1.18, which does not know of prepared statements; later versions do.
+      const prepare = await carriesPreparedStatements(pooler.url)
+      expect(prepare).toBe(mode === 'session' || (await pgBouncerCarries()))
+      // Two replicas, so that sessions change hands.
+      const replicas = [connect({ url: pooler.url, prepare }), connect({ url: pooler.url, prepare })]
+      for (const sql of replicas) await migrate(sql)
+      const lives = Array.from({ length: 60 }, async (_, i) => {
+        const [sql = replicas[0]] = [replicas[i % 2]]
+        if (sql === undefined) return
+        const repository = createRepository({ sql, pendingSeconds: 100, retentionSeconds: 1000 })
+        const object = newObject()
+        expect(await repository.insert(object)).toBe('inserted')
+        expect(await repository.activate(object.id, arrived)).not.toBeNull()
+        const removed = await repository.remove(object.id, callerOf(object))
+        await repository.settle(removed?.outbox ?? [])
+      })
+      await Promise.all(lives)
+      const [found] = await (replicas[0] ?? expect.unreachable())`
+        SELECT count(*) AS rows, count(*) FILTER (WHERE media_has_shapes(metadata, renditions, outbox)) AS fine,
+          count(*) FILTER (WHERE outbox = '[]') AS settled
+        FROM media_objects`
+      expect(found).toEqual({ rows: 60, fine: 60, settled: 60 })
+      for (const sql of replicas) await sql.end({ timeout: 1 })
+    }, 60_000)
+  })
+}
