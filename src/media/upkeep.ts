@@ -4,6 +4,7 @@
  */
 import type { Step, UpkeepDeps, UpkeepReport } from './upkeep/step.ts'
 import { expire } from './upkeep/steps/expire.ts'
+import { mendJson } from './upkeep/steps/mend-json.ts'
 import { removeOrphans } from './upkeep/steps/orphans.ts'
 import { makePlaceholders } from './upkeep/steps/placeholders.ts'
 import { publishAll } from './upkeep/steps/publish.ts'
@@ -23,6 +24,7 @@ export type Upkeep = {
 }
 
 const steps: Record<string, Step> = {
+  mendJson,
   expire,
   retire,
   purge,
@@ -34,6 +36,16 @@ const steps: Record<string, Step> = {
   makePlaceholders,
 }
 
+const NOTHING = {
+  expired: 0,
+  retired: 0,
+  emptied: 0,
+  forgotten: 0,
+  orphans: 0,
+  placeholders: 0,
+  published: 0,
+  mended: 0,
+}
 const LONGEST_PAUSE_SECONDS = 60
 
 export function createUpkeep(ports: Omit<UpkeepDeps, 'stopping'>): Upkeep {
@@ -41,8 +53,7 @@ export function createUpkeep(ports: Omit<UpkeepDeps, 'stopping'>): Upkeep {
   const deps: UpkeepDeps = { ...ports, stopping: () => stopped }
 
   async function run(): Promise<UpkeepReport> {
-    const counts = { expired: 0, retired: 0, emptied: 0, forgotten: 0, orphans: 0, placeholders: 0, published: 0 }
-    const report: UpkeepReport = { ...counts, failed: [] }
+    const report: UpkeepReport = { ...NOTHING, failed: [] }
     for (const [name, step] of Object.entries(steps)) {
       try {
         await step(deps, report)

@@ -186,7 +186,16 @@ export function createMetrics({
   }
 }
 
-const UPKEEP_KINDS = ['expired', 'retired', 'emptied', 'forgotten', 'orphans', 'placeholders', 'published'] as const
+const UPKEEP_KINDS = [
+  'expired',
+  'retired',
+  'emptied',
+  'forgotten',
+  'orphans',
+  'placeholders',
+  'published',
+  'mended',
+] as const
 
 /** Calls at the same time, and soon after another, share one. */
 function fresh(now: () => number, read: () => Promise<void>): () => Promise<void> {

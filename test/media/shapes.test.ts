@@ -3,6 +3,8 @@ import { migrate } from '../../src/db/migrate.ts'
 import type { ChangedObject } from '../../src/media/object.ts'
 import { createRelay } from '../../src/media/relay.ts'
 import { createRepository, type Repository } from '../../src/media/repository.ts'
+import type { UpkeepDeps, UpkeepReport } from '../../src/media/upkeep/step.ts'
+import { mendJson } from '../../src/media/upkeep/steps/mend-json.ts'
 import { databases, type OpenDatabase } from '../databases.ts'
 import { createRecordingLog } from '../recording-log.ts'
 import { refusal } from '../refusal.ts'
@@ -50,20 +52,11 @@ for (const { name, present, open } of databases) {
         FROM media_objects WHERE id = ${id}`
       return row
     }
-    /** What upkeep does, in windows as small as can be. */
+    /** What upkeep does, until the search is over or comes to its end without. */
     async function searchShapes(): Promise<number> {
-      let mended = 0
-      for (;;) {
-        const search = await repository.takeShapeSearch()
-        if (search === null) return mended
-        const window = await repository.mendAfter(search.after, 1)
-        mended += window.mended
-        if (window.last === null) {
-          await repository.moveShapeSearch(null)
-          return mended
-        }
-        await repository.moveShapeSearch({ after: window.last, unsuspected: search.unsuspected && mended === 0 })
-      }
+      const report = { mended: 0 } as UpkeepReport
+      await mendJson({ repository } as UpkeepDeps, report)
+      return report.mended
     }
 
     test('is read as it was meant', async () => {
@@ -122,12 +115,27 @@ for (const { name, present, open } of databases) {
     test('cannot be stored any more once a search has found none', async () => {
       const row = await newActive()
       expect(await searchShapes()).toBe(0)
-      expect(await repository.enforceShapes()).toBeTrue()
       expect(await repository.takeShapeSearch()).toBeNull()
       expect((await refusal(corrupt(row))).message).toContain('media_objects_shapes')
       const [constraint] = await database.sql`
         SELECT convalidated FROM pg_constraint WHERE conname = 'media_objects_shapes'`
       expect(constraint).toEqual({ convalidated: true })
+    })
+
+    test('may still be stored after one was found, or while a replica that stores such rows is connected', async () => {
+      const row = await newActive()
+      await corrupt(row)
+      expect(await searchShapes()).toBe(1)
+      await corrupt(row)
+      expect(await searchShapes()).toBe(1)
+      // PGlite has one connection, which is this version's.
+      if (name === 'PGlite') return
+      await database.connectAgain().begin(async (old) => {
+        await old`SET LOCAL application_name = 'postgres.js'`
+        expect(await searchShapes()).toBe(0)
+        await corrupt(row)
+      })
+      expect(await searchShapes()).toBe(1)
     })
 
     test('that owes what cannot be sent is set aside after others went through, until it is made due', async () => {

@@ -98,7 +98,16 @@ test('decoders are shown at work and idle, with how their jobs have ended', asyn
 test('a pass of upkeep that could not finish counts as failed, with its step, and what it did counts', async () => {
   const metrics = create()
   state.now = 50_000
-  const report = { expired: 1, retired: 2, emptied: 3, forgotten: 4, orphans: 5, placeholders: 6, published: 7 }
+  const report = {
+    expired: 1,
+    retired: 2,
+    emptied: 3,
+    forgotten: 4,
+    orphans: 5,
+    placeholders: 6,
+    published: 7,
+    mended: 8,
+  }
   metrics.upkeep({ ...report, failed: ['purge'] })
   const found = await read(metrics)
   expect(sumOf(found, 'media_upkeep_runs_total', { result: 'failed' })).toBe(1)

@@ -23,6 +23,8 @@ export type UpkeepReport = {
   placeholders: number
   /** Public objects that a CDN has since. */
   published: number
+  /** Rows whose JSON an earlier version stored encoded twice, mended. */
+  mended: number
   failed: string[]
 }
 

@@ -1,0 +1,28 @@
+/** Rows whose JSON an earlier version stored encoded twice are mended, and then kept from coming back. */
+import type { Step } from '../step.ts'
+
+const WINDOW_ROWS = 1000
+// A quarter of a second of the database's time in a pass, at most, for a look at rows that are fine.
+const MOST_WINDOWS = 20
+
+/**
+ * Looks through the table by id, as far as a pass may go. A look at all of it that began when no replica of such a version
+ * was connected, and found nothing, ends the search: the database itself then refuses such rows.
+ */
+export const mendJson: Step = async ({ repository }, report) => {
+  const search = await repository.takeShapeSearch()
+  if (search === null) return
+  let { after, unsuspected } = search
+  for (let i = 0; i < MOST_WINDOWS; i++) {
+    const { last, mended } = await repository.mendAfter(after, WINDOW_ROWS)
+    report.mended += mended
+    unsuspected &&= mended === 0
+    if (last === null) {
+      const isOver = unsuspected && !(await repository.hasOldReplicas()) && (await repository.enforceShapes())
+      if (!isOver) await repository.moveShapeSearch(null)
+      return
+    }
+    after = last
+  }
+  await repository.moveShapeSearch({ after, unsuspected })
+}
