@@ -3,7 +3,6 @@
 FROM oven/bun:1.4.5-slim AS dependencies
 WORKDIR /home/bun/app
 COPY package.json bun.lock ./
-COPY patches ./patches
 RUN --mount=type=cache,target=/root/.bun/install/cache \
     bun install --frozen-lockfile --production
 

@@ -44,7 +44,7 @@ describe('in a folder with nothing but the repository', () => {
   beforeAll(async () => {
     folder = await createFolder()
     root = join(folder.path, 'media-service')
-    const settings = ['package.json', 'bun.lock', 'bunfig.toml', 'tsconfig.json', 'patches']
+    const settings = ['package.json', 'bun.lock', 'bunfig.toml', 'tsconfig.json']
     for (const file of [...settings, 'src', 'sql', 'examples', 'test/corpus'])
       await cp(join(repository, file), join(root, file), { recursive: true })
     const { PATH = '', HOME = '', TMPDIR } = process.env

@@ -1,6 +1,9 @@
 /** What becomes of the name a client gave its file: shown to people again, never used as a path. */
 
 const MOST_BYTES = 255
+// Of UTF-16.
+const MOST_LETTERS = 1024
+const ENDING = 32
 const NAMELESS = 'untitled'
 
 // Invisible, and able to make `gnp.exe` read as `exe.png`: controls, line separators, bidirectional overrides.
@@ -11,11 +14,16 @@ const TRAILING = /[.\s]+$/
 
 /** The last path segment, normalised to NFC, without invisible characters, at most 255 bytes of UTF-8. */
 export function safeFileName(sent: string): string {
-  const segment = sent.slice(sent.search(/[^/\\]*$/))
-  const visible = segment.toWellFormed().replace(UNSAFE, '').normalize('NFC').trim()
+  const segment = sent.slice(1 + Math.max(sent.lastIndexOf('/'), sent.lastIndexOf('\\')))
+  const visible = middleCut(segment).toWellFormed().replace(UNSAFE, '').normalize('NFC').trim()
   // Again after the cut, which may lay such a character bare.
   const name = shorten(visible.replace(TRAILING, '')).replace(TRAILING, '')
   return name === '' ? NAMELESS : name
+}
+
+/** Expressions see no more: TRAILING takes the square of it. The end stays, for its extension. */
+function middleCut(name: string): string {
+  return name.length <= MOST_LETTERS ? name : name.slice(0, MOST_LETTERS - ENDING) + name.slice(-ENDING)
 }
 
 /** Cuts the stem rather than the extension, and never through a character. */

@@ -1,6 +1,6 @@
 /** The files of a page that the service itself serves: read when they are asked for first, and kept. */
 import { createHash } from 'node:crypto'
-import { IfNoneMatch } from '@remix-run/headers/if-none-match'
+import { isNamed } from './etag.ts'
 
 const TYPES = { css: 'text/css', html: 'text/html', js: 'text/javascript', png: 'image/png', svg: 'image/svg+xml' }
 
@@ -29,7 +29,7 @@ export function createAssets(headers: Record<string, string>): (request: Request
       'referrer-policy': 'no-referrer',
       ...headers,
     }
-    return IfNoneMatch.from(request.headers.get('if-none-match')).matches(etag)
+    return isNamed(etag, request.headers.get('if-none-match'))
       ? new Response(null, { status: 304, headers: all })
       : new Response(body, { headers: all })
   }

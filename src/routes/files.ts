@@ -1,12 +1,12 @@
 /** The disk store's own links: what S3 answers to signed links, this answers to `/files/*`. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
-import { IfNoneMatch } from '@remix-run/headers/if-none-match'
 import { IfRange } from '@remix-run/headers/if-range'
 import { Range } from '@remix-run/headers/range'
 import { Problem } from '../problem.ts'
 import type { DiskStorage } from '../storage/disk.ts'
 import type { Grant } from '../storage/links.ts'
 import { FILES_PATH } from '../storage/links.ts'
+import { isNamed } from './etag.ts'
 
 export function fileRoutes(app: OpenAPIHono, disk: DiskStorage): void {
   app.on(['GET', 'HEAD'], `${FILES_PATH}*`, async (c) => {
@@ -24,7 +24,7 @@ export function fileRoutes(app: OpenAPIHono, disk: DiskStorage): void {
       'content-security-policy': "default-src 'none'; sandbox",
       'cross-origin-resource-policy': 'cross-origin',
     }
-    if (IfNoneMatch.from(c.req.header('if-none-match') ?? null).matches(etag)) return c.body(null, 304, headers)
+    if (isNamed(etag, c.req.header('if-none-match'))) return c.body(null, 304, headers)
     const range = rangeOf(c.req.raw.headers, { size, etag })
     if (range === 'unsatisfiable')
       throw new Problem('range_not_satisfiable', `There are ${size} bytes.`, {

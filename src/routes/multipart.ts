@@ -1,13 +1,8 @@
 /** The multipart/form-data body of an upload (RFC 7578): exactly one file, and a few short fields. */
-import {
-  MaxPartsExceededError,
-  MultipartParseError,
-  MultipartParser,
-  type MultipartPart,
-} from '@remix-run/multipart-parser'
 import { parse as parseDisposition } from 'content-disposition'
 import { fileTooLarge, Problem } from '../problem.ts'
 import { announcedLength, bodyTooLarge, readBody } from './body.ts'
+import { malformed, type Part, partsOf, textOf } from './form-data.ts'
 import type { UploadMemory } from './upload-memory.ts'
 
 export type Form = { file: { name: string; bytes: Uint8Array }; fields: Record<string, string> }
@@ -37,7 +32,7 @@ export async function withForm<T>(
   let body: Uint8Array<ArrayBuffer> | undefined
   try {
     body = await readBody(request, limits)
-    const form = collect(parse(body, boundary))
+    const form = collect(partsOf(body, boundary, { maxParts: PARTS, maxHeaderBytes: PART_HEADER_BYTES }))
     if (form.file.bytes.length > fileLimit) throw tooLarge()
     return await use(form)
   } finally {
@@ -57,38 +52,20 @@ function boundaryOf(contentType: string): string {
   return boundary
 }
 
-function parse(body: Uint8Array, boundary: string): MultipartPart[] {
-  const parser = new MultipartParser(boundary, {
-    maxHeaderSize: PART_HEADER_BYTES,
-    maxParts: PARTS,
-    maxFileSize: body.length,
-    maxTotalSize: body.length,
-  })
-  try {
-    const parts = [...parser.write(body)]
-    parser.finish()
-    return parts
-  } catch (error) {
-    if (error instanceof MaxPartsExceededError) throw tooManyParts(`There may be ${PARTS} parts at most.`)
-    if (error instanceof MultipartParseError) throw malformed(error.message, error)
-    throw error
-  }
-}
-
-function collect(parts: MultipartPart[]): Form {
+function collect(parts: Part[]): Form {
   let file: Form['file'] | undefined
   // A map, because a client may name a field `__proto__`.
   const fields = new Map<string, string>()
-  for (const part of parts) {
-    const { name, fileName } = readHeaders(part)
+  for (const { disposition, content } of parts) {
+    const { name, fileName } = readDisposition(disposition)
     if (name === 'file' && fileName !== undefined) {
       if (file !== undefined) throw tooManyParts('There may be one part named file.')
-      file = { name: fileName, bytes: part.content.length === 1 ? (part.content[0] ?? new Uint8Array()) : part.bytes }
+      file = { name: fileName, bytes: content }
     } else if (name === 'file') {
       throw new Problem('file_missing', 'The part named file is a field without a file name, not a file.')
     } else {
       if (fields.has(name)) throw tooManyParts('There may be one part of each name.')
-      fields.set(name, readText(part))
+      fields.set(name, readText(content))
     }
   }
   if (file === undefined) throw new Problem('file_missing', 'There has to be a part named file.')
@@ -96,29 +73,16 @@ function collect(parts: MultipartPart[]): Form {
 }
 
 /** As browsers write it (WHATWG HTML, multipart/form-data encoding): a backslash is itself, a quote is %22. */
-function readHeaders(part: MultipartPart): { name: string; fileName: string | undefined } {
-  const disposition = decodeOrRefuse(() => part.headers['content-disposition'] ?? '')
+function readDisposition(disposition: string): { name: string; fileName: string | undefined } {
   const { type, parameters } = parseDisposition(disposition, { multipart: true })
   if (type !== 'form-data' || parameters.name === undefined)
     throw malformed('Each part needs a Content-Disposition of form-data with a name.')
   return { name: parameters.name, fileName: parameters.filename }
 }
 
-function readText(part: MultipartPart): string {
-  if (part.size > FIELD_BYTES) throw bodyTooLarge(FIELD_BYTES)
-  return decodeOrRefuse(() => part.text)
-}
-
-function decodeOrRefuse(decode: () => string): string {
-  try {
-    return decode()
-  } catch (error) {
-    throw malformed('A part holds text that is not UTF-8.', error)
-  }
-}
-
-function malformed(detail: string, cause?: unknown): Problem {
-  return new Problem('multipart_malformed', detail, { cause })
+function readText(content: Uint8Array): string {
+  if (content.length > FIELD_BYTES) throw bodyTooLarge(FIELD_BYTES)
+  return textOf(content)
 }
 
 function tooManyParts(detail: string): Problem {

@@ -33,6 +33,7 @@ describe('a file name', () => {
   })
 
   test('that is too long keeps its extension and whole characters', () => {
+    expect(safeFileName(`a/${'x'.repeat(8000)}.jpeg`)).toBe(`${'x'.repeat(250)}.jpeg`)
     expect(safeFileName(`${'🚀'.repeat(100)}.jpeg`)).toBe(`${'🚀'.repeat(62)}.jpeg`)
     expect(safeFileName('é'.repeat(200))).toBe('é'.repeat(127))
     expect(safeFileName(`${'x'.repeat(300)}.jpg...`)).toEndWith('x.jpg')
