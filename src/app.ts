@@ -1,6 +1,6 @@
 /** Middleware and routes, nothing else. */
 import { OpenAPIHono } from '@hono/zod-openapi'
-import type { MiddlewareHandler } from 'hono'
+import type { Context, MiddlewareHandler } from 'hono'
 import { cors } from 'hono/cors'
 import { HTTPException } from 'hono/http-exception'
 import { requestId } from 'hono/request-id'
@@ -19,7 +19,7 @@ import { docsRoutes } from './routes/docs.ts'
 import { eventRoutes } from './routes/events.ts'
 import { fileRoutes } from './routes/files.ts'
 import { healthRoutes } from './routes/health.ts'
-import { createIdentify, LIMIT_HEADERS } from './routes/identify.ts'
+import { addressOf, createIdentify, LIMIT_HEADERS } from './routes/identify.ts'
 import { metricsRoutes } from './routes/metrics.ts'
 import { multipartUploadRoutes } from './routes/multipart-uploads.ts'
 import { objectRoutes } from './routes/objects.ts'
@@ -31,7 +31,7 @@ import { refuseInvalid } from './routes/validation.ts'
 import type { DiskStorage } from './storage/disk.ts'
 import { TUS_PATH, type Tus } from './tus/tus.ts'
 
-export type AppDeps = Omit<RouteDeps, 'identify'> & {
+export type AppDeps = Omit<RouteDeps, 'identify' | 'addressOf'> & {
   authenticate: Authenticate
   /** Absent: requests are not limited. */
   limiter: Limiter | undefined
@@ -58,7 +58,8 @@ const EXPOSED_HEADERS = ['Location', 'ETag', 'X-Request-Id', 'Retry-After', ...L
 
 /** The whole HTTP interface. Does no I/O when called. */
 export function createApp(given: AppDeps): OpenAPIHono {
-  const deps = { ...given, identify: createIdentify(given) }
+  const from = (c: Context) => addressOf(c, given.trustedProxies)
+  const deps = { ...given, identify: createIdentify(given), addressOf: from }
   const app = new OpenAPIHono({ defaultHook: refuseInvalid })
   app.onError((error, c) => problemResponse(c, toProblem(fromHono(error))))
   app.notFound((c) => problemResponse(c, unmatched(app, c.req.path, c.req.method)))

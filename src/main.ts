@@ -14,7 +14,6 @@ import { createLog, createTrustedLog, openLogOutput } from './log.ts'
 import { createInspect } from './media/inspect.ts'
 import { createMedia } from './media/lifecycle.ts'
 import { createLiveEvents } from './media/live-events.ts'
-import { createRender } from './media/render.ts'
 import { UPLOAD_LEASE_SECONDS } from './media/tus-statements.ts'
 import { createMetrics } from './observe/metrics.ts'
 import { createRequestLog } from './observe/request-log.ts'
@@ -36,7 +35,7 @@ const output = await openLogOutput()
 const log = createLog({ level, output: output.now })
 const trusted = createTrustedLog({ level, output: output.soon })
 const service = await openOrExit()
-const { repository, storage, disk, tusStores, events, relay, upkeep, probeImage, publicity, publish } = service
+const { repository, storage, disk, tusStores, events, relay, upkeep, probeImage, publicity, publish, decode } = service
 
 const inspect = createInspect({ allowedTypes: config.allowedTypes, probeImage })
 const { urlOf } = publicity
@@ -44,7 +43,7 @@ const media = createMedia({
   repository,
   storage,
   inspect,
-  render: createRender({ probeImage }),
+  decode,
   relay,
   log,
   now: Date.now,

@@ -14,6 +14,7 @@ const catalogue = {
   token_missing: [401, 'Authentication is required'],
   token_invalid: [401, 'The credentials are not valid'],
   forbidden: [403, 'This is not allowed'],
+  link_required: [403, 'Only a signed link gives this'],
   not_found: [404, 'There is nothing here'],
   method_not_allowed: [405, 'The method is not allowed here'],
   request_timeout: [408, 'The request came too slowly'],

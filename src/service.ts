@@ -2,8 +2,7 @@
 import type { Config } from './config.ts'
 import { decodersIn, readContainer } from './container.ts'
 import type { Log } from './log.ts'
-import { createClean } from './media/clean.ts'
-import { createMakePlaceholder } from './media/placeholder.ts'
+import { createDecode, type Decode } from './media/decoding.ts'
 import { createPublicity, type Publicity } from './media/publicity.ts'
 import { createPublish, type Publish } from './media/publish.ts'
 import { createRelay, type Relay } from './media/relay.ts'
@@ -20,6 +19,7 @@ export type Service = Parts & {
   upkeep: Upkeep
   probeImage: ProbeImage
   decoders: Decoders
+  decode: Decode
   publicity: Publicity
   publish: Publish
 }
@@ -35,15 +35,15 @@ export async function openService(config: Config, log: Log): Promise<Service> {
   const repository = createRepository({ sql, ...config })
   const relay = createRelay({ repository, events, log })
   const probeImage = createImageProbe({ allowedTypes: config.allowedTypes, maxPixels: config.maxImagePixels })
-  const makePlaceholder = createMakePlaceholder({ probeImage })
   const decoders = createDecoders({ ...config, decoders: count }, { log })
+  const decode = createDecode({ decoders, repository, storage, limits: config })
   const publicity = createPublicity(config)
-  const publish = createPublish({ repository, storage, relay, clean: createClean({ probeImage }), publicity, log })
+  const publish = createPublish({ repository, storage, relay, decode, publicity, log })
   const upkeep = createUpkeep({
     repository,
     storage,
     relay,
-    makePlaceholder,
+    decode,
     publicity,
     publish,
     log,
@@ -54,5 +54,5 @@ export async function openService(config: Config, log: Log): Promise<Service> {
     await decoders.stop(DECODERS_STOP_MS)
     await parts.close()
   }
-  return { ...parts, repository, relay, upkeep, probeImage, decoders, publicity, publish, close }
+  return { ...parts, repository, relay, upkeep, probeImage, decoders, decode, publicity, publish, close }
 }

@@ -59,7 +59,7 @@ beforeEach(async () => {
   const probeImage = createImageProbe({ allowedTypes, maxPixels: 1e8 })
   const inspect = createInspect({ allowedTypes, probeImage })
   const ports = { repository, storage: disk, relay, log }
-  const made = publishing({ ...ports, probeImage })
+  const made = publishing(ports)
   deps = {
     media: createMedia({ ...ports, ...made, inspect, now, limits: { ...limits, allowedTypes } }),
     urlOf: made.publicity.urlOf,

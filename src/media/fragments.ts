@@ -18,8 +18,7 @@ export const QUOTA = 'media_quota'
 export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Quotas) {
   const columns = sql`id, user_id AS "userId", original_name AS "originalName", mime_type AS "mimeType",
     size_bytes AS "sizeBytes", storage_key AS key, metadata, visibility, status, public_key AS "publicKey",
-    publish_due_at IS NULL AS unpublishable, created_at AS "createdAt",
-    upload_id AS "uploadId"`
+    created_at AS "createdAt", upload_id AS "uploadId"`
 
   /** Ownership is part of the WHERE, so that what is foreign looks like what is not there. */
   const ownedBy = ({ userId, role }: Caller) => (role === 'service' ? sql`true` : sql`user_id = ${userId}`)

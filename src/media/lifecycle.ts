@@ -1,6 +1,7 @@
 /** The life of a media object, from the first byte to the last. */
 import type { Log } from '../log.ts'
 import type { Storage } from '../storage/storage.ts'
+import type { Decode } from './decoding.ts'
 import type { Inspect } from './inspect.ts'
 import { createMultipart } from './multipart.ts'
 import type { Quotas } from './object.ts'
@@ -9,7 +10,6 @@ import { createOwners } from './owners.ts'
 import type { Publicity } from './publicity.ts'
 import type { Publish } from './publish.ts'
 import type { Relay } from './relay.ts'
-import type { Render } from './render.ts'
 import { createRenditions } from './renditions.ts'
 import type { Repository } from './repository.ts'
 import { createTusUploads } from './tus.ts'
@@ -19,7 +19,7 @@ export type Deps = {
   repository: Repository
   storage: Storage
   inspect: Inspect
-  render: Render
+  decode: Decode
   relay: Relay
   log: Log
   /** Unix time in milliseconds. */

@@ -23,8 +23,6 @@ type Common = {
   visibility: Visibility
   /** Where the copy is that others than the owner get; null while there is none, or none is needed. */
   publicKey: string | null
-  /** Whether the bytes do not allow such a copy. */
-  unpublishable: boolean
   createdAt: Date
   /** The store's id of its upload in parts; null when it came otherwise. */
   uploadId: string | null

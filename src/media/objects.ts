@@ -117,13 +117,13 @@ export function createObjects(deps: Deps) {
       sign(made.key, made, download),
 
     /**
-     * Where the bytes are that the viewer may have: at the CDN, or under a short-lived link. Throws what `Publish`
-     * throws.
+     * Where the bytes are that the viewer may have: at the CDN, or under a short-lived link. `party` and what it throws:
+     * see `Publish`.
      */
-    async locate(object: VisibleObject, { download }: { download: boolean }): Promise<ReadLink> {
+    async locate(object: VisibleObject, { download, party }: { download: boolean; party: string }): Promise<ReadLink> {
       const exact = object.own || !publicity.needsCopy(object)
       if (object.own && publicity.mustBeClean(object)) return sign(object.key, object, download)
-      const publicKey = publicity.copyOf(object) ?? (exact ? null : await publish(object))
+      const publicKey = publicity.copyOf(object) ?? (exact ? null : await publish(object, party))
       const url = download ? null : publicity.atCdn({ ...object, publicKey })
       if (url !== null) return { ...windowed(), url }
       return sign(exact ? object.key : (publicKey ?? object.key), object, download)

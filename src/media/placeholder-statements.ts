@@ -1,18 +1,26 @@
 /** The statements about placeholders of pictures. */
 import { type Queryable, within } from '../db/connect.ts'
 import type { Fragments } from './fragments.ts'
-import type { Placeholder } from './object.ts'
+import type { Metadata, Placeholder } from './object.ts'
+import { backoff } from './retries.ts'
 
-/** A picture without a placeholder. */
-export type PlaceholderRow = { id: string; key: string; mimeType: string; sizeBytes: number }
+/** A picture without a placeholder. `claim`: which try this is; it is in force until the next one is due. */
+export type PlaceholderRow = {
+  id: string
+  key: string
+  mimeType: string
+  sizeBytes: number
+  metadata: Metadata
+  claim: string
+}
 
-// Five tries within half a day: then the store has answered, or nothing will.
-const MOST_TRIES = 5
-const RETRY_SECONDS = 600
-const RETRY_FACTOR = 4
+// A place to be decoded in is free again by then.
+const SOON_SECONDS = 60
 
 export function createPlaceholderStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
   const { seconds } = fragments
+  const inForce = ({ id, claim }: Pick<PlaceholderRow, 'id' | 'claim'>) =>
+    sql`id = ${id} AND placeholder_due_at = ${claim}::text::timestamptz AND placeholder_due_at > now()`
 
   return {
     /**
@@ -22,22 +30,34 @@ export function createPlaceholderStatements({ sql, fragments }: { sql: Queryable
     async claimPlaceholder(): Promise<PlaceholderRow | null> {
       const [row] = await within(sql<PlaceholderRow[]>`
         UPDATE media_objects
-        SET placeholder_tries = placeholder_tries + 1,
-          placeholder_due_at = CASE WHEN placeholder_tries + 1 < ${MOST_TRIES}
-            THEN now() + ${seconds(RETRY_SECONDS)} * ${RETRY_FACTOR}::float8 ^ placeholder_tries END
+        SET placeholder_tries = least(placeholder_tries + 1, 100),
+          placeholder_due_at = now() + ${backoff(sql, sql`placeholder_tries + 1`)}
         WHERE id = ANY(ARRAY(
           SELECT id FROM media_objects
           WHERE status = 'active' AND mime_type LIKE 'image/%' AND placeholder_due_at <= now()
           ORDER BY placeholder_due_at LIMIT 1 FOR UPDATE SKIP LOCKED))
-        RETURNING id, storage_key AS key, mime_type AS "mimeType", size_bytes AS "sizeBytes"`)
+        RETURNING id, storage_key AS key, mime_type AS "mimeType", size_bytes AS "sizeBytes", metadata,
+          placeholder_due_at::text AS claim`)
       return row ?? null
     },
 
-    /** Keeps a picture's first placeholder; null says that it can't have one. */
-    async keepPlaceholder(id: string, placeholder: Placeholder | null): Promise<void> {
+    /** Gives a claim back as if it had not been taken: nothing was tried, and nobody is to blame. */
+    async releasePlaceholder(row: PlaceholderRow): Promise<void> {
       await within(sql`
-        UPDATE media_objects SET metadata = ${sql.json(placeholder ?? {})} || metadata, placeholder_due_at = NULL
-        WHERE id = ${id} AND status IN ('active', 'deleted')`)
+        UPDATE media_objects
+        SET placeholder_tries = greatest(placeholder_tries - 1, 0), placeholder_due_at = now() + ${seconds(SOON_SECONDS)}
+        WHERE ${inForce(row)}`)
+    },
+
+    /** Keeps a picture's first placeholder, made under a claim that is still in force. False when it is not. */
+    async keepPlaceholder(row: PlaceholderRow, { thumbHash, dominantColor }: Placeholder): Promise<boolean> {
+      const { count } = await within(sql`
+        UPDATE media_objects
+        SET metadata = jsonb_build_object('thumbHash', ${thumbHash}::text, 'dominantColor', ${dominantColor}::text)
+            || metadata,
+          placeholder_due_at = NULL
+        WHERE ${inForce(row)} AND storage_key = ${row.key} AND status IN ('active', 'deleted')`)
+      return count > 0
     },
   }
 }

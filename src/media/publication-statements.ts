@@ -2,11 +2,10 @@
 import { type Queryable, within } from '../db/connect.ts'
 import type { Announcement, Fragments } from './fragments.ts'
 import type { ChangedObject, StoredObject } from './object.ts'
+import { backoff } from './retries.ts'
 
-// Five tries within half a day; who asks for the object makes a further one.
-const MOST_TRIES = 5
-const RETRY_SECONDS = 600
-const RETRY_FACTOR = 4
+// A place to be decoded in is free again by then.
+const SOON_SECONDS = 60
 
 export function createPublicationStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
   const { columns, changed, seconds, owe } = fragments
@@ -29,18 +28,19 @@ export function createPublicationStatements({ sql, fragments }: { sql: Queryable
       return row ?? null
     },
 
-    /** Keeps everyone from trying again to make a copy of these bytes. */
+    /** Keeps upkeep from trying again to make a copy that the decoders refuse; see `forgetOutcomes`. */
     async refusePublication(id: string): Promise<void> {
-      await within(sql`UPDATE media_objects SET publish_due_at = NULL WHERE id = ${id}`)
+      await within(sql`
+        UPDATE media_objects SET publish_due_at = 'infinity'
+        WHERE id = ${id} AND decode_version IS NOT NULL AND publish_due_at IS NOT NULL`)
     },
 
-    /** Making a copy took too long, which may be different the next time; five times is too often. */
-    async countPublicationFailure(id: string): Promise<void> {
+    /** Gives a claim back as if it had not been taken: nothing was tried, and nobody is to blame. */
+    async releasePublication(id: string): Promise<void> {
       await within(sql`
         UPDATE media_objects
-        SET publish_tries = publish_tries + 1,
-          publish_due_at = CASE WHEN publish_tries + 1 < ${MOST_TRIES} THEN publish_due_at END
-        WHERE id = ${id}`)
+        SET publish_tries = greatest(publish_tries - 1, 0), publish_due_at = now() + ${seconds(SOON_SECONDS)}
+        WHERE id = ${id} AND public_key IS NULL AND publish_due_at < 'infinity'`)
     },
 
     /**
@@ -50,9 +50,7 @@ export function createPublicationStatements({ sql, fragments }: { sql: Queryable
     async claimPublication(): Promise<StoredObject | null> {
       const [row] = await within(sql<StoredObject[]>`
         UPDATE media_objects
-        SET publish_tries = publish_tries + 1,
-          publish_due_at = CASE WHEN publish_tries + 1 < ${MOST_TRIES}
-            THEN now() + ${seconds(RETRY_SECONDS)} * ${RETRY_FACTOR}::float8 ^ publish_tries ELSE 'infinity' END
+        SET publish_tries = least(publish_tries + 1, 100), publish_due_at = now() + ${backoff(sql, sql`publish_tries + 1`)}
         WHERE id = ANY(ARRAY(
           SELECT id FROM media_objects
           WHERE status = 'active' AND visibility = 'public' AND public_key IS NULL AND publish_due_at <= now()

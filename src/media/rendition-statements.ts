@@ -2,71 +2,122 @@
 import type { Caller } from '../auth/auth.ts'
 import { type Queryable, violates, within } from '../db/connect.ts'
 import { type Fragments, QUOTA } from './fragments.ts'
-import type { VisibleObject } from './object.ts'
+import type { Placeholder, VisibleObject } from './object.ts'
+import { createOutcomeFragments } from './outcome-statements.ts'
+import { forStrangers, type Remembered } from './outcomes.ts'
 import { WRITER_GRACE_SECONDS } from './pending.ts'
+import { LEAST_STRANGERS_BYTES, MOST_RENDITIONS, type Places, type Victim } from './places.ts'
 import { MOVE_GRACE_SECONDS } from './upkeep-statements.ts'
 
-/** Made, or by somebody else until a time in Unix seconds. */
-export type Entry = { key: string; sizeBytes: number } | { key: string; until: number }
-export type Renditions = Record<string, Entry>
-/** An object that somebody may see, with what was made of it. */
-export type Rendered = VisibleObject & { renditions: Renditions }
+/** An object that somebody may see, with what was made of it, and what could not be. */
+export type Rendered = VisibleObject & Places & Remembered & { strangerBytes: number }
 
-/** More of one picture than any page asks for. */
-export const MOST_RENDITIONS = 100
+/** One that is being made, under a key of its own. `own`: for the owner, or for a signed link. */
+export type Claim = { id: string; userId: string; name: string; key: string; own: boolean; version: string }
 
 export function createRenditionStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
   const { visibleTo, seconds, withinQuota } = fragments
+  const { known, noted } = createOutcomeFragments(sql)
+
+  const unixTime = sql`extract(epoch FROM now())`
+  /** That a claim is in force: a maker that slept has lost it, perhaps to another one. */
+  const inForce = ({ name, key }: Pick<Claim, 'name' | 'key'>) => sql`
+    renditions #>> ARRAY[${name}::text, 'key'] = ${key}
+    AND (renditions #>> ARRAY[${name}::text, 'until'])::numeric > ${unixTime}`
+  const leased = (leaseSeconds: number) => sql`
+    greatest(links_until, now() + ${seconds(leaseSeconds + WRITER_GRACE_SECONDS)})`
 
   return {
     /** An active object that this viewer may see, with what was made of it. */
-    async findRendered(id: string, viewer: Caller | null): Promise<Rendered | null> {
+    async findRendered(id: string, viewer: Caller | null, version: string): Promise<Rendered | null> {
       const [row] = await within(sql<Rendered[]>`
-        SELECT ${visibleTo(viewer).columns}, renditions FROM media_objects
-        WHERE id = ${id} AND ${visibleTo(viewer).rows}`)
+        SELECT ${visibleTo(viewer).columns}, renditions, stranger_bytes AS "strangerBytes",
+          ${known(version)} AS outcomes, ${unixTime}::float8 AS now
+        FROM media_objects WHERE id = ${id} AND ${visibleTo(viewer).rows}`)
       return row ?? null
     },
 
     /**
      * Takes the making of one for a while, under a key that was never used; what becomes of the bytes is looked after
-     * from then on, however it ends. False when it is there, or somebody else makes it; or when the object is not active
-     * any more, or has all it may have.
+     * from then on, however it ends. The one that gives its place away leaves the row now, and its bytes stay while links
+     * to them live. False when it is there, or somebody else makes it; when making it failed and is not to be tried again
+     * yet; or when the object is not active any more, or has all it may have.
      */
     async claimRendition(
-      id: string,
-      name: string,
-      { key, leaseSeconds }: { key: string; leaseSeconds: number },
+      { id, name, key, own, version }: Claim,
+      { victim, leaseSeconds, linksSeconds }: { victim: Victim | null; leaseSeconds: number; linksSeconds: number },
     ): Promise<boolean> {
+      const by = own ? sql`'{}'::jsonb` : sql`'{"by": "stranger"}'::jsonb`
+      const gone = victim?.name ?? name
+      const linksEnd = victim === null ? sql`links_until` : sql`now() + ${seconds(linksSeconds)}`
       const { count } = await within(sql`
         UPDATE media_objects
-        SET renditions = renditions || jsonb_build_object(${name}::text, jsonb_build_object(
+        SET renditions = (renditions - ${gone}::text) || jsonb_build_object(${name}::text, ${by} || jsonb_build_object(
             'key', ${key}::text, 'until', extract(epoch FROM now() + ${seconds(leaseSeconds)}))),
-          links_until = greatest(links_until, now() + ${seconds(leaseSeconds + WRITER_GRACE_SECONDS)}),
-          sweep_due_at = now() + ${seconds(MOVE_GRACE_SECONDS)}
+          stranger_bytes = stranger_bytes - coalesce((renditions #>> ARRAY[${gone}::text, 'sizeBytes'])::bigint, 0),
+          links_until = greatest(${leased(leaseSeconds)}, ${linksEnd}),
+          sweep_due_at = least(sweep_due_at, now() + ${seconds(MOVE_GRACE_SECONDS)})
         WHERE id = ${id} AND status = 'active'
           AND ((renditions -> ${name}::text) ? 'sizeBytes') IS NOT TRUE
-          AND coalesce((renditions #>> ARRAY[${name}::text, 'until'])::numeric, 0) < extract(epoch FROM now())
-          AND (SELECT count(*) FROM jsonb_object_keys(renditions)) < ${MOST_RENDITIONS}`)
+          AND coalesce((renditions #>> ARRAY[${name}::text, 'until'])::numeric, 0) < ${unixTime}
+          AND coalesce((${known(version)} #>> ARRAY[${name}::text, 'until'])::numeric, 0) < ${unixTime}
+          AND ${victim === null ? sql`true` : sql`renditions #>> ARRAY[${gone}::text, 'key'] = ${victim.key}`}
+          AND (SELECT count(*) FROM jsonb_object_keys(renditions - ${gone}::text - ${name}::text)) < ${MOST_RENDITIONS}`)
+      return count > 0
+    },
+
+    /** Holds a claim for longer, while it is in force. */
+    async renewRendition({ id, name, key }: Claim, leaseSeconds: number): Promise<boolean> {
+      const { count } = await within(sql`
+        UPDATE media_objects
+        SET renditions = jsonb_set(renditions, ARRAY[${name}::text, 'until'],
+            to_jsonb(extract(epoch FROM now() + ${seconds(leaseSeconds)}))),
+          links_until = ${leased(leaseSeconds)}
+        WHERE id = ${id} AND status = 'active' AND ${inForce({ name, key })}`)
       return count > 0
     },
 
     /**
-     * The bytes are there. `lost`: the object is on its way out, or another maker took over; `over_quota`: its
-     * owner may not have them. In both cases they are the caller's to remove.
+     * The bytes are there, and perhaps the picture's first placeholder. `lost`: the object is on its way out, or the claim
+     * is not in force any more. `over_quota`: the owner may not have them, or strangers not have caused them, which the
+     * row then remembers. In both cases they are the caller's to remove.
      */
     async keepRendition(
-      { id, userId }: { id: string; userId: string },
-      name: string,
-      { key, sizeBytes }: { key: string; sizeBytes: number },
+      { id, userId, name, key, own, version }: Claim,
+      { sizeBytes, placeholder }: { sizeBytes: number; placeholder: Placeholder | undefined },
     ): Promise<'kept' | 'lost' | 'over_quota'> {
+      const { thumbHash, dominantColor } = placeholder ?? {}
+      const shown =
+        thumbHash === undefined || dominantColor === undefined
+          ? sql``
+          : sql`metadata = jsonb_build_object('thumbHash', ${thumbHash}::text, 'dominantColor', ${dominantColor}::text)
+              || metadata, placeholder_due_at = NULL,`
+      const mine = sql`id = ${id} AND status IN ('active', 'deleted') AND ${inForce({ name, key })}`
+      const kept = sql`'key', ${key}::text, 'sizeBytes', ${sizeBytes}::bigint`
+      if (!own) {
+        const fits = sql`stranger_bytes + ${sizeBytes}::bigint <= greatest(size_bytes, ${LEAST_STRANGERS_BYTES}::bigint)`
+        const task = forStrangers(name)
+        const tries: ReturnType<typeof sql> =
+          sql`(1 + coalesce((${known(version)} #>> ARRAY[${task}::text, 'tries'])::int, 0))`
+        const fitting = await within(sql`
+          UPDATE media_objects
+          SET ${shown} stranger_bytes = stranger_bytes + ${sizeBytes},
+            renditions = renditions || jsonb_build_object(${name}::text, jsonb_build_object(${kept},
+              'by', 'stranger', 'used', floor(${unixTime} / 86400)::int))
+          WHERE ${mine} AND ${fits}`)
+        if (fitting.count > 0) return 'kept'
+        const refused = await within(sql`
+          UPDATE media_objects
+          SET ${shown} renditions = renditions - ${name}::text, ${noted({ task, version, code: 'quota_exceeded' }, tries)}
+          WHERE ${mine} AND NOT ${fits}`)
+        return refused.count > 0 ? 'over_quota' : 'lost'
+      }
       try {
         const { count } = await within(sql`
           UPDATE media_objects
-          SET renditions = renditions || jsonb_build_object(${name}::text, jsonb_build_object(
-              'key', ${key}::text, 'sizeBytes', ${sizeBytes}::bigint)),
-            rendition_bytes = rendition_bytes + ${sizeBytes}
-          WHERE id = ${id} AND CASE WHEN status IN ('active', 'deleted')
-              AND renditions #>> ARRAY[${name}::text, 'key'] = ${key} AND (renditions -> ${name}::text) ? 'until'
+          SET ${shown} rendition_bytes = rendition_bytes + ${sizeBytes},
+            renditions = renditions || jsonb_build_object(${name}::text, jsonb_build_object(${kept}))
+          WHERE id = ${id} AND CASE WHEN ${mine}
             THEN ${withinQuota(sql`${userId}::uuid`, { bytes: sizeBytes, objects: 0 })} END`)
         return count > 0 ? 'kept' : 'lost'
       } catch (error) {
@@ -75,15 +126,30 @@ export function createRenditionStatements({ sql, fragments }: { sql: Queryable; 
       }
     },
 
+    /** Notes that a stranger's was asked for today. */
+    async noteUse(id: string, name: string, { key }: { key: string }): Promise<void> {
+      const today = sql`floor(${unixTime} / 86400)::int`
+      await within(sql`
+        UPDATE media_objects SET renditions = jsonb_set(renditions, ARRAY[${name}::text, 'used'], to_jsonb(${today}))
+        WHERE id = ${id} AND renditions #>> ARRAY[${name}::text, 'key'] = ${key}
+          AND (renditions #>> ARRAY[${name}::text, 'used'])::int < ${today}`)
+    },
+
     /** Gives up one that is being made, or one whose bytes are not there: the next who asks makes it. */
     async dropRendition(id: string, key: string): Promise<void> {
+      // Of the row that is changed, as it is then: a subquery on the table would see it as it was before another change.
+      const entry = (
+        column: ReturnType<typeof sql>,
+      ) => sql`(SELECT ${column} FROM jsonb_each(renditions) AS each (name, value)
+        WHERE each.value ->> 'key' = ${key})`
+      const size = sql`coalesce((each.value ->> 'sizeBytes')::bigint, 0)`
+      const ofStrangers = sql`each.value ? 'by'`
       await within(sql`
         UPDATE media_objects
-        SET renditions = renditions - entry.name,
-          rendition_bytes = rendition_bytes - coalesce((entry.value ->> 'sizeBytes')::bigint, 0)
-        FROM (SELECT name, value FROM media_objects, jsonb_each(renditions) AS each (name, value)
-          WHERE id = ${id} AND value ->> 'key' = ${key}) AS entry
-        WHERE id = ${id} AND renditions #>> ARRAY[entry.name, 'key'] = ${key}`)
+        SET renditions = renditions - ${entry(sql`each.name`)},
+          rendition_bytes = rendition_bytes - ${entry(sql`CASE WHEN ${ofStrangers} THEN 0 ELSE ${size} END`)},
+          stranger_bytes = stranger_bytes - ${entry(sql`CASE WHEN ${ofStrangers} THEN ${size} ELSE 0 END`)}
+        WHERE id = ${id} AND jsonb_path_exists(renditions, '$.* ? (@.key == $key)', jsonb_build_object('key', ${key}::text))`)
     },
   }
 }

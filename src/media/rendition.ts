@@ -69,6 +69,24 @@ export function nameOf({ width, height, fit, format, quality }: Rendition): stri
   return `${width}x${height}-${fit}-${quality}.${format}`
 }
 
+/** The rendition of a name; undefined for what is no name. */
+export function parseName(name: string): Rendition | undefined {
+  const [, width, height, as, quality, extension] = /^(\d+)x(\d+)-(\w+)-(\d+)\.(\w+)$/.exec(name) ?? []
+  const [fit, format] = [fits.find((one) => one === as), formats.find((one) => one === extension)]
+  if (fit === undefined || format === undefined) return undefined
+  return { width: Number(width), height: Number(height), fit, format, quality: Number(quality) }
+}
+
+/**
+ * Whether strangers may ask for it: a width alone, with everything else as it is by default. All else is for the owner,
+ * and for links that the service signed.
+ */
+export function isForStrangers({ width, height, fit, format, quality }: Wish): boolean {
+  return (
+    width !== undefined && height === undefined && fit === 'inside' && format === 'auto' && quality === DEFAULT_QUALITY
+  )
+}
+
 function scaled(width: number, height: number, scale: number): { width: number; height: number } {
   return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) }
 }

@@ -15,6 +15,7 @@ import {
   type Visibility,
   type VisibleObject,
 } from './object.ts'
+import { createOutcomeStatements } from './outcome-statements.ts'
 import { createOwnerStatements } from './owner-statements.ts'
 import { createPlaceholderStatements } from './placeholder-statements.ts'
 import { createPublicationStatements } from './publication-statements.ts'
@@ -80,6 +81,7 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
   return {
     ...createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }),
     ...createRenditionStatements({ sql, fragments }),
+    ...createOutcomeStatements({ sql, fragments }),
     ...createMultipartStatements({ sql, fragments, pendingSeconds }),
     ...createTusStatements({ sql, fragments }),
     ...createOwnerStatements({ sql, fragments }),

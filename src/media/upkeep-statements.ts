@@ -4,7 +4,7 @@ import type { MediaEvent } from '../events/events.ts'
 import type { Fragments } from './fragments.ts'
 import { type Home, idOf } from './object.ts'
 import { WRITER_GRACE_SECONDS } from './pending.ts'
-import type { Renditions } from './rendition-statements.ts'
+import type { Renditions } from './places.ts'
 import { PIECE } from './tus-statements.ts'
 
 /** A row on its way out. `linksDead`: nobody can put bytes there any more, so the row may go after them. */

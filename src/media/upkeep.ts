@@ -4,6 +4,7 @@
  */
 import type { Step, UpkeepDeps, UpkeepReport } from './upkeep/step.ts'
 import { expire } from './upkeep/steps/expire.ts'
+import { forgetOutcomes } from './upkeep/steps/forget-outcomes.ts'
 import { mendJson } from './upkeep/steps/mend-json.ts'
 import { removeOrphans } from './upkeep/steps/orphans.ts'
 import { makePlaceholders } from './upkeep/steps/placeholders.ts'
@@ -32,6 +33,7 @@ const steps: Record<string, Step> = {
   sweep,
   recallOriginals,
   withdrawUncleaned,
+  forgetOutcomes,
   publishAll,
   makePlaceholders,
 }

@@ -54,7 +54,7 @@ export function createDecoders(
       const fresh = decoder.jobs() === 0
       const ended = await inProcess(decoder, request)
       if (ended.kind === 'done') return ended.result
-      if (ended.kind === 'too-large') throw new DecodeFailure('too-dear', 'image_too_large', ended.said)
+      if (ended.kind === 'too-large') throw new DecodeFailure('bad-bytes', 'image_too_large', ended.said)
       log.warn({ ...ended, task: request.task.kind, type: request.task.mimeType, fresh }, 'decoders: a job failed')
       if (ended.kind === 'limit' || ended.kind === 'lost') killed += 1
       if (ended.kind === 'lost') throw notDone(`The picture could not be decoded now: ${ended.said}`)
@@ -88,7 +88,7 @@ export function createDecoders(
 
   async function run(request: DecodeRequest): Promise<DecodeResult> {
     if (request.source.sizeBytes > MAX_DECODED_BYTES)
-      throw new DecodeFailure('too-dear', 'image_too_large', 'The file is too large to be decoded.')
+      throw new DecodeFailure('bad-bytes', 'image_too_large', 'The file is too large to be decoded.')
     const giveBack = await queue.place(request.party, request.until)
     if (giveBack === undefined) throw notDone('Too many pictures are being decoded. Try again.')
     const decoding = timed('image', () => decode(request)).finally(giveBack)

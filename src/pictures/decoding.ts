@@ -45,8 +45,8 @@ export type DecodeResult = {
 
 /**
  * Why a job gave nothing.
- * - `bad-bytes`: the decoder refused the bytes, twice, the second time in a fresh child. True for this picture until the
- *   decoders change.
+ * - `bad-bytes`: the decoder refused the bytes, twice, the second time in a fresh child (`image_unreadable`); or they are
+ *   more than this task takes, in bytes, pixels or frames (`image_too_large`). True until the decoders change.
  * - `too-dear`: a limit of memory or CPU was passed in a fresh child. True for this task until limits or decoders change.
  * - `not-done`: no place in time, ended by drain, by the parent or by the system, or the source could not be read. Nothing
  *   may be remembered.

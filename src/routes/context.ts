@@ -24,6 +24,8 @@ export type Deps = {
   uploadMemory: UploadMemory
   urlOf: Publicity['urlOf']
   renditionLinks: RenditionLinks
+  /** Where a request comes from, as the rate limiter counts it. */
+  addressOf: (c: Context) => string
 }
 
 /** Lets only known callers on; throws what `identify` throws, and Problem `token_missing`. */

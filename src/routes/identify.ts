@@ -54,7 +54,7 @@ async function count(c: Context, limiter: Limiter, key: string): Promise<void> {
  * Where a request comes from, as the last proxy that is trusted saw it; of IPv6 the network (/64), in which anyone has
  * as many addresses as they like.
  */
-function addressOf(c: Context, trustedProxies: number): string {
+export function addressOf(c: Context, trustedProxies: number): string {
   const forwarded = trustedProxies > 0 ? c.req.header('x-forwarded-for')?.split(',') : undefined
   const address = forwarded?.at(-trustedProxies)?.trim() ?? peerOf(c)
   if (!ipaddr.isValid(address)) return 'unknown'

@@ -36,7 +36,7 @@ const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 const LINK_HOLDER: Caller = { userId: '', role: 'service' }
 
 export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
-  const { media, identify, publicBaseUrl, urlOf, renditionLinks } = deps
+  const { media, identify, publicBaseUrl, urlOf, renditionLinks, addressOf } = deps
   const known = requireCaller(identify)
   const anyone = allowStranger(identify)
 
@@ -99,7 +99,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
         description: 'To a short-lived link, or the CDN. Others than its owner get a picture without its metadata.',
         headers: { Location: { schema: { type: 'string' } } },
       },
-      ...problems(...KNOWN, 'forbidden', 'not_found', ...UNRENDERABLE, ...FAILURES),
+      ...problems(...KNOWN, 'forbidden', 'link_required', 'not_found', ...UNRENDERABLE, ...FAILURES),
     },
   })
   app.openapi(content, async (c) => {
@@ -110,13 +110,13 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     if (signed && !renditionLinks.allows(id, c.req.query())) throw invalidLink()
     const viewer = signed ? LINK_HOLDER : c.var.viewer
     const wish = wishOf(asked)
+    const accept = c.req.header('accept') ?? ''
+    const party = viewer === null ? `address:${addressOf(c)}` : `owner:${viewer.userId}`
     const found =
-      wish === null
-        ? await media.get(id, viewer)
-        : await media.rendition(id, viewer, wish, c.req.header('accept') ?? '')
+      wish === null ? await media.get(id, viewer) : await media.rendition(id, viewer, { wish, accept, signed, party })
     const { url, cacheSeconds } = await ('made' in found
       ? media.signRendition(found, { download })
-      : media.locate(found, { download }))
+      : media.locate(found, { download, party }))
     // Its owner may get other bytes than everyone.
     c.header('cache-control', `${found.own ? 'private' : 'public'}, max-age=${cacheSeconds}`)
     c.header('vary', 'authorization', { append: true })

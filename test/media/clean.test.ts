@@ -1,14 +1,17 @@
 import { describe, expect, test } from 'bun:test'
 import sharp from 'sharp'
-import { createClean } from '../../src/media/clean.ts'
 import { createInspect } from '../../src/media/inspect.ts'
 import { createImageProbe } from '../../src/pictures/image.ts'
 import { accepted, DEFAULT_TYPES, readCorpus } from '../corpus.ts'
+import { createInProcessDecoders } from '../pictures/in-process.ts'
+import { job } from '../pictures/pool.ts'
 import { refusal } from '../refusal.ts'
 
 const probeImage = createImageProbe({ allowedTypes: DEFAULT_TYPES, maxPixels: 100_000_000 })
 const inspect = createInspect({ allowedTypes: DEFAULT_TYPES, probeImage })
-const clean = createClean({ probeImage })
+const decoders = createInProcessDecoders()
+const clean = async (bytes: Uint8Array, mimeType: string): Promise<Uint8Array> =>
+  (await decoders.run(job({ kind: 'clean', mimeType }, bytes))).bytes ?? expect.unreachable()
 const rocket = await readCorpus('accept/rocket.jpg')
 
 describe('a picture of the corpus', () => {

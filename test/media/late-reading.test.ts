@@ -62,7 +62,7 @@ describe('an upload whose picture is not read in time', () => {
     const ports = { repository, storage, relay, log }
     const probeImage: typeof libvips = (bytes, mimeType) => read(bytes, mimeType)
     const inspect = createInspect({ allowedTypes, probeImage })
-    media = createMedia({ ...ports, ...publishing({ ...ports, probeImage }), inspect, now: Date.now, limits })
+    media = createMedia({ ...ports, ...publishing(ports), inspect, now: Date.now, limits })
   })
 
   async function arrived() {

@@ -6,7 +6,6 @@ import type { Caller } from '../../src/auth/auth.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import type { MediaEvent } from '../../src/events/events.ts'
 import { createMemoryEventBus } from '../../src/events/memory.ts'
-import type { Clean } from '../../src/media/clean.ts'
 import { createInspect } from '../../src/media/inspect.ts'
 import { createMedia, type Deps } from '../../src/media/lifecycle.ts'
 import { NO_QUOTAS, type StoredObject } from '../../src/media/object.ts'
@@ -14,12 +13,13 @@ import { reconcile, repair } from '../../src/media/reconcile.ts'
 import { createRelay } from '../../src/media/relay.ts'
 import { createRepository } from '../../src/media/repository.ts'
 import { createUpkeep } from '../../src/media/upkeep.ts'
+import { DecodeFailure, type Decoders } from '../../src/pictures/decoding.ts'
 import { createImageProbe } from '../../src/pictures/image.ts'
-import { Problem } from '../../src/problem.ts'
 import type { Storage } from '../../src/storage/storage.ts'
 import { type OpenStore, stores } from '../contract/stores.ts'
 import type { OpenDatabase } from '../databases.ts'
 import { openPGlite } from '../pglite.ts'
+import { createInProcessDecoders } from '../pictures/in-process.ts'
 import { createRecordingLog } from '../recording-log.ts'
 import { publishing } from './publishing.ts'
 
@@ -62,7 +62,7 @@ for (const { name, present, open } of stores) {
       await database.close()
     }, 30_000)
 
-    type Some = { cdnBaseUrl?: string | undefined; publicOriginals?: boolean; clean?: Clean; storage?: Storage }
+    type Some = { cdnBaseUrl?: string | undefined; publicOriginals?: boolean; decoders?: Decoders; storage?: Storage }
     function createService(some: Some = {}) {
       const { storage, ...settings } = { cdnBaseUrl: CDN, storage: store.storage, ...some }
       const { log } = createRecordingLog()
@@ -72,7 +72,7 @@ for (const { name, present, open } of stores) {
       const relay = createRelay({ repository, events: bus, log })
       const now = () => Date.now() + ahead
       const ports = { repository, storage, relay, log }
-      const made = publishing({ ...ports, probeImage }, settings)
+      const made = publishing(ports, settings)
       const deps: Deps = { ...ports, ...made, inspect, now, limits }
       const upkeep = createUpkeep({ ...ports, ...made, now, pendingSeconds: 1000 })
       return { media: createMedia(deps), repository, upkeep, urlOf: made.publicity.urlOf, publish: made.publish }
@@ -125,7 +125,7 @@ for (const { name, present, open } of stores) {
       const seen = new Set<string>()
       for (let i = 0; i < 2; i += 1) {
         const open = await media.update(first.id, owner, { visibility: 'public' }, ORIGIN)
-        const publicKey = await publish(open)
+        const publicKey = await publish(open, 'upkeep')
         seen.add(publicKey)
         expect(await publicKeys()).toEqual([publicKey])
         const closed = await media.update(first.id, owner, { visibility: 'private' }, ORIGIN)
@@ -183,12 +183,12 @@ for (const { name, present, open } of stores) {
     test('two changes at once leave the object where its visibility says', async () => {
       const { media, publish } = createService()
       const { id } = await media.upload(owner, file('public'), ORIGIN)
-      await publish(await media.get(id, null))
+      await publish(await media.get(id, null), 'upkeep')
       const change = (visibility: 'private' | 'public') => media.update(id, owner, { visibility }, ORIGIN)
       await Promise.allSettled([
         change('public'),
         change('private'),
-        publish(await media.get(id, null)),
+        publish(await media.get(id, null), 'upkeep'),
         change('public'),
       ])
       const row = await media.get(id, owner)
@@ -198,7 +198,7 @@ for (const { name, present, open } of stores) {
     test('what becomes private while its copy is made has none', async () => {
       const { media, publish } = createService()
       const open = await media.upload(owner, file('public'), ORIGIN)
-      const making = publish(open).catch((error) => error.code)
+      const making = publish(open, 'upkeep').catch((error) => error.code)
       await media.update(open.id, owner, { visibility: 'private' }, ORIGIN)
       expect(await making).toBe('not_found')
       expect(await keys()).toEqual([open.key])
@@ -213,7 +213,11 @@ for (const { name, present, open } of stores) {
       const { media, publish } = createService({ storage: { ...store.storage, put } })
       const open = await media.upload(owner, file('public'), ORIGIN)
       puts = 0
-      const made = await Promise.all([publish(open), publish(open), createService().publish(open)])
+      const made = await Promise.all([
+        publish(open, 'upkeep'),
+        publish(open, 'upkeep'),
+        createService().publish(open, 'upkeep'),
+      ])
       expect(new Set(made).size).toBe(1)
       expect(puts).toBe(1)
       expect(await publicKeys()).toEqual([made[0]!])
@@ -238,7 +242,7 @@ for (const { name, present, open } of stores) {
         stored.resolve()
         await new Promise<never>(() => {})
       }
-      void createService({ cdnBaseUrl: undefined, storage: { ...store.storage, put } }).publish(open)
+      void createService({ cdnBaseUrl: undefined, storage: { ...store.storage, put } }).publish(open, 'upkeep')
       await stored.promise
       expect((await keys()).length).toBe(2)
       expect((await upkeep.run()).orphans).toBe(0)
@@ -250,7 +254,7 @@ for (const { name, present, open } of stores) {
     test('a copy stays when its object is swept, and goes with the visibility though its removal fails', async () => {
       const { media, publish, upkeep } = createService()
       const open = await media.upload(owner, file('public'), ORIGIN)
-      const copy = await publish(open)
+      const copy = await publish(open, 'upkeep')
       await letTimePass()
       expect((await upkeep.run()).orphans).toBe(0)
       expect(await keys()).toEqual([open.key, copy])
@@ -261,27 +265,79 @@ for (const { name, present, open } of stores) {
       expect(await keys()).toEqual([open.key])
     })
 
-    test('a picture that takes too long to be cleaned is tried five times, and again when its owner says so', async () => {
+    const failing = (kind: DecodeFailure['kind'], code: DecodeFailure['code'], version = 'one') => {
       let tries = 0
-      const clean: Clean = async () => {
+      const perform = async () => {
         tries += 1
-        throw new Problem('overloaded', 'It takes too long.')
+        throw new DecodeFailure(kind, code, 'A failure of the test.')
       }
-      const { media, publish } = createService({ clean })
+      return { decoders: createInProcessDecoders({ version, perform }), tries: () => tries }
+    }
+    const backoffOver = () => database.sql`
+      UPDATE media_objects SET decode_outcomes = jsonb_set(decode_outcomes, '{clean,until}', '0')`
+
+    test('a copy that is too dear is tried three times, ever later, and then not until the decoders change', async () => {
+      const dear = failing('too-dear', 'image_too_large')
+      const { media, publish } = createService(dear)
       const { id } = await media.upload(owner, file('public'), ORIGIN)
-      const codeOf = async () => publish(await media.get(id, null)).catch((error) => error.code)
+      const codeOf = async () => publish(await media.get(id, null), 'upkeep').catch((error) => error.code)
       const codes = []
-      for (let i = 0; i < 7; i += 1) codes.push(await codeOf())
-      expect(codes).toEqual([...Array(5).fill('overloaded'), 'image_unreadable', 'image_unreadable'])
-      expect(tries).toBe(5)
+      for (let i = 0; i < 4; i += 1) {
+        // The second request of each round comes before the next try is due.
+        codes.push(await codeOf(), await codeOf())
+        await backoffOver()
+      }
+      const late = ['overloaded', 'overloaded']
+      expect(codes).toEqual([...late, ...late, ...Array(4).fill('image_too_large')])
+      expect(dear.tries()).toBe(3)
+      // Its owner can't change that, new decoders can.
       await media.update(id, owner, { visibility: 'public' }, ORIGIN)
-      expect(await codeOf()).toBe('overloaded')
+      expect(await codeOf()).toBe('image_too_large')
+      const upgraded = createService({ decoders: createInProcessDecoders({ version: 'two' }) })
+      expect(await upgraded.publish(await media.get(id, null), 'upkeep')).toContain('/clean.')
+    })
+
+    test('a copy that was not made through nobody’s fault leaves no trace and is made the next time', async () => {
+      const busy = failing('not-done', 'overloaded')
+      const { media, publish, upkeep } = createService(busy)
+      const { id } = await media.upload(owner, file('public'), ORIGIN)
+      const traces = () => database.sql`SELECT decode_outcomes, decode_version, publish_tries FROM media_objects`
+      for (let i = 0; i < 7; i += 1) {
+        expect(await publish(await media.get(id, null), 'upkeep').catch((error) => error.code)).toBe('overloaded')
+        expect(await upkeep.run()).toMatchObject({ published: 0, failed: [] })
+        await database.sql`UPDATE media_objects SET publish_due_at = now()`
+      }
+      expect([...(await traces())]).toEqual([{ decode_outcomes: {}, decode_version: null, publish_tries: 0 }])
+      expect(await createService().upkeep.run()).toMatchObject({ published: 1, failed: [] })
+    })
+
+    test('what earlier decoders refused is tried again, within a day of the upgrade', async () => {
+      const bad = failing('bad-bytes', 'image_unreadable')
+      const { media, upkeep } = createService(bad)
+      const { id } = await media.upload(owner, file('public'), ORIGIN)
+      const due = async () => {
+        const [row] = await database.sql`
+          SELECT publish_due_at AS at, publish_due_at BETWEEN now() AND now() + interval '1 day' AS "withinADay",
+            placeholder_due_at BETWEEN now() AND now() + interval '1 day' AS "alsoItsPlaceholder" FROM media_objects`
+        return row
+      }
+      for (let i = 0; i < 3; i += 1) {
+        expect(await upkeep.run()).toMatchObject({ published: 0, failed: [] })
+        await database.sql`UPDATE media_objects SET publish_due_at = publish_due_at - interval '2 days'`
+      }
+      expect([bad.tries(), (await due())?.at]).toEqual([1, null])
+      const upgraded = createService({ decoders: createInProcessDecoders({ version: 'two' }) })
+      expect(await upgraded.upkeep.run()).toMatchObject({ published: 0, failed: [] })
+      expect(await due()).toMatchObject({ withinADay: true, alsoItsPlaceholder: true })
+      await database.sql`UPDATE media_objects SET publish_due_at = now()`
+      expect(await upgraded.upkeep.run()).toMatchObject({ published: 1, failed: [] })
+      expect((await media.get(id, null)).publicKey).toContain('/clean.')
     })
 
     test('a copy is known to the search for bytes without a row', async () => {
       const { media, publish, upkeep } = createService()
       const open = await media.upload(owner, file('public'), ORIGIN)
-      const copy = await publish(open)
+      const copy = await publish(open, 'upkeep')
       ahead = 7_200_000
       expect((await upkeep.run()).orphans).toBe(0)
       expect(await keys()).toEqual([open.key, copy])
@@ -296,7 +352,7 @@ for (const { name, present, open } of stores) {
       const open = await media.upload(owner, file('public'), ORIGIN)
       const deps = { repository, storage: store.storage, now: Date.now, graceSeconds: 0 }
       const found = async () => Array.fromAsync(reconcile(deps))
-      const copy = await publish(open)
+      const copy = await publish(open, 'upkeep')
       expect(await found()).toEqual([])
       await store.storage.remove([copy])
       const findings = await found()
@@ -304,7 +360,7 @@ for (const { name, present, open } of stores) {
       for (const finding of findings) await repair(finding, deps)
       const { publicKey } = await media.get(open.id, null)
       expect(publicKey).toBeNull()
-      expect(await store.storage.head(await publish(open))).not.toBeNull()
+      expect(await store.storage.head(await publish(open, 'upkeep'))).not.toBeNull()
       expect(await found()).toEqual([])
     })
 
@@ -313,7 +369,7 @@ for (const { name, present, open } of stores) {
       const open = await media.upload(owner, file('public'), ORIGIN)
       expect((await media.sign(foreign(open))).url).toBe(`/media/${open.id}/content`)
       expect((await media.sign(owned(open))).url).toContain(open.key)
-      const copy = await publish(open)
+      const copy = await publish(open, 'upkeep')
       const row = await media.get(open.id, null)
       expect((await media.sign(row)).url).toContain(copy)
       expect((await media.sign(await media.get(open.id, owner))).url).toContain(open.key)

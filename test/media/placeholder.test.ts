@@ -6,26 +6,29 @@ import { thumbHashToApproximateAspectRatio, thumbHashToAverageRGBA } from 'thumb
 import { MIGRATIONS_FOLDER, migrate } from '../../src/db/migrate.ts'
 import { createMemoryEventBus } from '../../src/events/memory.ts'
 import type { Placeholder } from '../../src/media/object.ts'
-import { createMakePlaceholder } from '../../src/media/placeholder.ts'
 import { createRelay } from '../../src/media/relay.ts'
 import { createRepository, type NewObject } from '../../src/media/repository.ts'
 import { createUpkeep } from '../../src/media/upkeep.ts'
+import { DecodeFailure } from '../../src/pictures/decoding.ts'
 import { createImageProbe } from '../../src/pictures/image.ts'
 import type { Storage } from '../../src/storage/storage.ts'
 import { JPEG, type OpenStore, stores } from '../contract/stores.ts'
 import { accepted, DEFAULT_TYPES, readCorpus } from '../corpus.ts'
 import { databases, type OpenDatabase } from '../databases.ts'
+import { createInProcessDecoders } from '../pictures/in-process.ts'
+import { failureOf, job } from '../pictures/pool.ts'
 import { createRecordingLog } from '../recording-log.ts'
 import { createFolder } from '../services/folder.ts'
 import { arrived, callerOf, newObject } from './objects.ts'
 import { publishing } from './publishing.ts'
 
-const probeImage = createImageProbe({ allowedTypes: DEFAULT_TYPES, maxPixels: 100_000_000 })
-const makePlaceholder = createMakePlaceholder({ probeImage })
+// Sets libvips up, which the decoders of this test share.
+createImageProbe({ allowedTypes: DEFAULT_TYPES, maxPixels: 100_000_000 })
 const rocket = await readCorpus('accept/rocket.jpg')
 
 async function made(bytes: Uint8Array, mimeType: string): Promise<Placeholder> {
-  return (await makePlaceholder(bytes, mimeType)) ?? expect.unreachable()
+  const { placeholder } = await createInProcessDecoders().run(job({ kind: 'placeholder', mimeType }, bytes))
+  return placeholder ?? expect.unreachable()
 }
 
 describe('the placeholder of a picture', () => {
@@ -74,7 +77,7 @@ describe('the placeholder of a picture', () => {
   ])('%s has none, at little cost', async (file, type) => {
     const bytes = await readCorpus(file)
     const before = performance.now()
-    expect(await makePlaceholder(bytes, type)).toBeNull()
+    expect(await failureOf(made(bytes, type))).toMatchObject({ kind: 'bad-bytes' })
     expect(performance.now() - before).toBeLessThan(1000)
   })
 })
@@ -99,12 +102,12 @@ for (const { name, present, open } of databases) {
       await database.close()
     }, 30_000)
 
-    function replica({ make = makePlaceholder, storage = store.storage, sql = database.sql } = {}) {
+    function replica({ decoders = createInProcessDecoders(), storage = store.storage, sql = database.sql } = {}) {
       const repository = createRepository({ sql, pendingSeconds: 1000, retentionSeconds: 1000 })
       const { log } = createRecordingLog()
       const relay = createRelay({ repository, events: createMemoryEventBus(), log })
       const ports = { repository, storage, relay, log }
-      const made = { ...publishing({ ...ports, probeImage }), makePlaceholder: make }
+      const made = publishing(ports, { decoders })
       return { repository, upkeep: createUpkeep({ ...ports, ...made, now: Date.now, pendingSeconds: 1000 }) }
     }
     const repository = () => replica().repository
@@ -148,33 +151,73 @@ for (const { name, present, open } of databases) {
     test('are not tried again for what can never have one', async () => {
       const broken = await stored(new TextEncoder().encode('no picture'))
       await later(61)
-      let tries = 0
-      const make = async (bytes: Uint8Array, type: string) => {
-        tries += 1
-        return makePlaceholder(bytes, type)
-      }
+      const decoders = createInProcessDecoders()
       for (let pass = 0; pass < 3; pass += 1) {
-        expect(await replica({ make }).upkeep.run()).toMatchObject({ placeholders: 0, failed: [] })
+        expect(await replica({ decoders }).upkeep.run()).toMatchObject({ placeholders: 0, failed: [] })
         await later(1_000_000)
       }
-      expect(tries).toBe(1)
+      expect(decoders.usage().outcomes['bad-bytes']).toBe(1)
       expect(await metadataOf(broken)).toEqual(arrived.metadata)
     })
 
-    test('are tried again, ever later and five times, while the store fails or the process dies of it', async () => {
+    test('are tried again, ever later, a day apart at last, for as long as the store fails or the process dies of it', async () => {
       await stored()
       await later(61)
       const failing: Storage = { ...store.storage, read: async () => Promise.reject(new Error('the store is down')) }
       const failed = async () => (await replica({ storage: failing }).upkeep.run()).failed.length
-      for (const seconds of [600, 2400, 9600, 38_400]) {
+      for (const seconds of [600, 2400, 9600, 38_400, 86_400, 86_400, 86_400]) {
         expect(await failed()).toBe(1)
         await later(seconds - 60)
         expect(await failed()).toBe(0)
         await later(61)
       }
-      expect(await failed()).toBe(1)
-      await later(10_000_000)
-      expect(await failed()).toBe(0)
+      expect(await upkeep().run()).toMatchObject({ placeholders: 1, failed: [] })
+    })
+
+    test('that were not made through nobody’s fault are tried again soon, as if for the first time', async () => {
+      await stored()
+      const perform = async () => {
+        throw new DecodeFailure('not-done', 'overloaded', 'There was no place.')
+      }
+      for (let pass = 0; pass < 5; pass += 1) {
+        await later(61)
+        const decoders = createInProcessDecoders({ perform })
+        expect(await replica({ decoders }).upkeep.run()).toMatchObject({ placeholders: 0, failed: [] })
+        expect(decoders.usage().outcomes['not-done']).toBe(1)
+      }
+      const [row] = await database.sql`
+        SELECT placeholder_tries, decode_outcomes, decode_version,
+          placeholder_due_at <= now() + interval '1 minute' AS soon FROM media_objects`
+      expect(row).toEqual({ placeholder_tries: 0, decode_outcomes: {}, decode_version: null, soon: true })
+    })
+
+    test('that are too dear are tried three times, and again when the decoders change', async () => {
+      const object = await stored()
+      const perform = async () => {
+        throw new DecodeFailure('too-dear', 'image_too_large', 'It takes too much.')
+      }
+      const dear = createInProcessDecoders({ perform })
+      for (let pass = 0; pass < 6; pass += 1) {
+        await later(86_401)
+        expect(await replica({ decoders: dear }).upkeep.run()).toMatchObject({ placeholders: 0, failed: [] })
+      }
+      expect(dear.usage().outcomes['too-dear']).toBe(3)
+      const decoders = createInProcessDecoders({ version: 'with other limits' })
+      await replica({ decoders }).upkeep.run()
+      await later(86_401)
+      expect(await replica({ decoders }).upkeep.run()).toMatchObject({ placeholders: 1, failed: [] })
+      expect(await metadataOf(object)).toEqual({ ...arrived.metadata, ...(await made(rocket, 'image/jpeg')) })
+    })
+
+    test('of one picture that cannot be read do not hold up the others', async () => {
+      const [first, second] = [await stored(), await stored()]
+      await later(61)
+      const read: Storage['read'] = async (key, range) => {
+        if (key === first.key) throw new Error('the bytes are gone')
+        return store.storage.read(key, range)
+      }
+      expect((await replica({ storage: { ...store.storage, read } }).upkeep.run()).failed).toEqual(['makePlaceholders'])
+      expect((await metadataOf(second))?.thumbHash).toBeDefined()
     })
 
     test('are made by one replica each, a bounded number in one pass', async () => {
@@ -190,8 +233,12 @@ for (const { name, present, open } of databases) {
             return store.storage.read(key, range)
           },
         }
-        const make = async () => ({ thumbHash: 'AAAA', dominantColor: '#000000' })
-        return replica({ make, storage, sql }).upkeep.run()
+        const placeholder = { thumbHash: 'AAAA', dominantColor: '#000000' }
+        const perform = async (_: unknown, bytes: Uint8Array) => {
+          expect(bytes.length).toBe(rocket.length)
+          return { width: 640, height: 427, bytes: undefined, placeholder }
+        }
+        return replica({ decoders: createInProcessDecoders({ perform }), storage, sql }).upkeep.run()
       })
       const [one, other] = (await Promise.all(passes)).map(({ placeholders }) => placeholders)
       expect(one! + other!).toBe(120)
@@ -218,11 +265,17 @@ for (const { name, present, open } of databases) {
       }
     })
 
-    test('stay as they were first made', async () => {
+    test('are kept only while the claim of their maker is in force, and stay as they were first made', async () => {
       const object = await stored()
-      const first = { thumbHash: 'AAAA', dominantColor: '#000000' }
-      await repository().keepPlaceholder(object.id, first)
-      await repository().keepPlaceholder(object.id, { thumbHash: 'BBBB', dominantColor: '#ffffff' })
+      const [first, second] = ['AAAA', 'BBBB'].map((thumbHash) => ({ thumbHash, dominantColor: '#000000' }))
+      await later(61)
+      const asleep = await repository().claimPlaceholder()
+      await later(601)
+      expect(await repository().keepPlaceholder(asleep!, second!)).toBe(false)
+      const awake = await repository().claimPlaceholder()
+      expect(await repository().keepPlaceholder(asleep!, second!)).toBe(false)
+      expect(await repository().keepPlaceholder(awake!, first!)).toBe(true)
+      expect(await repository().keepPlaceholder(awake!, second!)).toBe(false)
       expect(await metadataOf(object)).toEqual({ ...arrived.metadata, ...first })
     })
   })

@@ -64,6 +64,7 @@ for (const { name, present, open } of databases) {
       'what is to be swept': (r) => r.claimSweeps(20),
       'whose placeholder is to be made': (r) => r.claimPlaceholder(),
       'what is to be published': (r) => r.claimPublication(),
+      'what earlier decoders refused': (r) => r.forgetOutcomes('other decoders', 100),
       'what is not to be public any more': (r) => r.withdrawUncleaned(100),
       'what an earlier version has moved': (r) => r.exposedAfter('', 100),
       'the erasure of what is stored': (r) => r.eraseStored(owner.userId, 10),

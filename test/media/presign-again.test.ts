@@ -72,7 +72,7 @@ describe('a presign with the key of an earlier one, on a store whose links work 
     const relay = createRelay({ repository, events: createMemoryEventBus(), log })
     const ports = { repository, storage, relay, log }
     const inspect = createInspect({ allowedTypes, probeImage })
-    media = createMedia({ ...ports, ...publishing({ ...ports, probeImage }), inspect, now: Date.now, limits })
+    media = createMedia({ ...ports, ...publishing(ports), inspect, now: Date.now, limits })
   })
 
   const uploaded = async () => {

@@ -1,30 +1,19 @@
 import type { Log } from '../../src/log.ts'
-import { type Clean, createClean } from '../../src/media/clean.ts'
-import { createMakePlaceholder } from '../../src/media/placeholder.ts'
+import { createDecode } from '../../src/media/decoding.ts'
 import { createPublicity } from '../../src/media/publicity.ts'
 import { createPublish } from '../../src/media/publish.ts'
 import type { Relay } from '../../src/media/relay.ts'
-import { createRender } from '../../src/media/render.ts'
 import type { Repository } from '../../src/media/repository.ts'
-import type { ProbeImage } from '../../src/pictures/image.ts'
+import type { Decoders } from '../../src/pictures/decoding.ts'
 import type { Storage } from '../../src/storage/storage.ts'
+import { createInProcessDecoders } from '../pictures/in-process.ts'
 
-type Parts = { repository: Repository; storage: Storage; relay: Relay; log: Log; probeImage: ProbeImage }
+type Parts = { repository: Repository; storage: Storage; relay: Relay; log: Log }
+type Settings = { cdnBaseUrl?: string | undefined; publicOriginals?: boolean; decoders?: Decoders }
 
 /** What makes something of stored bytes, put together as the service does. */
-export function publishing(
-  { probeImage, ...parts }: Parts,
-  {
-    clean = createClean({ probeImage }),
-    ...settings
-  }: { cdnBaseUrl?: string | undefined; publicOriginals?: boolean; clean?: Clean } = {},
-) {
+export function publishing(parts: Parts, { decoders = createInProcessDecoders(), ...settings }: Settings = {}) {
+  const decode = createDecode({ ...parts, decoders, limits: { signedUrlSeconds: 900 } })
   const publicity = createPublicity({ publicOriginals: false, ...settings })
-  const publish = createPublish({ ...parts, clean, publicity })
-  return {
-    publicity,
-    publish,
-    makePlaceholder: createMakePlaceholder({ probeImage }),
-    render: createRender({ probeImage }),
-  }
+  return { publicity, decode, publish: createPublish({ ...parts, decode, publicity }) }
 }

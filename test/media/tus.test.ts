@@ -6,7 +6,6 @@ import { reconcile } from '../../src/media/reconcile.ts'
 import { createRelay } from '../../src/media/relay.ts'
 import { createRepository, type NewObject } from '../../src/media/repository.ts'
 import { createUpkeep } from '../../src/media/upkeep.ts'
-import { createImageProbe } from '../../src/pictures/image.ts'
 import { type OpenStore, stores } from '../contract/stores.ts'
 import type { OpenDatabase } from '../databases.ts'
 import { openPGlite } from '../pglite.ts'
@@ -16,7 +15,6 @@ import { publishing } from './publishing.ts'
 
 const HOUR = 3600_000
 const settings = { pendingSeconds: 100, retentionSeconds: 1000 }
-const probeImage = createImageProbe({ allowedTypes: new Set(['image/jpeg']), maxPixels: 1e8 })
 const JPEG = { contentType: 'image/jpeg' }
 
 for (const { name, present, open } of stores) {
@@ -42,7 +40,7 @@ for (const { name, present, open } of stores) {
         repository,
         storage: store.storage,
         relay,
-        ...publishing({ repository, storage: store.storage, relay, log, probeImage }),
+        ...publishing({ repository, storage: store.storage, relay, log }),
         log,
         now: () => Date.now() + ahead,
         ...settings,

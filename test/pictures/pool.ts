@@ -2,13 +2,7 @@ import { afterAll } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import sharp, { type Sharp } from 'sharp'
 import { createDecoders } from '../../src/pictures/decoders.ts'
-import {
-  DecodeFailure,
-  type DecodeRequest,
-  type DecodeResult,
-  type Decoders,
-  type DecodeTask,
-} from '../../src/pictures/decoding.ts'
+import { DecodeFailure, type DecodeRequest, type Decoders, type DecodeTask } from '../../src/pictures/decoding.ts'
 import { DEFAULT_TYPES } from '../corpus.ts'
 import { processTree } from '../process.ts'
 import { createRecordingLog } from '../recording-log.ts'
@@ -75,7 +69,7 @@ function commandOf(pid: number): string {
 }
 
 /** How a job failed; throws when it did not. */
-export async function failureOf(done: Promise<DecodeResult>): Promise<DecodeFailure> {
+export async function failureOf(done: Promise<unknown>): Promise<DecodeFailure> {
   const error = await done.then(
     () => new Error('it did not fail'),
     (error: unknown) => error,

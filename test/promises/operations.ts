@@ -114,7 +114,8 @@ export const operations: Operation[] = [
     async begin(world, person) {
       const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined), ORIGIN))
       const wish = { width: 100, height: undefined, fit: 'inside', format: 'webp', quality: 75 } as const
-      const run = ({ media }: Replica) => media.rendition(id, person, wish, '')
+      const run = ({ media }: Replica) =>
+        media.rendition(id, person, { wish, accept: '', signed: false, party: 'address:1' })
       return { run, again: run, wrong: async () => expectSeen(world, person, { active: 1, deleted: 0 }) }
     },
   },
@@ -138,7 +139,8 @@ export const operations: Operation[] = [
     name: 'making what others get of a public object',
     async begin(world, person) {
       const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined, 'public'), ORIGIN))
-      const run = async ({ media }: Replica) => media.locate(await media.get(id, null), { download: false })
+      const run = async ({ media }: Replica) =>
+        media.locate(await media.get(id, null), { download: false, party: 'address:1' })
       return {
         run,
         again: run,
@@ -154,7 +156,9 @@ export const operations: Operation[] = [
     name: 'update that takes an object away from a CDN',
     async begin(world, person) {
       const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined, 'public'), ORIGIN))
-      await soundly(world, async ({ media }) => media.locate(await media.get(id, null), { download: false }))
+      await soundly(world, async ({ media }) =>
+        media.locate(await media.get(id, null), { download: false, party: 'address:1' }),
+      )
       const run = ({ media }: Replica) => media.update(id, person, { visibility: 'private' }, ORIGIN)
       return {
         run,

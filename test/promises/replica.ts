@@ -36,7 +36,7 @@ export function startReplica(world: World, { plan, turn }: { plan?: Plan; turn?:
   const circuit = createCircuit({ repository, storage: world.storage, events: world.events }, plan, turn)
   const ports = { repository: circuit.repository, storage: circuit.storage, events: circuit.events, log }
   const relay = createRelay(ports)
-  const made = publishing({ ...ports, relay, probeImage }, { cdnBaseUrl: 'https://cdn.test' })
+  const made = publishing({ ...ports, relay }, { cdnBaseUrl: 'https://cdn.test' })
   const upkeep = createUpkeep({ ...ports, relay, ...made, now: clock.now, pendingSeconds: PENDING_SECONDS })
   const limits = {
     allowedTypes,

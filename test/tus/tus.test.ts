@@ -53,7 +53,7 @@ describe('an upload whose last request died', () => {
     const probeImage = createImageProbe({ allowedTypes, maxPixels: 1e8 })
     const inspect = createInspect({ allowedTypes, probeImage })
     const ports = { repository, storage, relay, log }
-    media = createMedia({ ...ports, inspect, now: Date.now, limits, ...publishing({ ...ports, probeImage }) })
+    media = createMedia({ ...ports, inspect, now: Date.now, limits, ...publishing(ports) })
     stores = createDiskTusStores(storage)
     const locker = createLeaseLocker({ leases: media.tusLeases, log, leaseMs: 1000, stopping: () => false })
     tus = createTus({ media, storage, stores, locker, log, maxObjectBytes: 1e7, pendingSeconds: 1000 })

@@ -1,7 +1,7 @@
 /** A step of an upkeep pass: what it is given, and what it reports. */
 import type { Log } from '../../log.ts'
 import type { Storage } from '../../storage/storage.ts'
-import type { MakePlaceholder } from '../placeholder.ts'
+import type { Decode } from '../decoding.ts'
 import type { Publicity } from '../publicity.ts'
 import type { Publish } from '../publish.ts'
 import type { Relay } from '../relay.ts'
@@ -32,7 +32,7 @@ export type UpkeepDeps = {
   repository: Repository
   storage: Storage
   relay: Relay
-  makePlaceholder: MakePlaceholder
+  decode: Decode
   publicity: Publicity
   publish: Publish
   log: Log

@@ -1,23 +1,35 @@
 /** Pictures get the placeholder that is shown until they are there. */
-import { MAX_DECODED_BYTES } from '../../../pictures/limits.ts'
+import { Problem } from '../../../problem.ts'
+import { NotDone } from '../../decoding.ts'
 import type { PlaceholderRow } from '../../placeholder-statements.ts'
-import { inIdleTime } from '../idle-time.ts'
-import type { Step, UpkeepDeps } from '../step.ts'
+import { isRefusal } from '../../retries.ts'
+import { forUpkeep, inIdleTime, type Progress } from '../idle-time.ts'
+import type { Step, UpkeepDeps, UpkeepReport } from '../step.ts'
 
 export const makePlaceholders: Step = async (deps, report) => {
   await inIdleTime(deps, async () => {
     const row = await deps.repository.claimPlaceholder()
-    if (row !== null && (await makeOne(row, deps))) report.placeholders += 1
-    return row !== null
+    return row === null ? 'none' : makeOne(row, deps, report)
   })
 }
 
 async function makeOne(
-  { id, key, mimeType, sizeBytes }: PlaceholderRow,
-  { repository, storage, makePlaceholder }: UpkeepDeps,
-): Promise<boolean> {
-  const bytes = sizeBytes > MAX_DECODED_BYTES ? null : await storage.read(key, { start: 0, length: sizeBytes })
-  const placeholder = bytes && (await makePlaceholder(bytes, mimeType))
-  await repository.keepPlaceholder(id, placeholder)
-  return placeholder !== null
+  row: PlaceholderRow,
+  { repository, decode }: UpkeepDeps,
+  report: UpkeepReport,
+): Promise<Progress> {
+  try {
+    const { placeholder } = await decode(row, { kind: 'placeholder', mimeType: row.mimeType }, forUpkeep())
+    if (placeholder !== undefined && (await repository.keepPlaceholder(row, placeholder))) report.placeholders += 1
+    return 'done'
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error
+    if (error instanceof NotDone) {
+      await repository.releasePlaceholder(row)
+      return 'busy'
+    }
+    // Noted on the row, with when to try again.
+    if (isRefusal(error) || error.code === 'overloaded') return 'done'
+    throw error
+  }
 }

@@ -1,27 +1,36 @@
 /** Public objects get to the CDN. */
 import { Problem } from '../../../problem.ts'
+import { NotDone } from '../../decoding.ts'
 import type { StoredObject } from '../../object.ts'
-import type { Publish } from '../../publish.ts'
-import { inIdleTime } from '../idle-time.ts'
-import type { Step } from '../step.ts'
+import { isRefusal } from '../../retries.ts'
+import { forUpkeep, inIdleTime, type Progress } from '../idle-time.ts'
+import type { Step, UpkeepDeps, UpkeepReport } from '../step.ts'
 
 export const publishAll: Step = async (deps, report) => {
-  const { repository, publicity, publish } = deps
-  if (!publicity.hasCdn) return
+  if (!deps.publicity.hasCdn) return
   await inIdleTime(deps, async () => {
-    const row = await repository.claimPublication()
-    if (row !== null && (await publishOne(row, publish))) report.published += 1
-    return row !== null
+    const row = await deps.repository.claimPublication()
+    return row === null ? 'none' : publishOne(row, deps, report)
   })
 }
 
-async function publishOne(row: StoredObject, publish: Publish): Promise<boolean> {
+async function publishOne(
+  row: StoredObject,
+  { repository, publish }: UpkeepDeps,
+  report: UpkeepReport,
+): Promise<Progress> {
   try {
-    await publish(row)
-    return true
+    await publish(row, forUpkeep().party)
+    report.published += 1
+    return 'done'
   } catch (error) {
-    // It can't be, which `publish` has noted; or it is not public any more.
-    if (error instanceof Problem && (error.status === 422 || error.code === 'not_found')) return false
+    if (!(error instanceof Problem)) throw error
+    if (error instanceof NotDone) {
+      await repository.releasePublication(row.id)
+      return 'busy'
+    }
+    // Noted on the row, with when to try again; or it is not public any more.
+    if (isRefusal(error) || error.code === 'overloaded' || error.code === 'not_found') return 'done'
     throw error
   }
 }
