@@ -31,10 +31,12 @@ export async function startService(options: {
   runtime: Runtime
   env: Record<string, string>
   cwd?: string
+  /** The folder of the code, where it is another version's. */
+  code?: string
 }): Promise<RunningService> {
   const port = await freePort()
   const { PATH, HOME, TMPDIR } = process.env
-  const child = Bun.spawn(tied(commandFor(options.runtime, port)), {
+  const child = Bun.spawn(tied(commandFor(options.runtime, port, options.code)), {
     cwd: options.cwd ?? repository,
     env: { PATH, HOME, TMPDIR, HOST: '127.0.0.1', PORT: String(port), ...options.env },
     stdin: 'ignore',
@@ -100,8 +102,8 @@ export function acceptanceRun(settings: Record<string, string | undefined> = pro
 export const repository = join(import.meta.dir, '..', '..')
 
 /** How the service is started with this runtime, from the folder of the repository. */
-export function commandFor(runtime: Runtime, port: number): string[] {
-  const main = join(repository, 'src', 'main.ts')
+export function commandFor(runtime: Runtime, port: number, code = repository): string[] {
+  const main = join(code, 'src', 'main.ts')
   // Without a developer's .env file: the tests alone say what the service is told.
   if (runtime === 'bun') return [process.execPath, '--no-env-file', main]
   return [
