@@ -10,8 +10,8 @@ import type { Answer } from './answers.ts'
 import type { DecodeTask } from './decoding.ts'
 import { createFrameReader, frameStart } from './frames.ts'
 import { checkLibvips, setUpLibvips } from './libvips.ts'
+import { isOfLimits } from './limit-errors.ts'
 import { MAX_DECODED_BYTES, MAX_RESULT_BYTES } from './limits.ts'
-import { isOfMemory } from './memory-errors.ts'
 import { perform } from './tasks.ts'
 
 const WATCH_MS = 100
@@ -55,7 +55,7 @@ async function answer(task: DecodeTask, bytes: Uint8Array): Promise<void> {
 async function kindOf(error: unknown, task: DecodeTask, bytes: Uint8Array): Promise<'refused' | 'too-large' | 'limit'> {
   if (error instanceof Problem) return error.code === 'image_too_large' ? 'too-large' : 'refused'
   if (/pixel limit/i.test(textOf(error))) return 'too-large'
-  return (await isOfMemory(textOf(error), task, bytes, memoryBytes)) ? 'limit' : 'refused'
+  return (await isOfLimits(textOf(error), task, bytes, memoryBytes)) ? 'limit' : 'refused'
 }
 
 /** For systems without such limits for processes; macOS enforces none on memory. */

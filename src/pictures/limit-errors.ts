@@ -1,4 +1,4 @@
-/** Tells a picture that cannot be decoded from one for which there was not enough memory. */
+/** Tells a picture that cannot be decoded from one for which there was not enough memory, or no encoder. */
 import type { DecodeTask } from './decoding.ts'
 import { sizeOf } from './libvips.ts'
 
@@ -14,13 +14,15 @@ const OTHERS = 9
  * Not all decoders say that memory was what they lacked ("unable to read pixels", libvips 8.18 on WebP; "Encoder plugin
  * generated an error", libheif 1.23). An error that can have come from the limit is not held against the bytes.
  */
-export async function isOfMemory(
+export async function isOfLimits(
   said: string,
   task: DecodeTask,
   bytes: Uint8Array,
   memoryBytes: number,
 ): Promise<boolean> {
   if (/memory|alloc|creating thread/i.test(said)) return true
+  // Not about the bytes either: libwebp 1.6 has no room for many details in 16 megapixels.
+  if (/unable to encode|encoder plugin/i.test(said)) return true
   const pixels = await pixelsOf(bytes)
   const input = pixels * (DECODING[task.mimeType] ?? OTHERS)
   return RESTING_BYTES + 2 * bytes.length + input + outputOf(task, pixels) > memoryBytes
