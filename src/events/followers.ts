@@ -14,8 +14,11 @@ export type Followers = {
 type Log = {
   /** The id up to which everything has been delivered. */
   position(): string
-  /** A page of this owner's entries after `from` and up to `to`; `end` is how far it goes. */
-  read(userId: string, from: string, to: string): Promise<{ entries: Entry[]; end: string }>
+  /**
+   * A page of this owner's entries after `from` and up to `to`; `end` is how far it goes. `whole`: when it had been read,
+   * the log still reached back to `from`, so none is missing.
+   */
+  read(userId: string, from: string, to: string): Promise<{ entries: Entry[]; end: string; whole: boolean }>
 }
 
 type Follower = {
@@ -63,6 +66,12 @@ export function createFollowers(log: Log): Followers {
         }
         const page = await log.read(userId, at, to).catch(() => undefined)
         if (page === undefined) await untilWoken(follower, RETRY_MS)
+        if (page?.whole === false) {
+          // A follower so slow that the log was cut off behind it begins anew.
+          at = log.position()
+          yield { kind: 'reset' as const, id: at }
+          continue
+        }
         for (const entry of page?.entries ?? []) yield { kind: 'event' as const, ...entry }
         at = page?.end ?? at
         if (!follower.live) yield { kind: 'position' as const, id: at }

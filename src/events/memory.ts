@@ -22,7 +22,8 @@ export function createMemoryEventBus(): MemoryEventBus {
     position: last,
     async read(userId, from, to) {
       const between = ({ id }: Entry) => compareIds(id, from) > 0 && compareIds(id, to) <= 0
-      return { entries: log.filter((entry) => entry.event.payload.userId === userId && between(entry)), end: to }
+      const entries = log.filter((entry) => entry.event.payload.userId === userId && between(entry))
+      return { entries, end: to, whole: compareIds(from, forgotten) >= 0 }
     },
   })
 

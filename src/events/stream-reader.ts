@@ -39,8 +39,9 @@ export function createStreamReader({ stream, log }: { stream: StreamAccess; log:
     position: () => run?.position ?? NOTHING,
     async read(userId, from, to) {
       const page = await stream.range(from, to, PAGE_ENTRIES)
+      const { whole } = await reaches(from)
       const entries = page.flatMap(([, entry]) => (entry?.event.payload.userId === userId ? [entry] : []))
-      return { entries, end: page.length < PAGE_ENTRIES ? to : (page.at(-1)?.[0] ?? to) }
+      return { entries, end: page.length < PAGE_ENTRIES ? to : (page.at(-1)?.[0] ?? to), whole }
     },
   })
 

@@ -21,6 +21,8 @@ type OpenBus = {
   bus: EventBus
   /** What has arrived so far at someone who listens to every channel. */
   received: MediaEvent[]
+  /** Publishes these, and has the log forget all that was before the last of them. */
+  publishAndCutOff(events: MediaEvent[]): Promise<void>
   close(): Promise<void>
 }
 
@@ -157,6 +159,28 @@ for (const { name, present, open } of [
           expect((await take(follower, 1))[0]?.kind).toBe('event')
           follower.ending.abort()
         }
+      })
+
+      test('says so to one who is so slow with the past that the log is cut off meanwhile', async () => {
+        const user = crypto.randomUUID()
+        const first = await follow(user)
+        const { id } = (await first.iterator.next()).value
+        first.ending.abort()
+        // More than a page, and as much as the log in memory keeps.
+        for (let i = 0; i < 10; i += 1) await opened.bus.publish(eventsFor(user, 100))
+        const slow = await follow(user, id)
+        await take(slow, 1)
+        await opened.publishAndCutOff(eventsFor(user, 2500))
+        // What it was being given, then that there is a gap: never what comes behind the gap without a word of it.
+        const kinds: string[] = []
+        while (!kinds.includes('reset') && kinds.length < 2500) {
+          const [one] = await take(slow, 1)
+          kinds.push(one?.kind ?? '')
+        }
+        expect(kinds).toContain('reset')
+        await opened.bus.publish([newEvent(7, user)])
+        expect((await take(slow, 1))[0]).toMatchObject({ kind: 'event', event: { payload: { seq: 7 } } })
+        slow.ending.abort()
       })
 
       test('ends who takes nothing, and who wants no more', async () => {
@@ -366,7 +390,8 @@ async function openMemory(): Promise<OpenBus> {
   const bus = createMemoryEventBus()
   const received: MediaEvent[] = []
   bus.subscribe((event) => received.push(event))
-  return { bus, received, close: bus.close }
+  // It keeps the last thousand by itself.
+  return { bus, received, publishAndCutOff: bus.publish, close: bus.close }
 }
 
 async function openRedis(): Promise<OpenBus> {
@@ -379,6 +404,13 @@ async function openRedis(): Promise<OpenBus> {
   return {
     bus,
     received,
+    async publishAndCutOff(events) {
+      await bus.publish(events)
+      const writer = new Redis(own.redisUrl)
+      const [last] = await writer.xrevrange(EVENT_STREAM, '+', '-', 'COUNT', 1)
+      await writer.xtrim(EVENT_STREAM, 'MINID', last?.[0] ?? '')
+      writer.disconnect()
+    },
     async close() {
       subscriber.disconnect()
       await bus.close()
