@@ -5,9 +5,11 @@ import { countPieces, type PictureHeader } from './limits.ts'
 const WIDTH = 0x100
 const HEIGHT = 0x101
 const ORIENTATION = 0x112
+const BYTE = 1
 const SHORT = 3
 const LONG = 4
 const LONG8 = 16
+const BIG = 43
 
 /** Size of the first picture in it, wherever the directory lies; undefined where there is none. */
 export function readTiff(bytes: Uint8Array): PictureHeader | undefined {
@@ -54,7 +56,9 @@ function open(bytes: Uint8Array): File | undefined {
   if (bytes.length < 16) return undefined
   const view = viewOf(bytes)
   const little = textAt(bytes, 0, 2) === 'II'
-  const big = view.getUint16(2, little) === 43
+  const version = view.getUint16(2, little)
+  if ((!little && textAt(bytes, 0, 2) !== 'MM') || (version !== 42 && version !== BIG)) return undefined
+  const big = version === BIG
   return { view, little, big, first: big ? Number(view.getBigUint64(8, little)) : view.getUint32(4, little) }
 }
 
@@ -77,10 +81,13 @@ function readDirectory(
   return big ? Number(view.getBigUint64(at, little)) : view.getUint32(at, little)
 }
 
-/** 0 for what is no whole number in its place. */
+/** 0 for what is not one whole number, in its place. */
 function numberOf(view: DataView, at: number, little: boolean, big: boolean): number {
   const value = at + (big ? 12 : 8)
   const type = view.getUint16(at + 2, little)
+  const count = big ? Number(view.getBigUint64(at + 4, little)) : view.getUint32(at + 4, little)
+  if (count !== 1) return 0
+  if (type === BYTE) return view.getUint8(value)
   if (type === SHORT) return view.getUint16(value, little)
   if (type === LONG) return view.getUint32(value, little)
   return big && type === LONG8 ? Number(view.getBigUint64(value, little)) : 0

@@ -13,6 +13,8 @@ const VP8X = fourCC('VP8X')
 const ALPH = fourCC('ALPH')
 const ANMF = fourCC('ANMF')
 const EXIF = fourCC('EXIF')
+// libwebp knows nothing of EXIF that the header does not announce.
+const EXIF_FLAG = 0x08
 
 /**
  * Size and frames as far as the bytes go; undefined for what is no picture as far as they go. Throws Problem
@@ -26,6 +28,7 @@ export function readWebp(bytes: Uint8Array): PictureHeader | undefined {
   let canvas: [width: number, height: number] | undefined
   let still = false
   let frames = 0
+  let hasExif = false
   let orientation: number | undefined
   let frameEnd = 0
   for (let at = HEADER_BYTES; at + CHUNK_HEADER_BYTES <= fileEnd; ) {
@@ -43,9 +46,10 @@ export function readWebp(bytes: Uint8Array): PictureHeader | undefined {
     }
     count.piece()
     at = next
-    if (type === VP8X && data + 10 <= end)
+    if (type === VP8X && data + 10 <= end) {
       canvas = [1 + (view.getUint32(data + 3, true) >>> 8), 1 + (view.getUint32(data + 6, true) >>> 8)]
-    else if (type === VP8 || type === VP8L) {
+      hasExif = (view.getUint8(data) & EXIF_FLAG) !== 0
+    } else if (type === VP8 || type === VP8L) {
       canvas ??= type === VP8L ? losslessSize(view, data) : lossySize(view, data)
       still = true
     } else if (type === ANMF) {
@@ -53,7 +57,7 @@ export function readWebp(bytes: Uint8Array): PictureHeader | undefined {
       checkFrames(frames)
       frameEnd = next
       at = Math.min(data + FRAME_HEADER_BYTES, frameEnd)
-    } else if (type === EXIF) orientation ??= readOrientation(bytes.subarray(data, end))
+    } else if (type === EXIF && hasExif) orientation ??= readOrientation(bytes.subarray(data, end))
   }
   if (canvas === undefined || !(still || frames > 0)) return undefined
   const [width, height] = canvas
