@@ -34,10 +34,14 @@ export function createDecoders(
   { log, jobsPerProcess = JOBS_PER_PROCESS, idleMs = IDLE_MS }: { log: Log; jobsPerProcess?: number; idleMs?: number },
 ): Decoders {
   const queue = createQueue(decoders)
-  const limits: JobLimits = { cpuSeconds: decoderCpuSeconds, ms: TRANSFER_MS + CLOCK_FACTOR * decoderCpuSeconds * 1000 }
+  const limits: JobLimits = {
+    cpuSeconds: decoderCpuSeconds,
+    transferMs: TRANSFER_MS,
+    ms: TRANSFER_MS + CLOCK_FACTOR * decoderCpuSeconds * 1000,
+  }
   const warm = createWarm({
     memoryBytes: decoderMemoryBytes,
-    ...limits,
+    cpuSeconds: decoderCpuSeconds,
     jobs: jobsPerProcess,
     idleMs,
     types: [...allowedTypes],
@@ -54,17 +58,14 @@ export function createDecoders(
       const fresh = decoder.jobs() === 0
       const ended = await inProcess(decoder, request)
       if (ended.kind === 'done') return ended.result
-      if (ended.kind === 'too-large') throw new DecodeFailure('bad-bytes', 'image_too_large', ended.said)
+      if (ended.kind === 'too-large') throw tooDear('The picture has too many pixels to be decoded.', ended.said)
       log.warn({ ...ended, task: request.task.kind, type: request.task.mimeType, fresh }, 'decoders: a job failed')
       if (ended.kind === 'limit' || ended.kind === 'lost') killed += 1
-      if (ended.kind === 'lost') throw notDone(`The picture could not be decoded now: ${ended.said}`)
+      if (ended.kind === 'lost') throw notDone('The picture could not be decoded now. Try again.', ended.said)
       if (ended.kind === 'limit' && fresh)
-        throw new DecodeFailure('too-dear', 'image_too_large', `Decoding this picture takes too much: ${ended.said}`)
+        throw tooDear('Decoding the picture takes more memory or time than there is for one.', ended.said)
       if (ended.kind === 'refused') refusals += 1
-      if (refusals === 2)
-        throw new DecodeFailure('bad-bytes', 'image_unreadable', 'The picture cannot be decoded.', {
-          cause: ended.said,
-        })
+      if (refusals === 2) throw badBytes(ended.said)
     }
     throw notDone(stopping ? 'The service is stopping.' : 'The picture could not be decoded for a reason not its own.')
   }
@@ -82,7 +83,7 @@ export function createDecoders(
       return await start()
     } catch (error) {
       log.error({ err: error }, 'decoders: no process could be started')
-      throw notDone('No decoder could be started.')
+      throw notDone('No decoder could be started. Try again.', error)
     }
   }
 
@@ -139,6 +140,15 @@ function versionOf(limits: Pick<Settings, 'decoderMemoryBytes' | 'decoderCpuSeco
   return `sharp ${own}, libvips ${vips}, ${limits.decoderMemoryBytes} bytes, ${limits.decoderCpuSeconds} s`
 }
 
-function notDone(message: string): DecodeFailure {
-  return new DecodeFailure('not-done', 'overloaded', message)
+// Their messages are for clients; what was said in the process is in their cause.
+function badBytes(cause: unknown): DecodeFailure {
+  return new DecodeFailure('bad-bytes', 'image_unreadable', 'The picture cannot be decoded.', { cause })
+}
+
+function tooDear(message: string, cause: unknown): DecodeFailure {
+  return new DecodeFailure('too-dear', 'image_too_large', message, { cause })
+}
+
+function notDone(message: string, cause?: unknown): DecodeFailure {
+  return new DecodeFailure('not-done', 'overloaded', message, { cause })
 }

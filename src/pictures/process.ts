@@ -12,7 +12,8 @@ import { cpuSecondsOf } from './system.ts'
 export type JobLimits = {
   /** CPU time of one job. */
   cpuSeconds: number
-  /** Time by the clock of one job, its transfer included. */
+  /** Time by the clock for its bytes to come, and for all of it. */
+  transferMs: number
   ms: number
 }
 
@@ -99,8 +100,8 @@ function handle(child: Child): DecoderProcess & { next(): Promise<Message> } {
   child.stderr.on('data', (chunk: Uint8Array) => {
     errors = (errors + new TextDecoder().decode(chunk)).slice(-MOST_STDERR_CHARACTERS)
   })
-  // A process that ends while it is written to says so by its end.
-  child.stdin.on('error', () => {})
+  // A process that ends while it is written to or read from says so by its end.
+  for (const pipe of [child.stdin, child.stdout, child.stderr]) pipe.on('error', () => {})
   child.on('error', (error) => finish(error.message, false))
   child.on('close', (code, by) =>
     finish(`it ended with ${by ?? code}. ${errors}`, by === null || !FROM_OUTSIDE.has(by)),
@@ -163,7 +164,8 @@ function handle(child: Child): DecoderProcess & { next(): Promise<Message> } {
       const aborted = new AbortController()
       const unwatch = watchCpu(limits.cpuSeconds)
       const late = setTimeout(() => kill({ said: `more than ${limits.ms} ms`, limit: false }), limits.ms)
-      const sending = send(task, source, aborted.signal)
+      const slow = setTimeout(() => kill({ said: 'its bytes came too slowly', limit: false }), limits.transferMs)
+      const sending = send(task, source, aborted.signal).finally(() => clearTimeout(slow))
       try {
         const failed = sending.then(() => new Promise<never>(() => {}))
         return await settle(await Promise.race([next(), failed]))
@@ -173,6 +175,7 @@ function handle(child: Child): DecoderProcess & { next(): Promise<Message> } {
         throw error
       } finally {
         clearTimeout(late)
+        clearTimeout(slow)
         unwatch()
         aborted.abort()
         sending.catch(() => {})

@@ -100,12 +100,49 @@ describe('CPU time', () => {
   })
 })
 
+describe('one process', () => {
+  const patient = { cpuSeconds: 600, transferMs: 600_000, ms: 600_000 }
+
+  test('is ended by the service at the CPU limit of its job, where it does not end itself', async () => {
+    const { task, source } = await slowJob()
+    const decoder = await startDecoder()
+    const ended = await decoder.run(task, source, { ...patient, cpuSeconds: 0.2 })
+    expect(ended).toEqual({ kind: 'limit', said: 'more than 0.2 seconds of CPU' })
+    await decoder.ended
+  })
+
+  test('ends itself for memory where the system does not', async () => {
+    const bytes = await bytesOf(flat(8000, 8000).jpeg({ progressive: true }))
+    const decoder = await startDecoder({ memoryBytes: 64 * MiB })
+    const { task, source } = job(renditionOf('image/jpeg', 8000, 8000), bytes)
+    const ended = await decoder.run(task, source, patient)
+    expect(ended).toEqual({ kind: 'limit', said: expect.stringMatching(/^\d{9} bytes resident$/) })
+    await decoder.ended
+  })
+
+  test.each([
+    ['that hangs', { ms: 200 }, 'more than 200 ms'],
+    ['whose bytes do not come', { transferMs: 200 }, 'its bytes came too slowly'],
+  ])('%s is ended, and it is nobody’s fault', async (_, limits, said) => {
+    const decoder = await startDecoder()
+    process.kill(decoder.pid, 'SIGSTOP')
+    const { task, source } = job(renditionOf('image/jpeg', 8000, 8000), new Uint8Array(8 * MiB))
+    expect(await decoder.run(task, source, { ...patient, ...limits })).toEqual({ kind: 'lost', said })
+    await decoder.ended
+  })
+})
+
+/** Without limits on data that matter, and patient with its job. */
+function startDecoder({ memoryBytes = 1024 * MiB, lifeCpuSeconds = 600 } = {}) {
+  const limits = { dataBytes: 2048 * MiB + GUESSED_RESERVE_BYTES, cpuSeconds: lifeCpuSeconds }
+  return startProcess(startOf(limits, [String(memoryBytes), '600', 'image/jpeg']))
+}
+
 /** What a job takes here and now, by the process that did it. */
 async function cpuSecondsOf({ task, source }: Awaited<ReturnType<typeof slowJob>>): Promise<number> {
-  const limits = { dataBytes: 1024 * MiB + GUESSED_RESERVE_BYTES, cpuSeconds: 600 }
-  const decoder = await startProcess(startOf(limits, [String(1024 * MiB), '600', 'image/jpeg']))
+  const decoder = await startDecoder()
   const before = decoder.cpuSeconds()
-  const { kind } = await decoder.run(task, source, { cpuSeconds: 600, ms: 600_000 })
+  const { kind } = await decoder.run(task, source, { cpuSeconds: 600, transferMs: 600_000, ms: 600_000 })
   await decoder.end()
   expect(kind).toBe('done')
   return decoder.cpuSeconds() - before

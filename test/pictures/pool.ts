@@ -42,7 +42,7 @@ export function renditionOf(mimeType: string, width: number, height: number): De
 
 /** Takes seconds of CPU in a decoder: a noisy picture as AVIF. */
 export async function slowJob(more: Partial<DecodeRequest> = {}): Promise<DecodeRequest> {
-  const side = 1000
+  const side = 700
   const size = { width: side, height: side }
   const rendition = { ...size, fit: 'inside', format: 'avif', quality: 95 } as const
   const task = { kind: 'rendition', mimeType: 'image/jpeg', rendition, expected: size, placeholder: false } as const

@@ -106,7 +106,7 @@ describe.each(['bun', 'deno'] as const)('a service on %s', (runtime) => {
     folder = await createFolder()
     const [quick, slow] = [join(folder.path, 'quick.jpg'), join(folder.path, 'slow.jpg')]
     await writeFile(quick, rocket)
-    await writeFile(slow, await noise(1600, 1600).jpeg().toBuffer())
+    await writeFile(slow, await noise(1000, 1000).jpeg().toBuffer())
     const [program = '', ...words] = commandFor(runtime, 0)
     const run = runtime === 'bun' ? [] : ['run', '--no-lock', ...words.filter((word) => word.startsWith('--allow'))]
     command = tied([program, ...run, PROGRAM, quick, slow])
@@ -128,7 +128,7 @@ describe.each(['bun', 'deno'] as const)('a service on %s', (runtime) => {
     const [first, , busy, slow, stopped] = running.written.split('\n')
     expect(first).toMatch(/^640x427 \d+ #[0-9a-f]{6}$/)
     expect([busy, stopped]).toEqual(['busy', 'stopped'])
-    expect(slow).toMatch(/^1600x1600 \d{4,}/)
+    expect(slow).toMatch(/^1000x1000 \d{4,}/)
   })
 
   test.if(process.platform === 'linux')(
@@ -142,7 +142,7 @@ describe.each(['bun', 'deno'] as const)('a service on %s', (runtime) => {
       running.child.kill('SIGKILL')
       await running.child.exited
       await waitUntilGone(decoders, 5000)
-      expect(running.written).not.toContain('1600x1600')
+      expect(running.written).not.toContain('1000x1000')
     },
     60_000,
   )

@@ -31,7 +31,7 @@ async function run(task: DecodeTask, file: string): Promise<void> {
 
 const quick = () => run(task(640, 427, 'webp'), quickFile)
 await Promise.all([quick(), quick()])
-const slow = run(task(1600, 1600, 'avif'), slowFile)
+const slow = run(task(1000, 1000, 'avif'), slowFile)
 console.log('busy')
 await slow
 await decoders.stop(0)
