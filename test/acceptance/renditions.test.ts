@@ -377,6 +377,42 @@ describe('links for an <img srcset>', () => {
   })
 })
 
+describe('strangers', () => {
+  test('who ask for everything 162 times leave the owner every place, and get widths only', async () => {
+    const user = newUser()
+    const { id } = await answered<MediaObject>(
+      201,
+      await stage.upload(user, await readCorpus(rocket), { fields: { visibility: 'public' } }),
+    )
+    const queries = [100, 200, 400].flatMap((w) =>
+      ['', '&format=avif', '&format=png'].flatMap((format) =>
+        ['', '&q=50', '&q=95'].flatMap((q) =>
+          ['', '&fit=cover&h=100'].flatMap((fit) =>
+            ['avif', 'webp', '*'].map((as) => [`w=${w}${format}${q}${fit}`, as]),
+          ),
+        ),
+      ),
+    )
+    expect(queries.length).toBe(162)
+    for (const [query = '', as] of queries) {
+      const response = await stage.call(`/media/${id}/content?${query}`, { headers: { accept: `image/${as}` } })
+      if (query.includes('&')) await expectProblem(response, 403, 'link_required')
+      else expect([response.status, await response.text()]).toEqual([302, ''])
+    }
+    const { renditions } = await answered<Linked>(
+      200,
+      await stage.call(`/media/${id}?renditions=100,200,400,800`, { as: user }),
+    )
+    expect(renditions.length).toBe(4)
+    for (const { width, url } of renditions) expect(await seen(await fetch(url))).toMatchObject({ width })
+    // Of what is refused, nobody learns whether it is there.
+    await expectProblem(await stage.call(`/media/${crypto.randomUUID()}/content?w=100&q=50`), 401, 'token_missing')
+    const { bytes } = await answered<{ bytes: number }>(200, await stage.call('/media/usage', { as: user }))
+    // The links' own; what strangers had made is not the owner's.
+    expect(bytes).toBeLessThan((await readCorpus(rocket)).length + 400_000)
+  }, 60_000)
+})
+
 describe('a quota', () => {
   test('has to have room for renditions; without, nothing is left of them', async () => {
     const size = (await readCorpus(rocket)).length
