@@ -65,6 +65,7 @@ const metrics = createMetrics({
   checks,
   backlog: repository.backlog,
   uploadMemory: { budget: config.uploadMemoryBytes, usage: uploadMemory.usage },
+  temporary: tusStores.room,
   decoders: service.decoders,
   eventStreams: liveEvents.count,
   connections: { most: service.connections, wanted: queriesUnderWay },

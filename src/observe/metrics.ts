@@ -21,6 +21,7 @@ type Deps = {
   checks: Checks
   backlog: () => Promise<Backlog>
   uploadMemory: { budget: number; usage(): { reserved: number; waiting: number } }
+  temporary: () => { limit: number; reserved: number; waiting: number }
   decoders: { usage: () => DecoderUsage }
   /** How many streams of events are open. */
   eventStreams: () => number
@@ -43,6 +44,7 @@ export function createMetrics({
   checks,
   backlog,
   uploadMemory,
+  temporary,
   decoders,
   eventStreams,
   connections,
@@ -78,6 +80,9 @@ export function createMetrics({
   const memoryUsed = gauge('media_upload_memory_used_bytes', 'Memory reserved for the bodies of direct uploads.')
   const memoryBudget = gauge('media_upload_memory_limit_bytes', 'UPLOAD_MEMORY_BYTES.')
   const waiting = gauge('media_upload_memory_waiting', 'Direct uploads that wait for memory.')
+  const roomUsed = gauge('media_temporary_used_bytes', 'Temporary folder reserved for tus uploads on their way to S3.')
+  const roomLimit = gauge('media_temporary_limit_bytes', 'TEMPORARY_BYTES, or what the folder has room for; 0 on disk.')
+  const roomWaiting = gauge('media_temporary_waiting', 'tus uploads that wait for the temporary folder.')
   const decoderProcesses = gauge('media_decoder_processes', 'Decoder processes, by state: busy or idle.', ['state'])
   const decoderWaiting = gauge('media_decoder_jobs_waiting', 'Pictures that wait for a decoder.')
   const decoderJobs = counter('media_decoder_jobs_total', 'Pictures given to the decoders, by outcome.', ['outcome'])
@@ -124,6 +129,10 @@ export function createMetrics({
     const { reserved, waiting: inLine } = uploadMemory.usage()
     memoryUsed.set(reserved)
     waiting.set(inLine)
+    const room = temporary()
+    roomUsed.set(room.reserved)
+    roomLimit.set(room.limit)
+    roomWaiting.set(room.waiting)
     const decoding = decoders.usage()
     decoderProcesses.set({ state: 'busy' }, decoding.busy)
     decoderProcesses.set({ state: 'idle' }, Math.max(0, decoding.processes - decoding.busy))

@@ -12,8 +12,16 @@ import { unavailable } from './unavailable.ts'
 type Disk = Pick<DiskStorage, 'adopt' | 'head' | 'uploads'>
 
 export function createDiskTusStores(disk: Disk): TusStores {
-  return { open: ({ records }) => new ArrivingFiles(disk, records), contended: () => false, close() {} }
+  return {
+    open: ({ records }) => new ArrivingFiles(disk, records),
+    contended: () => false,
+    room: () => NO_ROOM,
+    close() {},
+  }
 }
+
+// Bytes go where they stay.
+const NO_ROOM = { limit: 0, reserved: 0, waiting: 0 }
 
 class ArrivingFiles extends FileStore implements TusStore {
   private readonly disk: Disk

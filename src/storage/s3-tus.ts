@@ -48,7 +48,8 @@ export function createS3TusStores(config: S3Config, maxBytes: number, temporary:
     }
     return new GridStore({ partSize, s3ClientConfig }, request, temporary)
   }
-  return { open, contended: temporary.contended, close: () => client.destroy() }
+  const { contended, limit, usage } = temporary
+  return { open, contended, room: () => ({ limit, ...usage() }), close: () => client.destroy() }
 }
 
 type Handler = S3Client['config']['requestHandler']

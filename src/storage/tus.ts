@@ -50,6 +50,8 @@ export type TusStores = {
   open(request: TusRequest): TusStore
   /** Whether a request waits for room, so that slow bodies must not hold theirs. */
   contended(): boolean
+  /** Of the temporary folder: bytes that there is room for, and that are reserved, and how many requests wait. */
+  room(): { limit: number; reserved: number; waiting: number }
   close(): void
 }
 

@@ -25,6 +25,7 @@ const create = () => {
       return state.answer()
     },
     uploadMemory: { budget: 1000, usage: () => state },
+    temporary: () => ({ limit: 900, ...state }),
     decoders: { usage: () => decoding },
     eventStreams: () => 0,
     connections: { most: 20, wanted: () => state.wanted },
@@ -80,6 +81,9 @@ test('memory and who waits for it are those of the moment', async () => {
   const found = await read(metrics)
   expect(sumOf(found, 'media_upload_memory_used_bytes')).toBe(700)
   expect(sumOf(found, 'media_upload_memory_waiting')).toBe(2)
+  expect(sumOf(found, 'media_temporary_used_bytes')).toBe(700)
+  expect(sumOf(found, 'media_temporary_limit_bytes')).toBe(900)
+  expect(sumOf(found, 'media_temporary_waiting')).toBe(2)
 })
 
 test('decoders are shown at work and idle, with how their jobs have ended', async () => {
