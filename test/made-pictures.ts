@@ -73,6 +73,16 @@ const pictures: Record<string, (rocket: Bytes) => Bytes> = {
   'made/orientation-6.png': () => png(7, 5, chunk('eXIf', orientation(6))),
   'made/three-frames.webp': () => animatedWebp(7, 5, 3),
   'made/three-frames.png': () => png(7, 5, chunk('acTL', u32(3), u32(0))),
+  'made/21000-chunks.webp': () => webp(extended(0, 7, 5), lossless(7, 5), repeat(21_000, riffChunk('JUNK'))),
+  'made/21000-texts.png': () => png(7, 5, repeat(21_000, text(0))),
+  'made/21000-extensions.gif': () => gif(7, 5, gifFrame(7, 5), repeat(21_000, [0x21, 0xfe, 0])),
+  'made/21000-boxes.avif': () => join(avif(7, 5, 'avif'), repeat(21_000, box('free'))),
+  'made/21000-comments.jpg': (rocket) => jpeg(rocket, repeat(21_000, segment(0xfe))),
+  'made/101-scans.jpg': (rocket) =>
+    join(rocket.subarray(0, -2), repeat(100, segment(0xda, [1, 1, 0, 0, 63, 0])), [0xff, 0xd9]),
+  'made/19000-chunks.webp': () => webp(extended(0, 7, 5), lossless(7, 5), repeat(19_000, riffChunk('JUNK'))),
+  'made/90-scans.jpg': (rocket) =>
+    join(rocket.subarray(0, -2), repeat(89, segment(0xda, [1, 1, 0, 0, 63, 0])), [0xff, 0xd9]),
   'made/javascript-in-comment.gif': () =>
     gif(7, 5, [0x21, 0xfe, 22], '*/=1;alert(document);/*'.slice(0, 22), [0], gifFrame(7, 5)),
 }

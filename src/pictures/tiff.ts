@@ -11,12 +11,17 @@ const LONG = 4
 const LONG8 = 16
 const BIG = 43
 
-/** Size of the first picture in it, wherever the directory lies; undefined where there is none. */
+/**
+ * Size of the first picture in it, wherever the directory lies; undefined where there is none. Throws Problem
+ * `image_unreadable` for too many entries.
+ */
 export function readTiff(bytes: Uint8Array): PictureHeader | undefined {
   const file = open(bytes)
   if (file === undefined) return undefined
+  const count = countPieces(bytes.length)
   const tags = new Map<number, number>()
   readDirectory(file, file.first, (tag, value) => {
+    count.piece()
     // The first of several of one kind counts.
     if ((tag === WIDTH || tag === HEIGHT || tag === ORIENTATION) && !tags.has(tag)) tags.set(tag, value)
   })

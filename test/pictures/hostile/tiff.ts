@@ -32,7 +32,7 @@ function longDirectory(entries: number): Hostile {
     const more = repeat(entries - PICTURE.length, entry(0xff00, SHORT, 1, 0))
     return join('II*\0', little32(8), little16(entries), ...PICTURE, more, little32(0))
   }
-  return hostile(`a directory of ${entries} entries`, 'image_unreadable', make)
+  return { ...hostile(`a directory of ${entries} entries`, 'image_unreadable', make), door: 'image_unreadable' }
 }
 
 /** Strips, of which there are said to be more than bytes. */
