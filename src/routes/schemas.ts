@@ -246,22 +246,33 @@ export const ListQuery = z
 export const ANYONE = [{ bearer: [] }, { gateway: [] }, {}]
 
 const inQuery = (name: string, description: string) => ({ param: { name, in: 'query' as const }, description })
+const LINKED = 'Of what is not yours it takes a signed link, and is 403 `link_required` without.'
 const pixels = z.coerce.number().int().min(1).max(MOST_PIXELS).optional()
 
 /** Without any of `w`, `h`, `fit`, `format` and `q` it is the original. */
 export const ContentQuery = z.strictObject({
   download: z.enum(['', '1', 'true']).optional().openapi(inQuery('download', 'Save it under its original name.')),
   w: pixels.openapi(inQuery('w', 'Width of a rendition in pixels, rounded up to RENDITION_SIZES; never enlarged.')),
-  h: pixels.openapi(inQuery('h', 'Height of a rendition, likewise.')),
+  h: pixels.openapi(inQuery('h', `Height of a rendition, likewise. ${LINKED}`)),
   fit: z
     .enum(fits)
     .optional()
-    .openapi(inQuery('fit', '`inside` (the default) keeps all of the picture, `cover` fills width and height.')),
+    .openapi(
+      inQuery('fit', `\`inside\` (the default) keeps all of the picture, \`cover\` fills width and height. ${LINKED}`),
+    ),
   format: z
     .enum(['auto', ...formats])
     .optional()
-    .openapi(inQuery('format', '`auto` (the default) is the smallest format that Accept names.')),
-  q: z.coerce.number().int().min(1).max(100).optional().openapi(inQuery('q', 'Quality, rounded up to a few steps.')),
+    .openapi(
+      inQuery('format', `\`auto\` (the default) is the smallest format that Accept names; all others: ${LINKED}`),
+    ),
+  q: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(100)
+    .optional()
+    .openapi(inQuery('q', `Quality, rounded up to a few steps. ${LINKED}`)),
   expires: z.coerce.number().int().min(0).optional().openapi(inQuery('expires', 'Of a link from `renditions`.')),
   signature: z.string().max(64).optional().openapi(inQuery('signature', 'Of a link from `renditions`.')),
 })
