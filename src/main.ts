@@ -18,6 +18,7 @@ import { UPLOAD_LEASE_SECONDS } from './media/tus-statements.ts'
 import { createMetrics } from './observe/metrics.ts'
 import { createRequestLog } from './observe/request-log.ts'
 import type { Traces } from './observe/traces.ts'
+import { portProblem } from './port.ts'
 import { createRenditionLinks } from './routes/rendition-links.ts'
 import { createUploadMemory } from './routes/upload-memory.ts'
 import { openService, type Service } from './service.ts'
@@ -34,6 +35,8 @@ const level = config.logLevel
 const output = await openLogOutput()
 const log = createLog({ level, output: output.now })
 const trusted = createTrustedLog({ level, output: output.soon })
+// Under `deno serve` its own --port decides.
+if (process.versions.bun) await requirePort()
 const service = await openOrExit()
 const { repository, storage, disk, tusStores, events, relay, upkeep, probeImage, publicity, publish, decode } = service
 
@@ -125,6 +128,8 @@ export default {
   maxRequestBodySize: Number.MAX_SAFE_INTEGER,
   idleTimeout: 255,
   development: false,
+  // Without `development` Bun shares the port with every other process that asks for it (SO_REUSEPORT).
+  reusePort: false,
 }
 
 async function stop(): Promise<void> {
@@ -148,6 +153,13 @@ function readOrExit(): Config {
     console.error(error.message)
     process.exit(1)
   }
+}
+
+async function requirePort(): Promise<void> {
+  const problem = await portProblem(config.host, config.port)
+  if (problem === undefined) return
+  console.error(problem)
+  process.exit(1)
 }
 
 async function openOrExit(): Promise<Service> {

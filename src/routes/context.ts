@@ -9,7 +9,7 @@ import type { RenditionLinks } from './rendition-links.ts'
 import type { FileLimits } from './schemas.ts'
 import type { UploadMemory } from './upload-memory.ts'
 
-export type RequiresCaller = { Variables: { caller: Caller } }
+export type RequiresCaller = { Variables: { caller: Caller; forgeable?: boolean } }
 export type AllowsStranger = { Variables: { viewer: Caller | null } }
 
 /** What the routes are given. */
@@ -28,10 +28,12 @@ export type Deps = {
   addressOf: (c: Context) => string
 }
 
-/** Lets only known callers on; throws what `identify` throws, and Problem `token_missing`. */
+/** Lets only known callers on; throws what `identify` throws, and Problem `token_missing` or `forbidden`. */
 export function requireCaller(identify: Identify): MiddlewareHandler<RequiresCaller> {
   return async function requireCaller(c, next) {
     const caller = await identify(c)
+    if (caller === null && c.get('forgeable'))
+      throw new Problem('forbidden', 'A page of another site sent this request, whose origin is not in CORS_ORIGINS.')
     if (caller === null) throw new Problem('token_missing', 'Send a bearer token in the Authorization header.')
     c.set('caller', caller)
     await next()

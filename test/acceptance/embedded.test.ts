@@ -32,6 +32,17 @@ if (backend === 'embedded') {
       await expectBytes(await fetch(items[0].signedUrl), await readCorpus('accept/rocket.jpg'))
     })
 
+    // Without `reusePort: false` in src/main.ts both would run, and share the requests.
+    test('a second one on the same port says so in a line that names the setting, and ends', async () => {
+      if (runtime !== 'bun') return
+      const env = { DATA_DIR: join(folder.path, 'other'), PORT: new URL(service.baseUrl).port }
+      const failure = await startService({ runtime, env }).then(() => 'started', String)
+      expect(failure).toContain('ended with 1 before it was ready')
+      expect(failure.split('\n').slice(1).join('\n').trim()).toBe(
+        `PORT: ${env.PORT} on 127.0.0.1 is in use; set PORT to another`,
+      )
+    })
+
     test('what was uploaded is there again after a restart, and after a crash; tokens and links stay good', async () => {
       const authorization = /Authorization: (Bearer [\w.-]+)/.exec(service.logs())?.[1] ?? ''
       const list = () => createClient(service.baseUrl).call('/media', { headers: { authorization } })
