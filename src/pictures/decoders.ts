@@ -58,7 +58,7 @@ export function createDecoders(
       const fresh = decoder.jobs() === 0
       const ended = await inProcess(decoder, request)
       if (ended.kind === 'done') return ended.result
-      if (ended.kind === 'too-large') throw tooDear('The picture has too many pixels to be decoded.', ended.said)
+      if (ended.kind === 'too-large') throw tooLarge('The picture has too many pixels for this.', ended.said)
       log.warn({ ...ended, task: request.task.kind, type: request.task.mimeType, fresh }, 'decoders: a job failed')
       if (ended.kind === 'limit' || ended.kind === 'lost') killed += 1
       if (ended.kind === 'lost') throw notDone('The picture could not be decoded now. Try again.', ended.said)
@@ -143,6 +143,11 @@ function versionOf(limits: Pick<Settings, 'decoderMemoryBytes' | 'decoderCpuSeco
 // Their messages are for clients; what was said in the process is in their cause.
 function badBytes(cause: unknown): DecodeFailure {
   return new DecodeFailure('bad-bytes', 'image_unreadable', 'The picture cannot be decoded.', { cause })
+}
+
+/** Known of the bytes without decoding them. */
+function tooLarge(message: string, cause: unknown): DecodeFailure {
+  return new DecodeFailure('bad-bytes', 'image_too_large', message, { cause })
 }
 
 function tooDear(message: string, cause: unknown): DecodeFailure {
