@@ -35,7 +35,7 @@ describe.each([...known, ...others].map((hostile) => [hostile.name, hostile] as 
     expect(code).toBe(hostile.door)
     expect(least).toBeLessThan(STRETCH_MS)
     expect(await codeOf(() => checkStructure(bytes, hostile.mimeType))).toBe(hostile.structure)
-  })
+  }, 60_000)
 })
 
 async function codeOf(look: () => unknown): Promise<string | undefined> {

@@ -20,7 +20,7 @@ describe('an honest picture passes', () => {
     const bytes = gif(640, 480, [0x21, 0xff, 11], 'NETSCAPE2.0', [3, 1, 0, 0, 0], repeat(195, control, frame))
     expect(bytes.length).toBeGreaterThan(59_000_000)
     checkStructure(bytes, 'image/gif')
-  })
+  }, 30_000)
 
   test('as a GIF of ten thousand small frames', () => {
     checkStructure(gif(7, 5, repeat(9999, [0x21, 0xf9, 4, 0, 10, 0, 0, 0], gifFrame(7, 5))), 'image/gif')
@@ -33,7 +33,7 @@ describe('an honest picture passes', () => {
     bytes.set(png(1, 1).subarray(0, 33))
     bytes.set(join(u32(8192 - 33), 'IDAT'), 33)
     checkStructure(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length), 'image/png')
-  })
+  }, 30_000)
 
   test('as a JPEG with a restart marker for each block', async () => {
     const bytes = restartingJpeg(1600, 1600)
@@ -42,7 +42,7 @@ describe('an honest picture passes', () => {
     expect(cutForDecoding(bytes, 'image/jpeg')).toBe(bytes)
     // So many that they would be too many segments.
     checkStructure(restartingJpeg(8000, 8000), 'image/jpeg')
-  })
+  }, 30_000)
 
   test.each([
     ['image/jpeg', 'rocket.jpg'],
