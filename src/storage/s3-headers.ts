@@ -2,7 +2,7 @@
  * What a client can say of its upload beside what its link was signed for. AWS refuses every `x-amz-` header that is not
  * signed, MinIO (February 2026) only `x-amz-meta-`: found out at start, on objects of a few bytes.
  */
-import { HeadObjectCommand, type S3Client } from '@aws-sdk/client-s3'
+import { HeadObjectCommand, type S3Client, S3ServiceException } from '@aws-sdk/client-s3'
 
 /** A link to upload `probe` as `text/plain`, signed against these headers. */
 type SignProbe = (key: string, guards: readonly string[]) => Promise<{ url: string; headers: Record<string, string> }>
@@ -48,10 +48,11 @@ export async function probeClientHeaders({ client, bucket, prefix, sign, signal 
     await answer.body?.cancel()
     if (!answer.ok) return null
     const [found, open] = await Promise.all([
-      client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: signal }),
+      client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: signal }).catch(ifUnreadable),
       fetch(url.slice(0, url.indexOf('?')), { signal }),
     ])
     await open.body?.cancel()
+    if (found === null) return { storageClass: '', said: UNREADABLE }
     const { ETag, ContentEncoding = '', TagCount = 0, WebsiteRedirectLocation = '', ServerSideEncryption = '' } = found
     const isNew = (found.LastModified?.getTime() ?? 0) > Date.now() - DAY_MS
     const said = [ETag, ContentEncoding, TagCount, WebsiteRedirectLocation, ServerSideEncryption, isNew, open.ok]
@@ -93,6 +94,14 @@ export async function probeClientHeaders({ client, bucket, prefix, sign, signal 
 export function isSameClass(one = '', other = ''): boolean {
   return (one || STANDARD) === (other || STANDARD)
 }
+
+/** An uploader who says that the bytes are encrypted may keep the store from giving them to anybody. */
+function ifUnreadable(error: unknown): null {
+  if (error instanceof S3ServiceException) return null
+  throw error
+}
+
+const UNREADABLE = 'unreadable'
 
 type Stored = { storageClass: string; said: string }
 

@@ -43,7 +43,10 @@ function startStore({ takes, signedButAbsent }: Behaviour): S3Config {
     async fetch(request) {
       const { pathname, searchParams } = new URL(request.url)
       if (request.method === 'HEAD' && pathname.split('/').length <= 3) return new Response(null)
-      if (request.method === 'HEAD') return new Response(null, { headers: objects.get(pathname) ?? {} })
+      const object = objects.get(pathname) ?? {}
+      // As MinIO answers for what came with a key of the uploader's.
+      const isLocked = object['x-amz-server-side-encryption'] !== undefined
+      if (request.method === 'HEAD') return new Response(null, { headers: object, status: isLocked ? 400 : 200 })
       if (searchParams.has('list-type')) return new Response('<ListBucketResult></ListBucketResult>')
       if (request.method !== 'PUT') return new Response('<Error><Code>AccessDenied</Code></Error>', { status: 403 })
       const signed = new Set((searchParams.get('X-Amz-SignedHeaders') ?? '').split(';'))
@@ -88,6 +91,7 @@ test('links are signed against what a store takes, unless the store then keeps s
   expect(unguarded).toEqual([breaking])
   expect(guards).toContain('content-encoding')
   expect(guards).toContain('x-amz-storage-class')
+  expect(guards).toContain('x-amz-server-side-encryption')
   expect(guards).toContain('x-amz-object-lock-mode')
   expect(guards).not.toContain(breaking)
 })
