@@ -15,7 +15,7 @@ const ICCP = fourCC('iCCP')
 const SIZE = typesOf('IHDR PLTE tRNS eXIf')
 const STILL = typesOf('IHDR PLTE tRNS IDAT IEND gAMA cHRM sRGB cICP sBIT')
 const ORIENTED = new Set([...STILL, ...typesOf('eXIf')])
-const ANIMATED = new Set([...STILL, ...typesOf('iCCP acTL fcTL fdAT')])
+const ANIMATED = new Set([...STILL, ...typesOf('acTL fcTL fdAT')])
 
 /**
  * Reads up to where the pixels begin; undefined where the bytes end before. `essentials` is a picture of the same size
@@ -60,9 +60,9 @@ export function isAnimatedPng(bytes: Uint8Array): boolean {
   return animated
 }
 
-/** A PNG of those chunks alone that say what it looks like, and how it moves. */
+/** A PNG of those chunks alone that say what it looks like, and how it moves; its profile as in `cutPng`. */
 export function pixelsOfPng(bytes: Uint8Array): Uint8Array {
-  return only(bytes, (type) => ANIMATED.has(type))
+  return only(bytes, ANIMATED)
 }
 
 /**
@@ -70,12 +70,7 @@ export function pixelsOfPng(bytes: Uint8Array): Uint8Array {
  * `MAX_PROFILE_BYTES`; libpng unpacks whatever there is.
  */
 export function cutPng(bytes: Uint8Array): Uint8Array {
-  let profiles = 0
-  return only(bytes, (type, at, end) => {
-    if (type !== ICCP) return ORIENTED.has(type)
-    profiles += 1
-    return profiles === 1 && isSmallProfile(bytes.subarray(at + 8, end - 4))
-  })
+  return only(bytes, ORIENTED)
 }
 
 type Visit = (type: number, at: number, end: number) => boolean
@@ -94,11 +89,15 @@ function walk(bytes: Uint8Array, visit: Visit): void {
   }
 }
 
-function only(bytes: Uint8Array, isKept: Visit): Uint8Array {
+function only(bytes: Uint8Array, types: ReadonlySet<number>): Uint8Array {
   const cut = createCut(bytes)
   cut.keep(0, SIGNATURE_BYTES)
+  let profiles = 0
   walk(bytes, (type, at, end) => {
-    if (isKept(type, at, end)) cut.keep(at, Math.min(end, bytes.length))
+    if (type === ICCP) profiles += 1
+    // There may be one, and unpacking is what it costs.
+    const shown = type === ICCP ? profiles === 1 && isSmallProfile(bytes.subarray(at + 8, end - 4)) : types.has(type)
+    if (shown) cut.keep(at, Math.min(end, bytes.length))
     return true
   })
   return cut.result()

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
 import sharp from 'sharp'
+import { pixelsOfPng } from '../../src/pictures/png.ts'
 import { checkStructure, cutForDecoding } from '../../src/pictures/structure.ts'
 import { readCorpus } from '../corpus.ts'
 import { gif, gifFrame, png, text } from '../made-pictures.ts'
@@ -97,6 +98,13 @@ describe('before it is decoded, a PNG', () => {
     expect(cut(...Array(1000).fill(profile(deflatedZeros(64 * MiB))))).toBe('IHDR IDAT IEND')
     expect(cut(profile(new Uint8Array(20)))).toBe('IHDR IDAT IEND')
     expect(cut(chunk('iCCP', 'a name without an end'))).toBe('IHDR IDAT IEND')
+  })
+
+  test('that moves has the same profile, and its frames, in the copy for everyone', () => {
+    const moving = [chunk('acTL', u32(2), u32(0)), chunk('fcTL', new Uint8Array(26))]
+    const pixels = (bytes: Uint8Array) => typesOf(pixelsOfPng(png(5, 5, profile(bytes), text(3), ...moving)))
+    expect(pixels(deflatedZeros(8 * MiB))).toBe('IHDR iCCP acTL fcTL IDAT IEND')
+    expect(pixels(deflatedZeros(1024 * MiB))).toBe('IHDR acTL fcTL IDAT IEND')
   })
 
   test('of eight bits, sixteen and a palette decodes to the same pixels', async () => {
