@@ -49,6 +49,7 @@ async function openOurs(services: Services, folder: string): Promise<Contestant>
   const env = {
     ...settingsFor(services, database.url, bucket),
     NODE_ENV: 'production',
+    PUBLIC_BASE_URL: 'https://media.example.com',
     AUTH_JWT_SECRET: JWT_SECRET,
     RATE_LIMIT_PER_MINUTE: '0',
   }

@@ -76,7 +76,10 @@ const settings = {
     'Least level of what is logged; requests are info, those for health and metrics debug',
   ),
   OTEL_EXPORTER_OTLP_ENDPOINT: optional(httpUrl, 'OpenTelemetry collector (OTLP over HTTP); absent: no traces'),
-  PUBLIC_BASE_URL: optional(httpUrl, "Where clients reach the service, for links to it; absent: the request's origin"),
+  PUBLIC_BASE_URL: optional(
+    httpUrl,
+    "Where clients reach the service, for links and events; a path is kept; absent: the request's origin, not in production",
+  ),
   CDN_BASE_URL: optional(httpUrl, 'CDN in front of public/ in the bucket; absent: public objects are served by links'),
   PUBLIC_ORIGINALS: withDefault(
     flag,
@@ -242,6 +245,7 @@ function contradictions(isSet: (name: Name) => boolean, production: boolean): st
   const needInProduction = (...names: Name[]) => {
     if (production && !names.some(isSet)) problems.push(`${names.join(' or ')}: expected in production`)
   }
+  needInProduction('PUBLIC_BASE_URL')
   needInProduction('DATABASE_URL')
   needInProduction('REDIS_URL')
   needInProduction('S3_BUCKET', 'S3_ENDPOINT')

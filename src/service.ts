@@ -37,7 +37,7 @@ export async function openService(config: Config, log: Log): Promise<Service> {
   const probeImage = createImageProbe({ allowedTypes: config.allowedTypes, maxPixels: config.maxImagePixels })
   const decoders = createDecoders({ ...config, decoders: count }, { log })
   const decode = createDecode({ decoders, repository, storage, limits: config })
-  const publicity = createPublicity(config)
+  const publicity = createPublicity({ ...config, baseUrl: baseUrlOf(config) })
   const publish = createPublish({ repository, storage, relay, decode, publicity, log })
   const upkeep = createUpkeep({
     repository,
@@ -55,4 +55,9 @@ export async function openService(config: Config, log: Log): Promise<Service> {
     await parts.close()
   }
   return { ...parts, repository, relay, upkeep, probeImage, decoders, decode, publicity, publish, close }
+}
+
+/** Where consumers of events reach the service. Without PUBLIC_BASE_URL, as on a developer's machine, where it listens. */
+function baseUrlOf({ publicBaseUrl, host, port }: Config): string {
+  return publicBaseUrl ?? `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 }

@@ -8,6 +8,7 @@ type Env = Record<string, string>
 const SECRET = 'a secret of at least thirty-two characters'
 const production: Env = {
   NODE_ENV: 'production',
+  PUBLIC_BASE_URL: 'https://media.example.com',
   DATABASE_URL: 'postgres://media:pw@db/media',
   REDIS_URL: 'redis://:pw@redis:6379',
   S3_BUCKET: 'media',
@@ -143,6 +144,7 @@ describe('the S3 store', () => {
 describe('in production', () => {
   test('every embedded part is an error that names the setting', () => {
     expect(complaintsAbout({ NODE_ENV: 'production' }).map((line) => line.split(':')[0])).toEqual([
+      'PUBLIC_BASE_URL',
       'DATABASE_URL',
       'REDIS_URL',
       'S3_BUCKET or S3_ENDPOINT',

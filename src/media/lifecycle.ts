@@ -41,7 +41,6 @@ export type Deps = {
 export type Media = ReturnType<typeof createMedia>
 
 /**
- * `origin` is where clients reach the service, for the stable address in answers and events.
  * All calls throw Problem `storage_unavailable` or `database_unavailable` where those fail; what they began is then
  * finished by upkeep.
  */

@@ -70,7 +70,7 @@ export function createObjects(deps: Deps) {
      * Changes name or visibility. What becomes private is taken from others, and from the CDN, at once. Throws Problem
      * `state_conflict` when others change it all the time.
      */
-    async update(id: string, caller: Caller, change: Change, origin: string): Promise<StoredObject> {
+    async update(id: string, caller: Caller, change: Change): Promise<StoredObject> {
       const { originalName, visibility } = change
       const safe = {
         ...(originalName !== undefined && { originalName: safeFileName(originalName) }),
@@ -80,7 +80,7 @@ export function createObjects(deps: Deps) {
         const before = await repository.findOwned(id, caller)
         if (before?.status !== 'active') throw notFound()
         const { publicKey } = before
-        const url = publicity.urlOf({ ...before, ...safe }, origin)
+        const url = publicity.urlOf({ ...before, ...safe })
         const event = { channel: 'photo:updated' as const, fields: { url, ...safe } }
         const row = announced(await repository.update(id, caller, { ...safe, publicKey }, event))
         if (row !== null && visibility === 'private' && publicKey !== null) await moves.remove(publicKey)
@@ -95,10 +95,10 @@ export function createObjects(deps: Deps) {
       if (withdrawn !== null) await moves.remove(withdrawn)
     },
 
-    async restore(id: string, caller: Caller, origin: string): Promise<StoredObject> {
+    async restore(id: string, caller: Caller): Promise<StoredObject> {
       const before = await repository.findOwned(id, caller)
       if (before === null) throw notFound()
-      const event = { channel: 'photo:restored' as const, fields: { url: publicity.urlOf(before, origin) } }
+      const event = { channel: 'photo:restored' as const, fields: { url: publicity.urlOf(before) } }
       return announced(await repository.restore(id, caller, event)) ?? missing(caller)
     },
 

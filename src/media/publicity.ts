@@ -5,9 +5,13 @@ type Published = { id: string; mimeType: string; visibility: Visibility; publicK
 
 export type Publicity = ReturnType<typeof createPublicity>
 
-/** `publicOriginals`: pictures go as they are, with their metadata. Other files do in any case. */
-export function createPublicity(settings: { cdnBaseUrl?: string | undefined; publicOriginals: boolean }) {
-  const { cdnBaseUrl, publicOriginals } = settings
+/** `baseUrl`: where consumers of events reach the service. `publicOriginals`: pictures go as they are, with their metadata. Other files do in any case. */
+export function createPublicity(settings: {
+  cdnBaseUrl?: string | undefined
+  publicOriginals: boolean
+  baseUrl: string
+}) {
+  const { cdnBaseUrl, publicOriginals, baseUrl } = settings
   const home: Home = cdnBaseUrl === undefined ? 'media/' : 'public/'
 
   const mustBeClean = ({ mimeType }: { mimeType: string }) => !publicOriginals && mimeType.startsWith('image/')
@@ -35,8 +39,11 @@ export function createPublicity(settings: { cdnBaseUrl?: string | undefined; pub
     needsCopy: (object: { mimeType: string }) => cdnBaseUrl !== undefined || mustBeClean(object),
     copyOf,
     atCdn,
-    /** The stable address of an object's bytes: the CDN's for what lies there for everyone, else the service's own. */
-    urlOf: (object: Published, origin: string) => atCdn(object) ?? `${origin}${contentPath(object.id)}`,
+    /**
+     * The stable address of an object's bytes: the CDN's for what lies there for everyone, else the service's own, below
+     * `base`. Events have it below `baseUrl`, never below what a request calls the service.
+     */
+    urlOf: (object: Published, base = baseUrl) => atCdn(object) ?? `${base}${contentPath(object.id)}`,
   }
 }
 

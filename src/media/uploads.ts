@@ -88,7 +88,7 @@ export function createUploads(deps: Deps) {
      * there does one UPDATE make the object visible and owe its event.
      * Throws what `inspect` throws, and Problem `file_empty` or `quota_exceeded`.
      */
-    async upload(caller: Caller, upload: Upload, origin: string): Promise<StoredObject> {
+    async upload(caller: Caller, upload: Upload): Promise<StoredObject> {
       const { name, bytes, visibility } = upload
       if (bytes.length === 0) throw empty()
       const { mimeType, dimensions } = await inspect(bytes)
@@ -126,11 +126,7 @@ export function createUploads(deps: Deps) {
       try {
         if (put.status === 'rejected') throw put.reason
         if (insert.status === 'rejected') throw insert.reason
-        const event = uploaded(
-          object,
-          { mimeType, dimensions, sizeBytes },
-          urlOf({ ...object, publicKey: null }, origin),
-        )
+        const event = uploaded(object, { mimeType, dimensions, sizeBytes }, urlOf({ ...object, publicKey: null }))
         const row = await repository.activate(object.id, { sizeBytes, metadata: dimensions, event })
         if (row === null) throw tooSlow()
         return announced(row)
@@ -199,7 +195,7 @@ export function createUploads(deps: Deps) {
      * Idempotent. Throws Problem `not_found` or `upload_incomplete`; or, with the object gone for good, what a direct
      * upload of these bytes would throw, `type_mismatch` or `size_mismatch`.
      */
-    async complete(id: string, caller: Caller, origin: string): Promise<StoredObject> {
+    async complete(id: string, caller: Caller): Promise<StoredObject> {
       const row = await repository.findOwned(id, caller)
       if (row?.status === 'active') return row
       if (row?.status !== 'pending') throw notFound()
@@ -211,7 +207,7 @@ export function createUploads(deps: Deps) {
         // A copy is of the class that the service's own are, whatever its uploader has asked for.
         const movedTo = overwritable || !ordinaryClass ? await moves.copy(row, 'media/', etag) : undefined
         const object = { ...row, key: movedTo ?? row.key }
-        const event = uploaded(object, found, urlOf(object, origin))
+        const event = uploaded(object, found, urlOf(object))
         const activated = await repository.activate(id, { ...found, metadata: found.dimensions, movedTo, event })
         if (movedTo !== undefined) await moves.remove(activated === null ? movedTo : row.key)
         if (activated !== null) return announced(activated)

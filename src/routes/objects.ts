@@ -137,7 +137,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
   })
   app.openapi(update, async (c) => {
     const origin = originOf(c, publicBaseUrl)
-    const row = await media.update(c.req.valid('param').id, c.var.caller, c.req.valid('json'), origin)
+    const row = await media.update(c.req.valid('param').id, c.var.caller, c.req.valid('json'))
     return c.json(present(row, urlOf(row, origin)), 200)
   })
 
@@ -170,7 +170,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
   })
   app.openapi(restore, async (c) => {
     const origin = originOf(c, publicBaseUrl)
-    const row = await media.restore(c.req.valid('param').id, c.var.caller, origin)
+    const row = await media.restore(c.req.valid('param').id, c.var.caller)
     return c.json(present(row, urlOf(row, origin)), 200)
   })
 }

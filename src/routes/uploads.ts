@@ -68,7 +68,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
     const limits = { fileLimit: maxUploadBytes, memory: uploadMemory, caller: caller.userId }
     const row = await withForm(c.req.raw, limits, ({ file, fields }) => {
       const { visibility } = parse(UploadFields, fields)
-      return media.upload(caller, { ...file, visibility, idempotencyKey }, origin)
+      return media.upload(caller, { ...file, visibility, idempotencyKey })
     })
     return c.json(present(row, urlOf(row, origin)), 201, { Location: `${origin}/media/${row.id}` })
   })
@@ -139,7 +139,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
   })
   app.openapi(complete, async (c) => {
     const origin = originOf(c, publicBaseUrl)
-    const row = await media.complete(c.req.valid('param').id, c.var.caller, origin)
+    const row = await media.complete(c.req.valid('param').id, c.var.caller)
     return c.json(present(row, urlOf(row, origin)), 200)
   })
 }

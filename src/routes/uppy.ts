@@ -136,7 +136,7 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
       return xml(c, 'InitiateMultipartUploadResult', { Key: key, UploadId: uploadId })
     }
     const origin = originOf(c, publicBaseUrl)
-    const row = await media.complete(id, c.var.caller, origin)
+    const row = await media.complete(id, c.var.caller)
     return xml(c, 'CompleteMultipartUploadResult', { Location: urlOf(row, origin), Key: row.key })
   })
 

@@ -115,7 +115,7 @@ export function createTus(deps: Deps) {
 
   /** The bytes are all there: looks at them, as at those of every other upload. */
   async function finish({ id, key }: Target, caller: Caller, origin: string): Promise<Record<string, string>> {
-    await media.complete(id, caller, origin)
+    await media.complete(id, caller)
     await media.removePieces(key)
     return locationOf(id, origin)
   }

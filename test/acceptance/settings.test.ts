@@ -63,7 +63,14 @@ describe('wrong settings', () => {
   test('are all that is missing in production, when nothing is set', async () => {
     const { code, logs } = await startAndFail({ NODE_ENV: 'production' })
     expect(code).toBe('1')
-    for (const name of ['DATABASE_URL', 'REDIS_URL', 'S3_BUCKET', 'AUTH_JWT_SECRET', 'GATEWAY_SECRET'])
+    for (const name of [
+      'PUBLIC_BASE_URL',
+      'DATABASE_URL',
+      'REDIS_URL',
+      'S3_BUCKET',
+      'AUTH_JWT_SECRET',
+      'GATEWAY_SECRET',
+    ])
       expect(logs).toContain(name)
   })
 

@@ -18,7 +18,6 @@ import { refusal } from '../refusal.ts'
 import { newCaller } from './objects.ts'
 import { publishing } from './publishing.ts'
 
-const ORIGIN = 'https://api.example.com'
 const rocket = await readCorpus('accept/rocket.jpg')
 const allowedTypes = new Set(['image/jpeg'])
 const libvips = createImageProbe({ allowedTypes, maxPixels: 1e8 })
@@ -79,18 +78,18 @@ describe('an upload whose picture is not read in time', () => {
   test('is 503, stays pending and keeps its bytes; the next complete takes it', async () => {
     const { id, key } = await arrived()
     read = hanging
-    expect(await refusal(media.complete(id, caller, ORIGIN))).toMatchObject({ code: 'overloaded', status: 503 })
+    expect(await refusal(media.complete(id, caller))).toMatchObject({ code: 'overloaded', status: 503 })
     expect(await statusOf(id)).toEqual({ status: 'pending' })
     expect(await store.storage.head(key)).toMatchObject({ size: rocket.length })
     read = libvips
-    expect(await media.complete(id, caller, ORIGIN)).toMatchObject({ id, status: 'active', sizeBytes: rocket.length })
+    expect(await media.complete(id, caller)).toMatchObject({ id, status: 'active', sizeBytes: rocket.length })
   })
 
   test('is 503 where its bytes came along, and nothing is stored', async () => {
     read = hanging
     const upload = { name: 'a.jpg', bytes: rocket, visibility: 'private', idempotencyKey: undefined } as const
     const before = await database.sql`SELECT count(*) FROM media_objects`
-    expect(await refusal(media.upload(caller, upload, ORIGIN))).toMatchObject({ code: 'overloaded' })
+    expect(await refusal(media.upload(caller, upload))).toMatchObject({ code: 'overloaded' })
     expect(await database.sql`SELECT count(*) FROM media_objects`).toEqual(before)
   })
 
@@ -99,7 +98,7 @@ describe('an upload whose picture is not read in time', () => {
     read = async () => {
       throw new Problem(code, 'For a test.')
     }
-    expect(await refusal(media.complete(id, caller, ORIGIN))).toMatchObject({ code })
+    expect(await refusal(media.complete(id, caller))).toMatchObject({ code })
     expect(await statusOf(id)).toEqual({ status: BAD_BYTES.has(code) ? 'purging' : 'pending' })
     expect((await store.storage.head(key)) === null).toBe(BAD_BYTES.has(code))
   })

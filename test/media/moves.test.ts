@@ -23,7 +23,7 @@ import { createInProcessDecoders } from '../pictures/in-process.ts'
 import { createRecordingLog } from '../recording-log.ts'
 import { publishing } from './publishing.ts'
 
-const ORIGIN = 'https://api.example.com'
+const ORIGIN = 'http://media.test'
 const CDN = 'https://cdn.example.com'
 const owner: Caller = { userId: '11111111-2222-4333-8444-555555555555', role: 'user' }
 const allowedTypes = new Set(['image/jpeg', 'image/png'])
@@ -100,14 +100,14 @@ for (const { name, present, open } of stores) {
 
     test('the original of a public picture stays, a copy without metadata comes to where the CDN finds it', async () => {
       const { media, upkeep, urlOf } = createService()
-      const closed = await media.upload(owner, file('private'), ORIGIN)
-      const open = await media.upload(owner, file('public'), ORIGIN)
-      expect(urlOf(open, ORIGIN)).toBe(`${ORIGIN}/media/${open.id}/content`)
+      const closed = await media.upload(owner, file('private'))
+      const open = await media.upload(owner, file('public'))
+      expect(urlOf(open)).toBe(`${ORIGIN}/media/${open.id}/content`)
       expect(await keys()).toEqual([closed.key, open.key])
       expect(await upkeep.run()).toMatchObject({ published: 1, failed: [] })
       const row = await media.get(open.id, null)
       expect(row.publicKey).toMatch(new RegExp(`^public/${open.id}/[0-9a-f]{12}/clean\\.jpg$`))
-      expect(urlOf(row, ORIGIN)).toBe(`${CDN}/${row.publicKey}`)
+      expect(urlOf(row)).toBe(`${CDN}/${row.publicKey}`)
       expect(await keys()).toEqual([closed.key, open.key, row.publicKey ?? ''])
       expect(Buffer.from(await bytesAt(open.key)).equals(rocket)).toBe(true)
       const { icc, exif, width } = await sharp(await bytesAt(row.publicKey ?? '')).metadata()
@@ -121,15 +121,15 @@ for (const { name, present, open } of stores) {
 
     test('a change of visibility gives the CDN a copy under a key of its own, or takes it away at once', async () => {
       const { media, publish, urlOf } = createService()
-      const first = await media.upload(owner, file('private'), ORIGIN)
+      const first = await media.upload(owner, file('private'))
       const seen = new Set<string>()
       for (let i = 0; i < 2; i += 1) {
-        const open = await media.update(first.id, owner, { visibility: 'public' }, ORIGIN)
+        const open = await media.update(first.id, owner, { visibility: 'public' })
         const publicKey = await publish(open, 'upkeep')
         seen.add(publicKey)
         expect(await publicKeys()).toEqual([publicKey])
-        const closed = await media.update(first.id, owner, { visibility: 'private' }, ORIGIN)
-        expect(urlOf(closed, ORIGIN)).toBe(`${ORIGIN}/media/${first.id}/content`)
+        const closed = await media.update(first.id, owner, { visibility: 'private' })
+        expect(urlOf(closed)).toBe(`${ORIGIN}/media/${first.id}/content`)
         expect(await keys()).toEqual([first.key])
       }
       expect(seen.size).toBe(2)
@@ -141,13 +141,13 @@ for (const { name, present, open } of stores) {
 
     test('what is no picture goes to the CDN as it is, and so do pictures where that is set', async () => {
       const { media, upkeep } = createService({ publicOriginals: true })
-      const open = await media.upload(owner, file('public'), ORIGIN)
+      const open = await media.upload(owner, file('public'))
       await database.sql`UPDATE media_objects SET mime_type = 'video/mp4'`
       await createService().upkeep.run()
       const film = await media.get(open.id, null)
       expect(film.publicKey).toMatch(/^public\/.*\/original\.jpg$/)
       expect(Buffer.from(await bytesAt(film.publicKey ?? '')).equals(rocket)).toBe(true)
-      const picture = await media.upload(owner, file('public'), ORIGIN)
+      const picture = await media.upload(owner, file('public'))
       await upkeep.run()
       const { publicKey } = await media.get(picture.id, null)
       expect(Buffer.from(await bytesAt(publicKey ?? '')).equals(rocket)).toBe(true)
@@ -155,11 +155,11 @@ for (const { name, present, open } of stores) {
 
     test('pictures that a CDN has as they came are taken from it where they must be clean', async () => {
       const before = createService({ publicOriginals: true })
-      const { id, key } = await before.media.upload(owner, file('public'), ORIGIN)
+      const { id, key } = await before.media.upload(owner, file('public'))
       await before.upkeep.run()
       const dirty = await before.media.get(id, null)
       const { media, upkeep, urlOf } = createService()
-      expect(urlOf(dirty, ORIGIN)).toBe(`${ORIGIN}/media/${id}/content`)
+      expect(urlOf(dirty)).toBe(`${ORIGIN}/media/${id}/content`)
       expect(await upkeep.run()).toMatchObject({ failed: [] })
       const { publicKey } = await media.get(id, null)
       expect(publicKey).toContain('/clean.')
@@ -168,7 +168,7 @@ for (const { name, present, open } of stores) {
 
     test('originals that an earlier version gave to the CDN come back', async () => {
       const { media, upkeep } = createService()
-      const { id, key } = await media.upload(owner, file('public'), ORIGIN)
+      const { id, key } = await media.upload(owner, file('public'))
       const exposed = key.replace('media/', 'public/')
       await store.storage.put(exposed, rocket, { contentType: 'image/jpeg' })
       await store.storage.remove([key])
@@ -182,9 +182,9 @@ for (const { name, present, open } of stores) {
 
     test('two changes at once leave the object where its visibility says', async () => {
       const { media, publish } = createService()
-      const { id } = await media.upload(owner, file('public'), ORIGIN)
+      const { id } = await media.upload(owner, file('public'))
       await publish(await media.get(id, null), 'upkeep')
-      const change = (visibility: 'private' | 'public') => media.update(id, owner, { visibility }, ORIGIN)
+      const change = (visibility: 'private' | 'public') => media.update(id, owner, { visibility })
       await Promise.allSettled([
         change('public'),
         change('private'),
@@ -197,9 +197,9 @@ for (const { name, present, open } of stores) {
 
     test('what becomes private while its copy is made has none', async () => {
       const { media, publish } = createService()
-      const open = await media.upload(owner, file('public'), ORIGIN)
+      const open = await media.upload(owner, file('public'))
       const making = publish(open, 'upkeep').catch((error) => error.code)
-      await media.update(open.id, owner, { visibility: 'private' }, ORIGIN)
+      await media.update(open.id, owner, { visibility: 'private' })
       expect(await making).toBe('not_found')
       expect(await keys()).toEqual([open.key])
     })
@@ -211,7 +211,7 @@ for (const { name, present, open } of stores) {
         return store.storage.put(...arguments_)
       }
       const { media, publish } = createService({ storage: { ...store.storage, put } })
-      const open = await media.upload(owner, file('public'), ORIGIN)
+      const open = await media.upload(owner, file('public'))
       puts = 0
       const made = await Promise.all([
         publish(open, 'upkeep'),
@@ -231,7 +231,7 @@ for (const { name, present, open } of stores) {
     // Without `moves.announce` in media/publish.ts nobody would ever look for these bytes.
     test('what a process leaves that dies over a copy is swept', async () => {
       const { media, upkeep } = createService({ cdnBaseUrl: undefined })
-      const open = await media.upload(owner, file('public'), ORIGIN)
+      const open = await media.upload(owner, file('public'))
       // The search for bytes without a row comes by once, and has been here.
       ahead = 7_200_000
       await upkeep.run()
@@ -253,13 +253,13 @@ for (const { name, present, open } of stores) {
 
     test('a copy stays when its object is swept, and goes with the visibility though its removal fails', async () => {
       const { media, publish, upkeep } = createService()
-      const open = await media.upload(owner, file('public'), ORIGIN)
+      const open = await media.upload(owner, file('public'))
       const copy = await publish(open, 'upkeep')
       await letTimePass()
       expect((await upkeep.run()).orphans).toBe(0)
       expect(await keys()).toEqual([open.key, copy])
       const failing: Storage = { ...store.storage, remove: async () => Promise.reject(new Error('the store is down')) }
-      await createService({ storage: failing }).media.update(open.id, owner, { visibility: 'private' }, ORIGIN)
+      await createService({ storage: failing }).media.update(open.id, owner, { visibility: 'private' })
       expect(await keys()).toEqual([open.key, copy])
       expect((await upkeep.run()).orphans).toBe(1)
       expect(await keys()).toEqual([open.key])
@@ -279,7 +279,7 @@ for (const { name, present, open } of stores) {
     test('a copy that is too dear is tried three times, ever later, and then not until the decoders change', async () => {
       const dear = failing('too-dear', 'image_too_large')
       const { media, publish } = createService(dear)
-      const { id } = await media.upload(owner, file('public'), ORIGIN)
+      const { id } = await media.upload(owner, file('public'))
       const codeOf = async () => publish(await media.get(id, null), 'upkeep').catch((error) => error.code)
       const codes = []
       for (let i = 0; i < 4; i += 1) {
@@ -291,7 +291,7 @@ for (const { name, present, open } of stores) {
       expect(codes).toEqual([...late, ...late, ...Array(4).fill('image_too_large')])
       expect(dear.tries()).toBe(3)
       // Its owner can't change that, new decoders can.
-      await media.update(id, owner, { visibility: 'public' }, ORIGIN)
+      await media.update(id, owner, { visibility: 'public' })
       expect(await codeOf()).toBe('image_too_large')
       const upgraded = createService({ decoders: createInProcessDecoders({ version: 'two' }) })
       expect(await upgraded.publish(await media.get(id, null), 'upkeep')).toContain('/clean.')
@@ -300,7 +300,7 @@ for (const { name, present, open } of stores) {
     test('a copy that was not made through nobody’s fault leaves no trace and is made the next time', async () => {
       const busy = failing('not-done', 'overloaded')
       const { media, publish, upkeep } = createService(busy)
-      const { id } = await media.upload(owner, file('public'), ORIGIN)
+      const { id } = await media.upload(owner, file('public'))
       const traces = () => database.sql`SELECT decode_outcomes, decode_version, publish_tries FROM media_objects`
       for (let i = 0; i < 7; i += 1) {
         expect(await publish(await media.get(id, null), 'upkeep').catch((error) => error.code)).toBe('overloaded')
@@ -314,7 +314,7 @@ for (const { name, present, open } of stores) {
     test('what earlier decoders refused is tried again, within a day of the upgrade', async () => {
       const bad = failing('bad-bytes', 'image_unreadable')
       const { media, upkeep } = createService(bad)
-      const { id } = await media.upload(owner, file('public'), ORIGIN)
+      const { id } = await media.upload(owner, file('public'))
       const due = async () => {
         const [row] = await database.sql`
           SELECT publish_due_at AS at, publish_due_at BETWEEN now() AND now() + interval '1 day' AS "withinADay",
@@ -336,7 +336,7 @@ for (const { name, present, open } of stores) {
 
     test('a copy is known to the search for bytes without a row', async () => {
       const { media, publish, upkeep } = createService()
-      const open = await media.upload(owner, file('public'), ORIGIN)
+      const open = await media.upload(owner, file('public'))
       const copy = await publish(open, 'upkeep')
       ahead = 7_200_000
       expect((await upkeep.run()).orphans).toBe(0)
@@ -349,7 +349,7 @@ for (const { name, present, open } of stores) {
 
     test('a copy that is lost is found by reconcile, and made anew', async () => {
       const { media, publish, repository } = createService()
-      const open = await media.upload(owner, file('public'), ORIGIN)
+      const open = await media.upload(owner, file('public'))
       const deps = { repository, storage: store.storage, now: Date.now, graceSeconds: 0 }
       const found = async () => Array.fromAsync(reconcile(deps))
       const copy = await publish(open, 'upkeep')
@@ -366,7 +366,7 @@ for (const { name, present, open } of stores) {
 
     test('a link shows its owner the original and everyone else the copy', async () => {
       const { media, publish } = createService({ cdnBaseUrl: undefined })
-      const open = await media.upload(owner, file('public'), ORIGIN)
+      const open = await media.upload(owner, file('public'))
       expect((await media.sign(foreign(open))).url).toBe(`/media/${open.id}/content`)
       expect((await media.sign(owned(open))).url).toContain(open.key)
       const copy = await publish(open, 'upkeep')
@@ -382,8 +382,8 @@ for (const { name, present, open } of stores) {
       await send(link)
       const winner = Promise.withResolvers<unknown>()
       const head: Storage['head'] = async (key) => winner.promise.then(() => store.storage.head(key))
-      const second = createService({ storage: { ...store.storage, head } }).media.complete(link.id, owner, ORIGIN)
-      const row = await first.media.complete(link.id, owner, ORIGIN)
+      const second = createService({ storage: { ...store.storage, head } }).media.complete(link.id, owner)
+      const row = await first.media.complete(link.id, owner)
       winner.resolve(undefined)
       expect((await second).key).toBe(row.key)
       expect((await announced(1)).length).toBe(1)
@@ -395,7 +395,7 @@ for (const { name, present, open } of stores) {
       const { media } = createService({ cdnBaseUrl: undefined, storage })
       const link = await media.presign(owner, declaration('private'))
       await send(link)
-      const row = await media.complete(link.id, owner, ORIGIN)
+      const row = await media.complete(link.id, owner)
       expect(row.key).not.toBe(link.key)
       expect(await keys()).toEqual([row.key])
       expect((await send(link)) === 200 && (await keys()).length).toBe(2)

@@ -16,7 +16,6 @@ import { createRecordingLog } from '../recording-log.ts'
 import { newCaller } from './objects.ts'
 import { publishing } from './publishing.ts'
 
-const ORIGIN = 'https://api.example.com'
 const rocket = await readCorpus('accept/rocket.jpg')
 const allowedTypes = new Set(['image/jpeg'])
 const probeImage = createImageProbe({ allowedTypes, maxPixels: 1e8 })
@@ -84,7 +83,7 @@ describe('a presign with the key of an earlier one, on a store whose links work 
 
   test('signs nothing once the object is active under a key of its own', async () => {
     const link = await uploaded()
-    const { key } = await media.complete(link.id, caller, ORIGIN)
+    const { key } = await media.complete(link.id, caller)
     expect(key).not.toBe(link.key)
     await expect(media.presign(caller, declared)).rejects.toMatchObject({ code: 'state_conflict', id: link.id })
     expect(signed).toEqual([link.key])
@@ -94,7 +93,7 @@ describe('a presign with the key of an earlier one, on a store whose links work 
     const link = await uploaded()
     meanwhile = async () => {
       meanwhile = async () => {}
-      await media.complete(link.id, caller, ORIGIN)
+      await media.complete(link.id, caller)
     }
     await expect(media.presign(caller, declared)).rejects.toMatchObject({ code: 'state_conflict', id: link.id })
     await media.remove(link.id, caller)

@@ -14,6 +14,6 @@ type Settings = { cdnBaseUrl?: string | undefined; publicOriginals?: boolean; de
 /** What makes something of stored bytes, put together as the service does. */
 export function publishing(parts: Parts, { decoders = createInProcessDecoders(), ...settings }: Settings = {}) {
   const decode = createDecode({ ...parts, decoders, limits: { signedUrlSeconds: 900 } })
-  const publicity = createPublicity({ publicOriginals: false, ...settings })
+  const publicity = createPublicity({ publicOriginals: false, baseUrl: 'http://media.test', ...settings })
   return { publicity, decode, publish: createPublish({ ...parts, decode, publicity }) }
 }

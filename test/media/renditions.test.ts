@@ -106,7 +106,7 @@ for (const { name, present, open } of databases) {
     }
     async function uploaded(bytes = large, visibility: 'public' | 'private' = 'public') {
       const file = { name: 'a.jpg', bytes, visibility, idempotencyKey: undefined }
-      return (await service().media.upload(owner, file, 'http://media.test')).id
+      return (await service().media.upload(owner, file)).id
     }
     const rowOf = async (id: string) => {
       const [row] = await database.sql`

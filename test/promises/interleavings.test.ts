@@ -13,7 +13,6 @@ import { attempt, type Outcome, passOver, type Replica, soundly, startReplica } 
 import { interleave } from './turns.ts'
 import { PENDING_SECONDS, RETENTION_SECONDS, type World, worlds } from './world.ts'
 
-const ORIGIN = 'http://media.test'
 const gif = picture('image/gif', 300)
 const png = picture('image/png', 400)
 const seed = Number(process.env.PROMISES_SEED ?? Math.floor(Math.random() * 2 ** 31))
@@ -65,7 +64,7 @@ for (const { name, present, open } of worlds) {
 
     const upload = async (idempotencyKey?: string) => {
       const file = { name: 'a.gif', bytes: gif, visibility: 'private', idempotencyKey } as const
-      return (await soundly(world, ({ media }) => media.upload(person, file, ORIGIN))).id
+      return (await soundly(world, ({ media }) => media.upload(person, file))).id
     }
     const link = async () => {
       const unbound = { size: undefined, sha256: undefined, idempotencyKey: undefined }
@@ -89,11 +88,11 @@ for (const { name, present, open } of worlds) {
     const complete =
       (id: string): Work =>
       ({ media }) =>
-        media.complete(id, person, ORIGIN)
+        media.complete(id, person)
     const restore =
       (id: string): Work =>
       ({ media }) =>
-        media.restore(id, person, ORIGIN)
+        media.restore(id, person)
     const upkeep: Work = ({ upkeep }) => upkeep.run()
     const channels = async (id: string): Promise<string[]> => [
       ...new Map((await world.delivered()).get(id)?.map(({ channel, payload }) => [payload.eventId, channel])).values(),
@@ -193,7 +192,7 @@ for (const { name, present, open } of worlds) {
         (originalName: string) =>
         (id: string): Work =>
         ({ media }) =>
-          media.update(id, person, { originalName }, ORIGIN)
+          media.update(id, person, { originalName })
       await inAnyOrder(
         upload,
         (id) => [rename('b.gif')(id), rename('c.gif')(id), remove(id), restore(id)],
@@ -207,7 +206,7 @@ for (const { name, present, open } of worlds) {
     test('uploads with one Idempotency-Key make one object', async () => {
       const keyed: Work = ({ media }) => {
         const file = { name: 'a.gif', bytes: gif, visibility: 'private', idempotencyKey: 'a key' } as const
-        return media.upload(person, file, ORIGIN)
+        return media.upload(person, file)
       }
       await inAnyOrder(
         async () => '',

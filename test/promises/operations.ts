@@ -27,7 +27,6 @@ export type Operation = {
   begin(world: World, person: Caller): Promise<Trial>
 }
 
-const ORIGIN = 'http://media.test'
 const gif = picture('image/gif', 300)
 const png = picture('image/png', 400)
 
@@ -35,7 +34,7 @@ export const operations: Operation[] = [
   {
     name: 'upload',
     async begin(world, person) {
-      const run = ({ media }: Replica) => media.upload(person, fileOf(undefined), ORIGIN)
+      const run = ({ media }: Replica) => media.upload(person, fileOf(undefined))
       return {
         run,
         again: run,
@@ -50,7 +49,7 @@ export const operations: Operation[] = [
   {
     name: 'upload with Idempotency-Key, and again',
     async begin(world, person) {
-      const run = ({ media }: Replica) => media.upload(person, fileOf('a key'), ORIGIN)
+      const run = ({ media }: Replica) => media.upload(person, fileOf('a key'))
       return {
         run: async (replica) => [await run(replica), await run(replica)],
         again: run,
@@ -79,15 +78,14 @@ export const operations: Operation[] = [
     async begin(world, person) {
       const link = await soundly(world, ({ media }) => media.presign(person, declared(undefined)))
       await world.put(link, gif)
-      const run = ({ media }: Replica) =>
-        refusedWith(media.complete(link.id, person, ORIGIN), 'type_mismatch', 'not_found')
+      const run = ({ media }: Replica) => refusedWith(media.complete(link.id, person), 'type_mismatch', 'not_found')
       return { run, again: run, wrong: async () => expectSeen(world, person, { active: 0, deleted: 0 }) }
     },
   },
   {
     name: 'delete',
     async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined), ORIGIN))
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined)))
       return {
         run: ({ media }) => media.remove(id, person),
         again: ({ media }) => orGone(media.remove(id, person)),
@@ -99,11 +97,11 @@ export const operations: Operation[] = [
   {
     name: 'restore',
     async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined), ORIGIN))
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined)))
       await soundly(world, ({ media }) => media.remove(id, person))
       return {
-        run: ({ media }) => media.restore(id, person, ORIGIN),
-        again: ({ media }) => orGone(media.restore(id, person, ORIGIN)),
+        run: ({ media }) => media.restore(id, person),
+        again: ({ media }) => orGone(media.restore(id, person)),
         wrong: async (first, retried) =>
           either(world, person, first, retried, { active: 1, deleted: 0 }, { active: 0, deleted: 1 }),
       }
@@ -112,7 +110,7 @@ export const operations: Operation[] = [
   {
     name: 'a rendition, made at first asking',
     async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined), ORIGIN))
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined)))
       const wish = { width: 100, height: undefined, fit: 'inside', format: 'webp', quality: 75 } as const
       const run = ({ media }: Replica) =>
         media.rendition(id, person, { wish, accept: '', signed: false, party: 'address:1' })
@@ -122,8 +120,8 @@ export const operations: Operation[] = [
   {
     name: 'update',
     async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined), ORIGIN))
-      const run = ({ media }: Replica) => media.update(id, person, { originalName: 'after.gif' }, ORIGIN)
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined)))
+      const run = ({ media }: Replica) => media.update(id, person, { originalName: 'after.gif' })
       return {
         run,
         again: run,
@@ -138,7 +136,7 @@ export const operations: Operation[] = [
   {
     name: 'making what others get of a public object',
     async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined, 'public'), ORIGIN))
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined, 'public')))
       const run = async ({ media }: Replica) =>
         media.locate(await media.get(id, null), { download: false, party: 'address:1' })
       return {
@@ -155,11 +153,11 @@ export const operations: Operation[] = [
   {
     name: 'update that takes an object away from a CDN',
     async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined, 'public'), ORIGIN))
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined, 'public')))
       await soundly(world, async ({ media }) =>
         media.locate(await media.get(id, null), { download: false, party: 'address:1' }),
       )
-      const run = ({ media }: Replica) => media.update(id, person, { visibility: 'private' }, ORIGIN)
+      const run = ({ media }: Replica) => media.update(id, person, { visibility: 'private' })
       return {
         run,
         again: run,
@@ -182,7 +180,7 @@ export const operations: Operation[] = [
         upload ??= await media.beginMultipart(person, declaration)
         const { links } = await media.linkParts(upload.id, person, [1])
         for (const { url } of links) await fetch(url, { method: 'PUT', body: new Uint8Array(png) })
-        return media.complete(upload.id, person, ORIGIN)
+        return media.complete(upload.id, person)
       }
       const again = async (replica: Replica) => {
         // What was completed takes no more parts.
@@ -204,7 +202,7 @@ export const operations: Operation[] = [
     name: 'purge',
     global: true,
     async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined), ORIGIN))
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined)))
       await soundly(world, ({ media }) => media.remove(id, person))
       await world.clock.advance(RETENTION_SECONDS)
       const run = ({ upkeep }: Replica) => upkeep.run()
@@ -238,7 +236,7 @@ async function throughLink(world: World, person: Caller, declaration: ReturnType
   const run = async ({ media }: Replica) => {
     link ??= await media.presign(person, declaration)
     await world.put(link, png)
-    return media.complete(link.id, person, ORIGIN)
+    return media.complete(link.id, person)
   }
   return {
     run,
@@ -261,7 +259,7 @@ async function litter(world: World, person: Caller): Promise<void> {
   await world.clock.advance(PENDING_SECONDS + 1)
   const refused = await link()
   await world.put(refused, gif)
-  await soundly(world, ({ media }) => refusedWith(media.complete(refused.id, person, ORIGIN), 'type_mismatch'))
+  await soundly(world, ({ media }) => refusedWith(media.complete(refused.id, person), 'type_mismatch'))
   // Late, and taken, because the first bytes have been removed.
   await world.put(refused, png)
 }
@@ -272,9 +270,9 @@ async function owing(world: World, person: Caller, change: 'none' | 'deleted' | 
     ...world,
     events: { ...world.events, publish: () => Promise.reject(new Error('down')) },
   })
-  const { id } = await media.upload(person, fileOf(undefined), ORIGIN)
+  const { id } = await media.upload(person, fileOf(undefined))
   if (change !== 'none') await media.remove(id, person)
-  if (change === 'restored') await media.restore(id, person, ORIGIN)
+  if (change === 'restored') await media.restore(id, person)
   await circuit.end()
 }
 

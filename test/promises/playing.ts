@@ -13,7 +13,6 @@ import { type Act, PEOPLE, type Step } from './sequences.ts'
 import { interleave } from './turns.ts'
 import { PENDING_SECONDS, UPLOAD_URL_SECONDS, type World } from './world.ts'
 
-const ORIGIN = 'http://media.test'
 const gif = picture('image/gif', 300)
 const png = picture('image/png', 400)
 // A PUT that began in a link's last second may take that long; the service waits a little longer.
@@ -97,7 +96,7 @@ export async function play(world: World, steps: readonly Step[]): Promise<void> 
   function send({ name, isPublic, owner }: Thing, fault: Plan | null): Promise<Outcome<StoredObject>> {
     const visibility = isPublic ? 'public' : 'private'
     const file = { name, bytes: gif, visibility, idempotencyKey: name } as const
-    return attempt(start(fault), ({ media }) => media.upload(owner, file, ORIGIN))
+    return attempt(start(fault), ({ media }) => media.upload(owner, file))
   }
 
   function settle(thing: Thing, outcome: Outcome<StoredObject>, fault: Plan | null): void {
@@ -192,11 +191,11 @@ export async function play(world: World, steps: readonly Step[]): Promise<void> 
     const caller = call.mine ? owner : stranger
     if (call.do === 'delete') return media.remove(id, caller).then(() => 'ok')
     if (call.do === 'get') return showObject(await media.get(id, caller))
-    if (call.do === 'complete') return showObject(await media.complete(id, caller, ORIGIN))
-    if (call.do === 'restore') return showObject(await media.restore(id, caller, ORIGIN))
+    if (call.do === 'complete') return showObject(await media.complete(id, caller))
+    if (call.do === 'restore') return showObject(await media.restore(id, caller))
     if (call.do !== 'update') throw new Error(`no such call: ${call.do}`)
     const change = { originalName: call.name, visibility: call.isPublic ? 'public' : 'private' } as const
-    return showObject(await media.update(id, caller, change, ORIGIN))
+    return showObject(await media.update(id, caller, change))
   }
 
   for (const step of steps) await play(step)

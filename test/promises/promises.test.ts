@@ -14,7 +14,6 @@ import { picture } from './pictures.ts'
 import { attempt, type Outcome, passOver, type Replica, soundly, startReplica } from './replica.ts'
 import { PENDING_SECONDS, RETENTION_SECONDS, UPLOAD_URL_SECONDS, type World, worlds } from './world.ts'
 
-const ORIGIN = 'http://media.test'
 const gif = picture('image/gif', 300)
 const png = picture('image/png', 400)
 
@@ -30,7 +29,7 @@ for (const { name, present, open } of worlds) {
     afterAll(() => world.close(), 60_000)
 
     const upload = ({ media }: Replica) =>
-      media.upload(person, { name: 'a.gif', bytes: gif, visibility: 'private', idempotencyKey: undefined }, ORIGIN)
+      media.upload(person, { name: 'a.gif', bytes: gif, visibility: 'private', idempotencyKey: undefined })
     const presign = ({ media }: Replica) => {
       const unbound = { size: undefined, sha256: undefined, idempotencyKey: 'a key' }
       return media.presign(person, { filename: 'a.png', fileType: 'image/png', visibility: 'private', ...unbound })
@@ -69,9 +68,7 @@ for (const { name, present, open } of worlds) {
       await soundly(world, presign)
       await world.clock.advance(120)
       const held = holdCall(4)
-      const outcome = attempt(startReplica(world, { turn: held.turn }), ({ media }) =>
-        media.complete(link.id, person, ORIGIN),
-      )
+      const outcome = attempt(startReplica(world, { turn: held.turn }), ({ media }) => media.complete(link.id, person))
       await held.reached
       await passOver(world)
       held.release()
@@ -119,7 +116,7 @@ for (const { name, present, open } of worlds) {
     test('2: bytes that arrive under a link after their object was given up are removed before its row goes', async () => {
       const link = await soundly(world, presign)
       await world.put(link, gif)
-      await attempt(startReplica(world), ({ media }) => media.complete(link.id, person, ORIGIN))
+      await attempt(startReplica(world), ({ media }) => media.complete(link.id, person))
       await passOver(world)
       expect(await world.put(link, png)).toBe(true)
       await world.clock.advance(UPLOAD_URL_SECONDS + 3600 + 60)
@@ -175,10 +172,10 @@ for (const { name, present, open } of worlds) {
       const ids = [active.id, deleted.id, pending.id, uuidv7()]
       const calls: ((replica: Replica) => Promise<unknown>)[] = ids.flatMap((id) => [
         ({ media }: Replica) => media.get(id, stranger),
-        ({ media }: Replica) => media.complete(id, stranger, ORIGIN),
-        ({ media }: Replica) => media.update(id, stranger, { visibility: 'public' }, ORIGIN),
+        ({ media }: Replica) => media.complete(id, stranger),
+        ({ media }: Replica) => media.update(id, stranger, { visibility: 'public' }),
         ({ media }: Replica) => media.remove(id, stranger),
-        ({ media }: Replica) => media.restore(id, stranger, ORIGIN),
+        ({ media }: Replica) => media.restore(id, stranger),
       ])
       const answers = new Set<string>()
       for (const call of calls) answers.add(seenOf(await attempt(startReplica(world), call)))
@@ -200,7 +197,7 @@ for (const { name, present, open } of worlds) {
         return bytes
       }
       const watched = { ...world, storage: { ...world.storage, read } }
-      await soundly(watched, ({ media }) => media.complete(link.id, person, ORIGIN))
+      await soundly(watched, ({ media }) => media.complete(link.id, person))
       expect(lengths).toEqual([INSPECTED_BYTES])
     })
 
