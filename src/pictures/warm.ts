@@ -88,9 +88,9 @@ export function createWarm({ memoryBytes, cpuSeconds, jobs, idleMs, types }: Dep
     },
 
     async giveBack(decoder) {
-      const left = lifeCpuSeconds - decoder.cpuSeconds()
       if (!all.has(decoder)) return
-      if (stopped || decoder.jobs() >= jobs || left < cpuSeconds) return decoder.end()
+      const used = { jobs: decoder.jobs(), cpuSeconds: decoder.cpuSeconds() }
+      if (stopped || isSpent(used, { jobs, cpuSeconds, lifeCpuSeconds })) return decoder.end()
       const timer = setTimeout(() => {
         forgetIdle(decoder)
         void decoder.end()
@@ -105,4 +105,12 @@ export function createWarm({ memoryBytes, cpuSeconds, jobs, idleMs, types }: Dep
       await Promise.all([...all].map((decoder) => decoder.end()))
     },
   }
+}
+
+/** Whether a process could be ended for what others have used, when it was given one more job. */
+export function isSpent(
+  used: { jobs: number; cpuSeconds: number },
+  given: { jobs: number; cpuSeconds: number; lifeCpuSeconds: number },
+): boolean {
+  return used.jobs >= given.jobs || given.lifeCpuSeconds - used.cpuSeconds < given.cpuSeconds
 }

@@ -4,6 +4,7 @@ import sharp, { type Sharp } from 'sharp'
 import type { DecodeTask } from '../../src/pictures/decoding.ts'
 import { startProcess } from '../../src/pictures/process.ts'
 import { GUESSED_RESERVE_BYTES, startOf } from '../../src/pictures/start.ts'
+import { isSpent } from '../../src/pictures/warm.ts'
 import { readCorpus } from '../corpus.ts'
 import { gif, gifFrame } from '../made-pictures.ts'
 import { decodersOf, failureOf, job, openPool, renditionOf, slowJob } from './pool.ts'
@@ -120,6 +121,13 @@ describe('one process', () => {
     await decoder.ended
   })
 
+  test('that the system ends at the CPU limit of its life has not made its job too dear', async () => {
+    const { task, source } = await slowJob(2000)
+    const decoder = await startDecoder({ lifeCpuSeconds: 1 })
+    expect(await decoder.run(task, source, patient)).toMatchObject({ kind: 'lost' })
+    await decoder.ended
+  })
+
   test.each([
     ['that hangs', { ms: 200 }, 'more than 200 ms'],
     ['whose bytes do not come', { transferMs: 200 }, 'its bytes came too slowly'],
@@ -130,6 +138,13 @@ describe('one process', () => {
     expect(await decoder.run(task, source, { ...patient, ...limits })).toEqual({ kind: 'lost', said })
     await decoder.ended
   })
+})
+
+test('a process is retired when less than the allowance of one job is left, or after its last', () => {
+  const given = { jobs: 100, cpuSeconds: 20, lifeCpuSeconds: 2010 }
+  expect(isSpent({ jobs: 99, cpuSeconds: 1990 }, given)).toBe(false)
+  expect(isSpent({ jobs: 99, cpuSeconds: 1990.01 }, given)).toBe(true)
+  expect(isSpent({ jobs: 100, cpuSeconds: 5 }, given)).toBe(true)
 })
 
 /** Without limits on data that matter, and patient with its job. */

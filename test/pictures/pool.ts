@@ -41,12 +41,11 @@ export function renditionOf(mimeType: string, width: number, height: number): De
 }
 
 /** Takes seconds of CPU in a decoder: a noisy picture as AVIF. */
-export async function slowJob(more: Partial<DecodeRequest> = {}): Promise<DecodeRequest> {
-  const side = 700
+export async function slowJob(side = 700): Promise<DecodeRequest> {
   const size = { width: side, height: side }
   const rendition = { ...size, fit: 'inside', format: 'avif', quality: 95 } as const
   const task = { kind: 'rendition', mimeType: 'image/jpeg', rendition, expected: size, placeholder: false } as const
-  return job(task, await noise(side, side).jpeg().toBuffer(), more)
+  return job(task, await noise(side, side).jpeg().toBuffer())
 }
 
 /** A picture full of detail. */

@@ -1,0 +1,45 @@
+/** Decoder processes of the service itself, as it is started on either runtime. */
+import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { decodersOf, noise } from '../pictures/pool.ts'
+import { waitUntilGone } from '../process.ts'
+import { answered, type MediaObject, newUser, until } from './client.ts'
+import { openStage, type Stage } from './stage.ts'
+
+setDefaultTimeout(60_000)
+
+const [killed, stopped] = await Promise.all([openStage(), openStage()])
+afterAll(async () => {
+  for (const { close } of [killed, stopped]) await close()
+})
+
+const picture = new Uint8Array(await noise(1200, 1200).jpeg().toBuffer())
+
+/** A rendition that takes its decoder some seconds, once it has begun. */
+async function beginRendition({ call, upload, service }: Stage) {
+  const user = newUser()
+  const { id } = await answered<MediaObject>(201, await upload(user, picture))
+  const answer = call(`/media/${id}/content?w=1920&format=avif&q=95`, { as: user })
+  answer.catch(() => {})
+  const decoders = await until(() => {
+    const found = decodersOf(service.pid)
+    expect(found).not.toEqual([])
+    return found
+  })
+  return { answer, decoders }
+}
+
+test.if(process.platform === 'linux')('no decoder outlives a service that is killed', async () => {
+  const { decoders } = await beginRendition(killed)
+  await killed.service.kill()
+  await waitUntilGone(decoders, 5000)
+})
+
+test('a rendition that was asked for is answered before the service ends, and no decoder outlives it', async () => {
+  const { answer, decoders } = await beginRendition(stopped)
+  const signalled = Date.now()
+  expect(await stopped.service.stop()).toBe(0)
+  expect(Date.now() - signalled).toBeLessThan(10_500)
+  // On a busy machine it is ended in time, and nobody's fault.
+  expect([302, 503]).toContain((await answer).status)
+  await waitUntilGone(decoders, 5000)
+})
