@@ -5,12 +5,11 @@ import { runCommand } from './command.ts'
 
 const fix = process.argv.includes('--fix')
 
-await runCommand(async ({ storage, repository }, config) => {
+await runCommand(async ({ storage, repository }) => {
   const progress: Progress = { objects: 0, rows: 0 }
   const counts: Partial<Record<Finding['kind'], number>> = {}
   const showing = showProgress(progress)
-  const deps = { repository, storage, now: Date.now, graceSeconds: config.pendingSeconds }
-  for await (const finding of reconcile(deps, progress)) {
+  for await (const finding of reconcile({ repository, storage }, progress)) {
     counts[finding.kind] = (counts[finding.kind] ?? 0) + 1
     console.log(describe(finding))
     if (fix) await repair(finding, { repository, storage })
@@ -30,6 +29,8 @@ function describe(finding: Finding): string {
   switch (finding.kind) {
     case 'bytes_without_row':
       return `bytes without a row: ${finding.key} (${finding.size} bytes)`
+    case 'stray_bytes':
+      return `bytes beside an object's own: ${finding.key} (${finding.size} bytes)`
     case 'row_without_bytes':
       return `row without bytes: ${finding.id} (${finding.key})`
     case 'copy_without_bytes':

@@ -34,6 +34,41 @@ export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Qu
 
   const seconds = (n: number) => sql`${n} * interval '1 second'`
 
+  /** The database's time, in Unix seconds. */
+  const epoch = sql`extract(epoch FROM now())`
+
+  /**
+   * The SET clauses for whoever lets bytes go under an object's prefixes, until so many seconds from now: the row outlives
+   * them, and is swept after them. A sweep that is due sooner stays so.
+   */
+  const letBytesIn = (forSeconds: number) => {
+    const end = sql`greatest(links_until, now() + ${seconds(forSeconds)})`
+    return sql`links_until = ${end}, sweep_due_at = least(sweep_due_at, ${end})`
+  }
+
+  /** The SET clause for an object whose prefixes hold bytes that are not its own: swept when nobody can add any. */
+  const sweepSoon = sql`sweep_due_at = least(sweep_due_at, greatest(links_until, now()))`
+
+  /** What a RETURNING tells of keys that are not the object's, see `Transients`. */
+  const transients = sql`transient_keys AS "transientKeys", ${epoch}::text AS "asOf"`
+
+  /** Whether an announced key can still become the object's. */
+  const announced = (to: string) => sql`(transient_keys ->> ${to}::text)::numeric > ${epoch}`
+
+  /**
+   * The SET clauses that take the copy for others away, from the row's own old value; a copy that is being made for a
+   * CDN must not become the object's any more, even if it is public again by then.
+   */
+  const withdraw = sql`
+    public_key = NULL,
+    transient_keys = (
+      SELECT coalesce(jsonb_object_agg(key, CASE WHEN starts_with(key, 'public/') THEN -abs(until) ELSE until END), '{}')
+      FROM (
+        SELECT key, value::numeric AS until FROM jsonb_each(transient_keys)
+        UNION ALL SELECT public_key COLLATE "default", ${epoch} WHERE public_key IS NOT NULL
+      ) AS each),
+    transient_due_at = CASE WHEN public_key IS NULL AND transient_keys = '{}' THEN transient_due_at ELSE now() END`
+
   /** The SET clauses that put one event at the end of the row's own outbox. */
   const owe = ({ channel, fields = {} }: Announcement) => sql`
     event_seq = event_seq + 1,
@@ -44,7 +79,7 @@ export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Qu
       || ${sql.json(fields)}::jsonb))`
 
   /** The SET clauses of every arrow to purging. */
-  const toPurging = sql`status = 'purging', status_changed_at = now(), upkeep_due_at = now()`
+  const toPurging = sql`status = 'purging', status_changed_at = now(), upkeep_due_at = now(), ${withdraw}`
 
   /**
    * True when an owner may have this much more, which nobody else can take until the statement's end; else the statement
@@ -55,5 +90,20 @@ export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Qu
       ? sql`true`
       : sql`media_reserve(${owner}, ${more.bytes}, ${more.objects}, ${quotaBytes}, ${quotaObjects})`
 
-  return { columns, changed: sql`${columns}, outbox`, ownedBy, visibleTo, seconds, owe, toPurging, withinQuota }
+  return {
+    columns,
+    changed: sql`${columns}, outbox`,
+    ownedBy,
+    visibleTo,
+    seconds,
+    epoch,
+    letBytesIn,
+    sweepSoon,
+    transients,
+    announced,
+    withdraw,
+    owe,
+    toPurging,
+    withinQuota,
+  }
 }

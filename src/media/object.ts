@@ -59,9 +59,17 @@ export function prefixOf(id: string, home: Home = 'media/'): string {
   return `${home}${id}/`
 }
 
-/** The id of the object whose bytes are under a key; undefined when it is no key of an object's. */
+// The one form of the service's own keys: ids are of version 7, and each object has a folder of its own.
+const OWN_KEY = /^(?:media|public)\/([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})\/./
+
+/** The id of the object whose bytes are under a key; undefined for a key that is not the service's own, nor its to touch. */
 export function idOf(key: string): string | undefined {
-  return /^(?:media|public)\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\//.exec(key)?.[1]
+  return OWN_KEY.exec(key)?.[1]
+}
+
+/** When an id of version 7 was made, by its maker's clock: Unix time in milliseconds (RFC 9562, section 5.7). */
+export function madeAtOf(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
 }
 
 /** Where the renditions of a picture lie. */

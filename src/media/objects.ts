@@ -83,7 +83,7 @@ export function createObjects(deps: Deps) {
         const url = publicity.urlOf({ ...before, ...safe })
         const event = { channel: 'photo:updated' as const, fields: { url, ...safe } }
         const row = announced(await repository.update(id, caller, { ...safe, publicKey }, event))
-        if (row !== null && visibility === 'private' && publicKey !== null) await moves.remove(publicKey)
+        if (row !== null && visibility === 'private') await moves.tryToWithdraw(id, row)
         if (row !== null) return row
       }
       throw new Problem('state_conflict', 'Another change was made at the same time. Try again.')
@@ -91,8 +91,8 @@ export function createObjects(deps: Deps) {
 
     /** Soft delete: it can be restored within the retention time. Others, and the CDN, have it no more. */
     async remove(id: string, caller: Caller): Promise<void> {
-      const { withdrawn } = announced(await repository.remove(id, caller)) ?? missing(caller)
-      if (withdrawn !== null) await moves.remove(withdrawn)
+      const transients = announced(await repository.remove(id, caller)) ?? missing(caller)
+      await moves.tryToWithdraw(id, transients)
     },
 
     async restore(id: string, caller: Caller): Promise<StoredObject> {

@@ -3,28 +3,36 @@ import { type Queryable, within } from '../db/connect.ts'
 import type { Announcement, Fragments } from './fragments.ts'
 import type { ChangedObject, StoredObject } from './object.ts'
 import { backoff } from './retries.ts'
+import type { Transients } from './transients.ts'
 
 // A place to be decoded in is free again by then.
 const SOON_SECONDS = 60
 
 export function createPublicationStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
-  const { columns, changed, seconds, owe } = fragments
+  const { columns, changed, seconds, epoch, announced, transients, withdraw, owe } = fragments
 
   return {
     /**
-     * Gives an object the copy that others get, in place of the one it had. Null when it is not public any more, was
-     * moved, or has got another one meanwhile.
+     * Gives an object the announced copy that others get, in place of the one it had, which its row then has among the
+     * keys to remove. Null when it is not public any more, was moved, or has got another one meanwhile; or when making the
+     * copy took so long that upkeep may have removed it.
      */
     async publish(
       { id, key, publicKey }: StoredObject,
       to: string,
       event: Announcement | undefined,
-    ): Promise<ChangedObject | null> {
-      const [row] = await within(sql<ChangedObject[]>`
-        UPDATE media_objects SET public_key = ${to} ${event === undefined ? sql`` : sql`, ${owe(event)}`}
+    ): Promise<(ChangedObject & Transients) | null> {
+      const rest = sql`transient_keys - ${to}::text`
+      const [row] = await within(sql<(ChangedObject & Transients)[]>`
+        UPDATE media_objects
+        SET public_key = ${to},
+          transient_keys = CASE WHEN public_key IS NULL THEN ${rest}
+            ELSE (${rest}) || jsonb_build_object(public_key, ${epoch}) END,
+          transient_due_at = CASE WHEN public_key IS NULL THEN transient_due_at ELSE now() END
+          ${event === undefined ? sql`` : sql`, ${owe(event)}`}
         WHERE id = ${id} AND status = 'active' AND visibility = 'public' AND storage_key = ${key}
-          AND public_key IS NOT DISTINCT FROM ${publicKey}
-        RETURNING ${changed}`)
+          AND public_key IS NOT DISTINCT FROM ${publicKey} AND ${announced(to)}
+        RETURNING ${changed}, ${transients}`)
       return row ?? null
     },
 
@@ -59,18 +67,14 @@ export function createPublicationStatements({ sql, fragments }: { sql: Queryable
       return row ?? null
     },
 
-    /** Takes the copies off up to `limit` pictures that others get as they came. Returns the keys, to be removed. */
-    async withdrawUncleaned(limit: number): Promise<string[]> {
-      const rows = await within(sql<{ key: string }[]>`
-        WITH uncleaned AS (
-          SELECT id AS old_id, public_key AS old_key FROM media_objects
-          WHERE mime_type LIKE 'image/%' AND public_key LIKE '%/original.%'
-          ORDER BY id LIMIT ${limit} FOR UPDATE SKIP LOCKED)
-        UPDATE media_objects
-        SET public_key = NULL, publish_due_at = now(), publish_tries = 0, sweep_due_at = now()
-        FROM uncleaned WHERE id = old_id
-        RETURNING old_key AS key`)
-      return rows.map(({ key }) => key)
+    /** Takes the copies off up to `limit` pictures that others get as they came. Returns how many. */
+    async withdrawUncleaned(limit: number): Promise<number> {
+      const { count } = await within(sql`
+        UPDATE media_objects SET publish_due_at = now(), publish_tries = 0, ${withdraw}
+        WHERE id = ANY(ARRAY(
+          SELECT id FROM media_objects WHERE mime_type LIKE 'image/%' AND public_key LIKE '%/original.%'
+          ORDER BY id LIMIT ${limit} FOR UPDATE SKIP LOCKED))`)
+      return count
     },
 
     /**
@@ -97,12 +101,18 @@ export function createPublicationStatements({ sql, fragments }: { sql: Queryable
         WHERE id = ${id} AND public_key = ${key}`)
     },
 
-    /** Tells the row that its original was copied to another key. False when it was not at the old one any more. */
-    async recall({ id, key }: StoredObject, to: string): Promise<boolean> {
-      const { count } = await within(sql`
-        UPDATE media_objects SET storage_key = ${to}, sweep_due_at = now()
-        WHERE id = ${id} AND storage_key = ${key} AND status IN ('active', 'deleted')`)
-      return count > 0
+    /**
+     * Tells the row that its original was copied to the announced key. Null when it was not at the old one any more, or
+     * copying took too long.
+     */
+    async recall({ id, key }: StoredObject, to: string): Promise<Transients | null> {
+      const [row] = await within(sql<Transients[]>`
+        UPDATE media_objects
+        SET storage_key = ${to}, transient_due_at = now(),
+          transient_keys = (transient_keys - ${to}::text) || jsonb_build_object(storage_key, ${epoch})
+        WHERE id = ${id} AND storage_key = ${key} AND status IN ('active', 'deleted') AND ${announced(to)}
+        RETURNING ${transients}`)
+      return row ?? null
     },
   }
 }

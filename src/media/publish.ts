@@ -44,39 +44,44 @@ export function createPublish({ repository, storage, relay, decode, publicity, l
     return bytes
   }
 
-  /** The key is one that was never used before, and lies where the object's row has it looked after. */
-  async function store(object: StoredObject, party: string): Promise<string> {
-    const { id, key, mimeType } = object
+  /** Under a key that was never used before, and that the row has. Null when the object is not public any more. */
+  async function store(object: StoredObject, party: string): Promise<string | null> {
+    const { key, mimeType } = object
     if (!publicity.mustBeClean(object)) {
       const stored = await storage.head(key)
       if (stored === null) throw new Problem('storage_unavailable', 'The bytes could not be found. Try again.')
-      return moves.copy(object, publicity.home, stored.etag)
+      return moves.publish(object, publicity.home, stored)
     }
     const bytes = await cleaned(object, party)
     const name = `${CLEAN}${key.slice(key.lastIndexOf('.'))}`
-    const to = await moves.announce(id, publicity.home, name)
-    await storage.put(to, bytes, { contentType: mimeType, disposition: dispositionOf(mimeType) })
+    const to = await moves.announce(object, publicity.home, name)
+    if (to !== null) await storage.put(to, bytes, { contentType: mimeType, disposition: dispositionOf(mimeType) })
+    return to
+  }
+
+  /** Gives the object the copy that is there now; null, and the copy is removed, when it is not to have it any more. */
+  async function keep(object: StoredObject, to: string): Promise<string | null> {
+    const { id } = object
+    const url = publicity.atCdn({ ...object, publicKey: to })
+    const event = url === null ? undefined : { channel: 'photo:updated' as const, fields: { url } }
+    const row = await repository.publish(object, to, event)
+    if (row === null) {
+      await moves.remove(to)
+      return null
+    }
+    await relay.send([row]).catch((error) => log.warn({ err: error }, 'publish: event not sent, it stays owed'))
+    if (object.publicKey !== null) await moves.tryToWithdraw(id, row)
     return to
   }
 
   async function make(object: StoredObject, party: string): Promise<string> {
-    const { id, publicKey } = object
+    const { id } = object
     const to = await store(object, party).catch(async (error) => {
       if (error instanceof Problem && isRefusal(error)) await repository.refusePublication(id)
       throw error
     })
-    const url = publicity.atCdn({ ...object, publicKey: to })
-    const row = await repository.publish(
-      object,
-      to,
-      url === null ? undefined : { channel: 'photo:updated', fields: { url } },
-    )
-    if (row !== null) {
-      await relay.send([row]).catch((error) => log.warn({ err: error }, 'publish: event not sent, it stays owed'))
-      if (publicKey !== null) await moves.remove(publicKey)
-      return to
-    }
-    await moves.remove(to)
+    const made = to && (await keep(object, to))
+    if (made) return made
     const others = await repository.findVisible(id, null)
     const copy = others && publicity.copyOf(others)
     if (copy) return copy

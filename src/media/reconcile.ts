@@ -3,12 +3,15 @@
  * byte order of their keys and are merged, so that neither is ever held in memory.
  */
 import type { Storage } from '../storage/storage.ts'
+import { idOf, madeAtOf } from './object.ts'
 import type { Repository } from './repository.ts'
 import type { KeyRow, RenderedRow } from './upkeep-statements.ts'
 
 export type Finding =
   /** Stored, and no row knows it. */
   | { kind: 'bytes_without_row'; key: string; size: number }
+  /** Stored beside an object's own bytes, unknown to its row, while nobody can put bytes there. */
+  | { kind: 'stray_bytes'; id: string; key: string; size: number }
   /** A row that says its bytes are stored, and they are not. */
   | { kind: 'row_without_bytes'; id: string; key: string }
   /** A row that says where others get it, and nothing is there. */
@@ -26,14 +29,9 @@ export type Progress = { objects: number; rows: number }
 type Deps = {
   repository: Repository
   storage: Storage
-  /** Unix time in milliseconds. */
-  now: () => number
-  /** Bytes younger than this may have a row on its way. */
-  graceSeconds: number
 }
 
 const PAGE = 1000
-const OWN_KEY = /^(?:media|public)\/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\//
 
 /** Yields each finding, looked at a second time so that nothing that is only under way is one. */
 export async function* reconcile(deps: Deps, progress: Progress = { objects: 0, rows: 0 }): AsyncGenerator<Finding> {
@@ -49,7 +47,7 @@ export async function* reconcile(deps: Deps, progress: Progress = { objects: 0, 
         : Buffer.compare(Buffer.from(object.value.key), Buffer.from(row.value.key))
     if (order <= 0) progress.objects += 1
     if (order >= 0) progress.rows += 1
-    if (order < 0 && !object.done) yield* withoutRow(object.value, deps)
+    if (order < 0 && !object.done) yield* unknown(object.value, deps)
     if (order > 0 && !row.done) yield* suspicious(row.value, null, deps)
     if (order === 0 && !object.done && !row.done) yield* suspicious(row.value, object.value.size, deps)
     if (order <= 0) object = await objects.next()
@@ -63,18 +61,26 @@ export async function repair(
   { repository, storage }: Pick<Deps, 'repository' | 'storage'>,
 ): Promise<void> {
   if (finding.kind === 'bytes_without_row') await storage.remove([finding.key])
-  if (finding.kind === 'row_without_bytes' || finding.kind === 'size_differs') await repository.giveUp(finding.id)
+  // Its own keys once more: a copy may have become one of them since.
+  if (finding.kind === 'stray_bytes' && (await isStray(finding, repository))) await storage.remove([finding.key])
+  if (finding.kind === 'row_without_bytes' || finding.kind === 'size_differs')
+    await repository.giveUp(finding.id, finding.key)
   if (finding.kind === 'rendition_lost') await repository.dropRendition(finding.id, finding.key)
   if (finding.kind === 'copy_without_bytes') await repository.unpublish(finding.id, finding.key)
 }
 
-async function* withoutRow(
-  { key, size, lastModified }: { key: string; size: number; lastModified: Date },
-  { repository, now, graceSeconds }: Deps,
-): AsyncGenerator<Finding> {
-  if (!OWN_KEY.test(key)) yield { kind: 'foreign', key }
-  else if (lastModified.getTime() < now() - graceSeconds * 1000 && (await repository.knownKeys([key])).size === 0)
-    yield { kind: 'bytes_without_row', key, size }
+/** What no row names. Young ids may have a row on its way; how old they are says the database's clock. */
+async function* unknown({ key, size }: { key: string; size: number }, { repository }: Deps): AsyncGenerator<Finding> {
+  const id = idOf(key)
+  if (id === undefined) return yield { kind: 'foreign', key }
+  if (madeAtOf(id) >= (await repository.oldBefore())) return
+  if ((await repository.idsWithRow([id])).size === 0) yield { kind: 'bytes_without_row', key, size }
+  else if (await isStray({ id, key }, repository)) yield { kind: 'stray_bytes', id, key, size }
+}
+
+async function isStray({ id, key }: { id: string; key: string }, repository: Repository): Promise<boolean> {
+  const own = await repository.ownKeys(id)
+  return own !== null && !own.includes(key)
 }
 
 async function* missingCopy(

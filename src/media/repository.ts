@@ -21,6 +21,8 @@ import { createPlaceholderStatements } from './placeholder-statements.ts'
 import { createPublicationStatements } from './publication-statements.ts'
 import { createRenditionStatements } from './rendition-statements.ts'
 import { createShapeStatements } from './shape-statements.ts'
+import { createTransientStatements } from './transient-statements.ts'
+import type { Transients } from './transients.ts'
 import { createTusStatements } from './tus-statements.ts'
 import { createUpkeepStatements } from './upkeep-statements.ts'
 
@@ -73,10 +75,11 @@ type Settings = { sql: Queryable; pendingSeconds: number; retentionSeconds: numb
 export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas = NO_QUOTAS }: Settings) {
   const fragments = createFragments(sql, quotas)
   const { columns, changed, ownedBy, visibleTo, seconds, owe, toPurging, withinQuota } = fragments
+  const { announced, sweepSoon, transients, withdraw } = fragments
 
   /** The SET clauses for bytes that were copied to another key: their old one may get late bytes while a link lives. */
   const moved = (to: string | undefined) =>
-    to === undefined ? sql`` : sql`storage_key = ${to}, sweep_due_at = greatest(links_until, now()),`
+    to === undefined ? sql`` : sql`storage_key = ${to}, transient_keys = transient_keys - ${to}::text, ${sweepSoon},`
 
   return {
     ...createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }),
@@ -87,6 +90,7 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
     ...createOwnerStatements({ sql, fragments }),
     ...createPlaceholderStatements({ sql, fragments }),
     ...createPublicationStatements({ sql, fragments }),
+    ...createTransientStatements({ sql, fragments }),
     ...createBacklogStatements({ sql }),
     ...createShapeStatements({ sql, fragments }),
 
@@ -156,7 +160,7 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
 
     /**
      * pending → active, with its size and dimensions, and its key where the bytes were moved; null when the row is
-     * not pending (any more).
+     * not pending (any more), or moving the bytes took too long.
      */
     async activate(id: string, { sizeBytes, metadata, movedTo, event }: Activation): Promise<ChangedObject | null> {
       const [row] = await within(sql<ChangedObject[]>`
@@ -164,7 +168,7 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
         SET status = 'active', status_changed_at = now(), size_bytes = ${sizeBytes}, metadata = ${sql.json(metadata)},
           ${moved(movedTo)}
           ${owe(event)}
-        WHERE id = ${id} AND status = 'pending'
+        WHERE id = ${id} AND status = 'pending' AND ${movedTo === undefined ? sql`true` : announced(movedTo)}
         RETURNING ${changed}`)
       return row ?? null
     },
@@ -221,41 +225,40 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
 
     /**
      * Changes name or visibility of an active object. Null when it is not active any more, or the copy that others get
-     * is not at `publicKey` any more, which decided what address was announced. What becomes private has none.
+     * is not at `publicKey` any more, which decided what address was announced. What becomes private has none, wherever
+     * it was, so that nothing keeps an owner from that.
      */
     async update(
       id: string,
       caller: Caller,
       change: { originalName?: string; visibility?: Visibility; publicKey: string | null },
       event: Announcement,
-    ): Promise<ChangedObject | null> {
+    ): Promise<(ChangedObject & Transients) | null> {
       const { originalName = null, visibility = null, publicKey } = change
-      const withdrawal = sql`public_key = NULL, sweep_due_at = now(),`
       const again = sql`publish_due_at = now(), publish_tries = 0,`
-      const [row] = await within(sql<ChangedObject[]>`
+      const same = visibility === 'private' ? sql`true` : sql`public_key IS NOT DISTINCT FROM ${publicKey}`
+      const [row] = await within(sql<(ChangedObject & Transients)[]>`
         UPDATE media_objects
         SET original_name = coalesce(${originalName}, original_name), visibility = coalesce(${visibility}, visibility),
-          ${visibility === 'private' && publicKey !== null ? withdrawal : sql``}
+          ${visibility === 'private' ? sql`${withdraw},` : sql``}
           ${visibility === null ? sql`` : again}
           ${owe(event)}
-        WHERE id = ${id} AND status = 'active' AND ${ownedBy(caller)} AND public_key IS NOT DISTINCT FROM ${publicKey}
-        RETURNING ${changed}`)
+        WHERE id = ${id} AND status = 'active' AND ${ownedBy(caller)} AND ${same}
+        RETURNING ${changed}, ${transients}`)
       return row ?? null
     },
 
     /**
-     * active → deleted. Returns what it owes, and where its copy for others was, to be removed; null when it was not
-     * active, or is not the caller's.
+     * active → deleted. Returns what it owes, and the keys that are to be removed, as that of its copy for others; null
+     * when it was not active, or is not the caller's.
      */
-    async remove(id: string, caller: Caller): Promise<{ outbox: MediaEvent[]; withdrawn: string | null } | null> {
-      // The subquery sees the row as it was before.
-      const [row] = await within(sql<{ outbox: MediaEvent[]; withdrawn: string | null }[]>`
+    async remove(id: string, caller: Caller): Promise<({ outbox: MediaEvent[] } & Transients) | null> {
+      const [row] = await within(sql<({ outbox: MediaEvent[] } & Transients)[]>`
         UPDATE media_objects
-        SET status = 'deleted', status_changed_at = now(), public_key = NULL,
-          sweep_due_at = CASE WHEN public_key IS NULL THEN sweep_due_at ELSE now() END,
+        SET status = 'deleted', status_changed_at = now(), ${withdraw},
           publish_due_at = now(), publish_tries = 0, ${owe({ channel: 'photo:deleted' })}
         WHERE id = ${id} AND status = 'active' AND ${ownedBy(caller)}
-        RETURNING outbox, (SELECT public_key FROM media_objects WHERE id = ${id}) AS withdrawn`)
+        RETURNING outbox, ${transients}`)
       return row ?? null
     },
 

@@ -29,13 +29,12 @@ export const TUS_LINKS_SECONDS = UPLOAD_LEASE_SECONDS + WRITER_GRACE_SECONDS
 type Settings = { sql: Queryable; fragments: Fragments }
 
 export function createTusStatements({ sql, fragments }: Settings) {
-  const { ownedBy, seconds, withinQuota } = fragments
+  const { letBytesIn, ownedBy, seconds, withinQuota } = fragments
 
   /** The SET clauses by which a writer has the upload for a while, and whatever it leaves behind is swept later. */
   const hold = sql`
     upload_lease_until = now() + ${seconds(UPLOAD_LEASE_SECONDS)},
-    links_until = greatest(links_until, now() + ${seconds(TUS_LINKS_SECONDS)}),
-    sweep_due_at = greatest(links_until, now() + ${seconds(TUS_LINKS_SECONDS)})`
+    ${letBytesIn(TUS_LINKS_SECONDS)}`
 
   return {
     /** The caller's tus upload, under way or become an object. */

@@ -7,8 +7,11 @@ import { WRITER_GRACE_SECONDS } from './pending.ts'
 import type { Renditions } from './places.ts'
 import { PIECE } from './tus-statements.ts'
 
-/** A row on its way out. `linksDead`: nobody can put bytes there any more, so the row may go after them. */
-export type PurgingRow = { id: string; key: string; linksDead: boolean }
+/**
+ * A row on its way out. `linksDead`: nobody can put bytes there any more, so the row may go after them. `transientKeys`:
+ * see `Transients`.
+ */
+export type PurgingRow = { id: string; key: string; transientKeys: Record<string, number>; linksDead: boolean }
 
 /**
  * `settled`: the row says that its bytes are stored, and of which size. `copy`: the key of what others get, whose size
@@ -26,8 +29,16 @@ export type RenderedRow = KeyRow & { renditions: Renditions }
 /** A row that owes events. */
 export type OwingRow = { id: string; outbox: MediaEvent[] }
 
-/** `claim`: which sweep this is. `keys`: of what is the object's. */
-export type SweepRow = { id: string; keys: string[]; claim: string }
+/** `claim`: which sweep this is. */
+export type SweepRow = { id: string; claim: string }
+
+/**
+ * Searches for bytes without a row, of which each replica that takes one has it to itself for a while. `orphans` comes by
+ * each key once, when it is old enough; `recheck` begins again and again, for bytes that arrived after that.
+ */
+export type Search = `${'orphans in' | 'recheck of'} ${Home}`
+/** `oldBefore`: ids that were made before this (Unix time in milliseconds) have a row now, or never will. */
+export type SearchTurn = { position: string; oldBefore: number }
 
 /** Longer than copying an object and telling its row takes. */
 export const MOVE_GRACE_SECONDS = 3600
@@ -37,14 +48,14 @@ const UPKEEP_LEASE_SECONDS = 60
 
 type Settings = { sql: Queryable; fragments: Fragments; pendingSeconds: number; retentionSeconds: number }
 
-const orphansIn = (home: Home) => `orphans in ${home}`
 /** The id in a rendition's key. */
 const renderedId = (key: string) => (/^[^/]+\/[^/]+\/r\//.test(key) ? idOf(key) : undefined)
 /** The key of the object that a piece of a tus upload belongs to. */
 const wholeOf = (key: string) => key.replace(new RegExp(`\\${PIECE}\\d+$`), '')
 
 export function createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }: Settings) {
-  const { seconds, owe, toPurging } = fragments
+  const { epoch, seconds, owe, sweepSoon, toPurging } = fragments
+  const oldBefore = sql`floor((${epoch} - ${pendingSeconds}) * 1000)::float8 AS "oldBefore"`
   // Also of one that is being made, unless its maker must have died.
   const renditionKeys = sql`
     SELECT value ->> 'key' FROM jsonb_each(renditions)
@@ -103,7 +114,7 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
         WHERE id = ANY(ARRAY(
           SELECT id FROM media_objects WHERE status = 'purging' AND upkeep_due_at <= now()
           ORDER BY upkeep_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED))
-        RETURNING id, storage_key AS key, links_until < now() AS "linksDead"`)
+        RETURNING id, storage_key AS key, transient_keys AS "transientKeys", links_until < now() AS "linksDead"`)
     },
 
     /**
@@ -127,51 +138,79 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
       return count > 0
     },
 
-    /** Takes the search for bytes without a row for a while; null when another replica has it. */
-    async takeOrphanSearch(home: Home): Promise<{ position: string } | null> {
-      const [row] = await within(sql<{ position: string }[]>`
+    /** Takes a search for a while; null when it is not due, or another replica has it. */
+    async takeSearch(search: Search): Promise<SearchTurn | null> {
+      const [row] = await within(sql<SearchTurn[]>`
         UPDATE media_upkeep SET taken_until = now() + ${seconds(UPKEEP_LEASE_SECONDS)}
-        WHERE job = ${orphansIn(home)} AND taken_until <= now() RETURNING position`)
+        WHERE job = ${search} AND taken_until <= now() RETURNING position, ${oldBefore}`)
       return row ?? null
     },
 
-    /** Records how far the search has come; it never goes back. `done` gives it up for the next to take. */
-    async moveOrphanSearch(home: Home, position: string, { done }: { done: boolean }): Promise<void> {
+    /**
+     * Records how far a search has come. `again`: in how many seconds the next part of it is due; undefined while this
+     * one goes on. It never goes back, unless it begins again, from ''.
+     */
+    async moveSearch(search: Search, position: string, again?: number): Promise<void> {
       await within(sql`
         UPDATE media_upkeep
-        SET position = greatest(position, ${position}),
-          taken_until = ${done ? sql`now()` : sql`now() + ${seconds(UPKEEP_LEASE_SECONDS)}`}
-        WHERE job = ${orphansIn(home)}`)
+        SET position = CASE WHEN ${position} = '' THEN '' ELSE greatest(position, ${position}) END,
+          taken_until = now() + ${seconds(again ?? UPKEEP_LEASE_SECONDS)}
+        WHERE job = ${search}`)
     },
 
-    /**
-     * Before bytes go under a second key of an object: what becomes of them is then looked after, however the move
-     * ends. False when the object is on its way out.
-     */
-    async announceMove(id: string): Promise<boolean> {
-      const { count } = await within(sql`
-        UPDATE media_objects SET sweep_due_at = now() + ${seconds(MOVE_GRACE_SECONDS)}
-        WHERE id = ${id} AND status <> 'purging'`)
-      return count > 0
+    /** Of which time ids are old, by the database's clock; see `SearchTurn`. */
+    async oldBefore(): Promise<number> {
+      const [row] = await within(sql<{ oldBefore: number }[]>`SELECT ${oldBefore}`)
+      if (row === undefined) throw new Error('a SELECT of one row without it')
+      return row.oldBefore
+    },
+
+    /** Those of the ids that have a row, in whatever state. */
+    async idsWithRow(ids: readonly string[]): Promise<Set<string>> {
+      const rows = await within(sql<{ id: string }[]>`SELECT id FROM media_objects WHERE id = ANY(${ids}::uuid[])`)
+      return new Set(rows.map(({ id }) => id))
+    },
+
+    /** Has objects swept whose prefixes hold what is not theirs. Those on their way in or out are looked after anyway. */
+    async sweepSoon(ids: readonly string[]): Promise<void> {
+      await within(sql`
+        UPDATE media_objects SET ${sweepSoon}
+        WHERE id = ANY(${ids}::uuid[]) AND status IN ('active', 'deleted')`)
     },
 
     /** Claims up to `limit` objects, for a while, whose prefixes are to be looked through. */
     async claimSweeps(limit: number): Promise<SweepRow[]> {
       return within(sql<SweepRow[]>`
-        UPDATE media_objects SET sweep_due_at = now() + ${seconds(UPKEEP_LEASE_SECONDS)}
+        UPDATE media_objects
+        SET sweep_claim = gen_random_uuid(), sweep_claimed_until = now() + ${seconds(UPKEEP_LEASE_SECONDS)}
         WHERE id = ANY(ARRAY(
-          SELECT id FROM media_objects WHERE sweep_due_at <= now() AND status IN ('active', 'deleted')
+          SELECT id FROM media_objects
+          WHERE sweep_due_at <= now() AND status IN ('active', 'deleted')
+            AND (sweep_claimed_until IS NULL OR sweep_claimed_until <= now())
           ORDER BY sweep_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED))
-        RETURNING id, storage_key || array_remove(public_key || ARRAY(${renditionKeys}), NULL) AS keys,
-          sweep_due_at::text AS claim`)
+        RETURNING id, sweep_claim AS claim`)
     },
 
-    /** Ends a sweep, or has it done again later; a move announced meanwhile keeps its own. */
-    async endSweep(id: string, claim: string, againSeconds: number | null): Promise<void> {
-      const again = againSeconds === null ? sql`NULL` : sql`now() + ${seconds(againSeconds)}`
+    /**
+     * The keys that are an object's own, or may become so; null while anyone can still put bytes beside them, and when
+     * it is on its way out. Of keys that were listed before, the others may be removed then, at any later time: a key is
+     * announced before its bytes come, which moves links_until on, and none is used twice.
+     */
+    async ownKeys(id: string): Promise<string[] | null> {
+      const [row] = await within(sql<{ keys: string[] }[]>`
+        SELECT storage_key || array_remove(public_key || ARRAY(${renditionKeys})
+          || ARRAY(SELECT jsonb_object_keys(transient_keys)), NULL) AS keys
+        FROM media_objects WHERE id = ${id} AND status IN ('active', 'deleted') AND links_until < now()`)
+      return row?.keys ?? null
+    },
+
+    /** Ends a sweep: the next one is due when nobody can put bytes there any more, if somebody can now. */
+    async endSweep(id: string, claim: string): Promise<void> {
       await within(sql`
-        UPDATE media_objects SET sweep_due_at = ${again}
-        WHERE id = ${id} AND sweep_due_at = ${claim}::text::timestamptz`)
+        UPDATE media_objects
+        SET sweep_due_at = CASE WHEN links_until > now() THEN links_until END,
+          sweep_claim = NULL, sweep_claimed_until = NULL
+        WHERE id = ${id} AND sweep_claim = ${claim}`)
     },
 
     /**
@@ -209,11 +248,14 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
       return rows.length > 0
     },
 
-    /** active, deleted → purging: its bytes are not what the row promises. Null when it has moved on by itself. */
-    async giveUp(id: string): Promise<{ outbox: MediaEvent[] } | null> {
+    /**
+     * active, deleted → purging: its bytes are not what the row promises. Null when it has moved on by itself, or its bytes
+     * are under another key by now.
+     */
+    async giveUp(id: string, key: string): Promise<{ outbox: MediaEvent[] } | null> {
       const [row] = await within(sql<{ outbox: MediaEvent[] }[]>`
         UPDATE media_objects SET ${toPurging}, ${owe({ channel: 'photo:purged' })}
-        WHERE id = ${id} AND status IN ('active', 'deleted') RETURNING outbox`)
+        WHERE id = ${id} AND storage_key = ${key} AND status IN ('active', 'deleted') RETURNING outbox`)
       return row ?? null
     },
   }

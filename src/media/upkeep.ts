@@ -6,13 +6,14 @@ import type { Step, UpkeepDeps, UpkeepReport } from './upkeep/step.ts'
 import { expire } from './upkeep/steps/expire.ts'
 import { forgetOutcomes } from './upkeep/steps/forget-outcomes.ts'
 import { mendJson } from './upkeep/steps/mend-json.ts'
-import { removeOrphans } from './upkeep/steps/orphans.ts'
+import { recheckOrphans, removeOrphans } from './upkeep/steps/orphans.ts'
 import { makePlaceholders } from './upkeep/steps/placeholders.ts'
 import { publishAll } from './upkeep/steps/publish.ts'
 import { purge } from './upkeep/steps/purge.ts'
 import { recallOriginals } from './upkeep/steps/recall-originals.ts'
 import { retire } from './upkeep/steps/retire.ts'
 import { sweep } from './upkeep/steps/sweep.ts'
+import { removeTransients } from './upkeep/steps/transients.ts'
 import { withdrawUncleaned } from './upkeep/steps/withdraw-uncleaned.ts'
 
 export type Upkeep = {
@@ -24,15 +25,18 @@ export type Upkeep = {
   stop(): Promise<void>
 }
 
+/** In this order: what others must not get any more goes first. */
 const steps: Record<string, Step> = {
+  withdrawUncleaned,
+  removeTransients,
   mendJson,
   expire,
   retire,
   purge,
   removeOrphans,
+  recheckOrphans,
   sweep,
   recallOriginals,
-  withdrawUncleaned,
   forgetOutcomes,
   publishAll,
   makePlaceholders,

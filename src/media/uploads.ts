@@ -205,7 +205,8 @@ export function createUploads(deps: Deps) {
         // Links to parts are dead with their upload: no one can put other bytes there any more.
         const overwritable = !storage.enforces.once && row.uploadId === null
         // A copy is of the class that the service's own are, whatever its uploader has asked for.
-        const movedTo = overwritable || !ordinaryClass ? await moves.copy(row, 'media/', etag) : undefined
+        const movedTo =
+          overwritable || !ordinaryClass ? await moves.copy(row, 'media/', { etag, size: found.sizeBytes }) : undefined
         const object = { ...row, key: movedTo ?? row.key }
         const event = uploaded(object, found, urlOf(object))
         const activated = await repository.activate(id, { ...found, metadata: found.dimensions, movedTo, event })
@@ -218,7 +219,8 @@ export function createUploads(deps: Deps) {
       }
       const winner = await repository.findOwned(id, caller)
       if (winner?.status === 'active') return winner
-      throw notFound()
+      // Still pending: the bytes were moved, but in more time than a move has.
+      throw winner?.status === 'pending' ? tooSlow() : notFound()
     },
   }
 }

@@ -120,10 +120,10 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
     },
 
     // Bytes under a key never change, so two names of one file are as good as a copy, and nothing is copied.
-    async copy(from, to, { etag }) {
+    async copy(from, to, { etag, as }) {
       await reach(async () => {
         checkEtag(from, etag)
-        await store(to, await readFile(typePath(from), 'utf8'), async (path) => {
+        await store(to, as.contentType, async (path) => {
           await link(objectPath(from), path)
           // Names of one file share its time; a sweep would take an old one for what an earlier move has left.
           const copiedAt = new Date()
@@ -138,7 +138,8 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
       return reach(async () => {
         const found: ListedObject[] = []
         for await (const key of keysInOrder(join(root, 'objects'), '', prefix, startAfter)) {
-          const file = await stat(objectPath(key)).catch(ifMissing)
+          // Not `objectPath`: somebody else may have put anything here, which is listed like on any store.
+          const file = await stat(join(root, 'objects', key)).catch(ifMissing)
           if (file !== null) found.push({ key, size: file.size, lastModified: file.mtime })
           if (found.length === limit) break
         }
@@ -148,10 +149,13 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
 
     async remove(keys, { signal } = {}) {
       await reach(async () => {
-        for (const key of keys) {
-          await rm(objectPath(key), { force: true })
-          await rm(typePath(key), { force: true })
-        }
+        const outcomes = await Promise.allSettled(
+          keys.map(async (key) => {
+            await rm(objectPath(key), { force: true })
+            await rm(typePath(key), { force: true })
+          }),
+        )
+        for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
       }, signal)
     },
 
@@ -252,10 +256,14 @@ function streamFile(path: string, start: number, end: number): ReadableStream<Ui
   })
 }
 
-/** Depth first, names in byte order, a folder compared as its name with `/`: the order S3 lists in. */
+/**
+ * Depth first, names in byte order, a folder compared as its name with `/`: the order S3 lists in. What is neither file nor
+ * folder, as a link that leads nowhere, is nobody's object.
+ */
 async function* keysInOrder(root: string, folder: string, prefix: string, startAfter: string): AsyncGenerator<string> {
   const entries = await readdir(join(root, folder), { withFileTypes: true }).catch(ifMissing)
-  const names = (entries ?? []).map((e) => folder + e.name + (e.isDirectory() ? '/' : '')).sort()
+  const own = (entries ?? []).filter((entry) => entry.isFile() || entry.isDirectory())
+  const names = own.map((entry) => folder + entry.name + (entry.isDirectory() ? '/' : '')).sort()
   for (const name of names) {
     const isFolder = name.endsWith('/')
     if (!name.startsWith(prefix) && !(isFolder && prefix.startsWith(name))) continue

@@ -1,8 +1,9 @@
 /** Any S3-compatible store. The one module that knows the AWS SDK. */
-import { CopyObjectCommand, DeleteObjectsCommand, HeadBucketCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
+import { DeleteObjectsCommand, HeadBucketCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
 import type { S3Config } from '../config.ts'
 import { deadline } from '../deadline.ts'
 import { createClient, isLate, reach } from './s3-client.ts'
+import { createS3Copy } from './s3-copy.ts'
 import { createSendGet } from './s3-get.ts'
 import { isSameClass } from './s3-headers.ts'
 import { createAbortUploads, createS3Multipart } from './s3-multipart.ts'
@@ -146,17 +147,7 @@ export function createS3Storage(config: S3Config, traits: StoreTraits): Storage 
       return bytes
     },
 
-    async copy(from, to, { etag, as, signal }) {
-      const command = new CopyObjectCommand({
-        Bucket: bucket,
-        Key: to,
-        CopySource: `${bucket}/${from}`,
-        CopySourceIfMatch: etag,
-        ...(as && { MetadataDirective: 'REPLACE', ContentType: as.contentType, ContentDisposition: as.disposition }),
-      })
-      // The store does the work, and takes as long for it as for any bytes; nothing of ours is held meanwhile.
-      await reach(() => client.send(command, { abortSignal: deadline(COPY_DEADLINE_MS, signal) }))
-    },
+    copy: createS3Copy({ client, bucket }),
 
     list,
 
@@ -235,7 +226,6 @@ function guard(names: readonly string[]): Record<string, string> {
 }
 
 const COPY_SOURCE = 'x-amz-copy-source'
-const COPY_DEADLINE_MS = 60_000
 const READ_SIGNERS = 100
 // Of links that the service itself uses at once; checked by the store when a request begins.
 const OWN_LINK_SECONDS = 60

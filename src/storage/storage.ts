@@ -35,15 +35,15 @@ export interface Storage {
   read(key: string, range: { start: number; length: number; etag?: string } & Cancel): Promise<Uint8Array>
 
   /**
-   * Copies an object within the store, if its ETag is still this one; else it rejects. What the copy says of itself is
-   * what is given here, or else what the object said.
+   * Copies an object of this size within the store, if its ETag is still this one; else it rejects. What the copy says of
+   * itself is what is given here. Gives up after `copyDeadlineMs(size)`.
    */
-  copy(from: string, to: string, options: { etag: string; as?: Presentation } & Cancel): Promise<void>
+  copy(from: string, to: string, options: { etag: string; size: number; as: Presentation } & Cancel): Promise<void>
 
   /** Up to `limit` (1–1,000) objects below a prefix, in the byte order of their keys, after `startAfter`. */
   list(options: { prefix: string; startAfter?: string; limit: number } & Cancel): Promise<ListedObject[]>
 
-  /** Removes these (1–1,000) objects. One that is not there is removed already. */
+  /** Removes these (1–1,000) objects, all that can be. One that is not there is removed already. */
   remove(keys: readonly string[], options?: Cancel): Promise<void>
 
   /** Removes everything below a prefix that ends with `/`. Nothing being there is success. */
@@ -108,4 +108,9 @@ export const STORE_DEADLINE_MS = 10_000
 /** How long a put of so many bytes may take: a store that takes less than 1 MiB a second counts as stuck. */
 export function putDeadlineMs(size: number): number {
   return STORE_DEADLINE_MS + Math.ceil(size / 1024 / 1024) * 1000
+}
+
+/** How long a copy of so many bytes may take: the store does the work, at 10 MiB a second if it is slow. */
+export function copyDeadlineMs(size: number): number {
+  return 60_000 + Math.ceil(size / (10 * 1024 * 1024)) * 1000
 }

@@ -4,6 +4,7 @@ import { putDeadlineMs, type Storage } from '../../src/storage/storage.ts'
 import { refusal } from '../refusal.ts'
 import { JPEG, newPrefix, type OpenStore, same, stores } from './stores.ts'
 
+const AS_JPEG = { ...JPEG, disposition: 'inline' }
 const UNAVAILABLE = expect.objectContaining({ code: 'storage_unavailable', status: 503 })
 
 for (const { name, present, open } of stores) {
@@ -144,7 +145,8 @@ for (const { name, present, open } of stores) {
         const [from, to] = [`${newPrefix()}original.jpg`, `${newPrefix()}a1b2/original.jpg`]
         const bytes = randomBytes(3000)
         await storage.put(from, bytes, JPEG)
-        await storage.copy(from, to, { etag: (await storage.head(from))?.etag ?? '' })
+        const etag = (await storage.head(from))?.etag ?? ''
+        await storage.copy(from, to, { etag, size: 3000, as: AS_JPEG })
         await storage.remove([from])
         expect(await storage.head(to)).toMatchObject({ size: 3000, contentType: 'image/jpeg' })
         expect(same(await storage.read(to, { start: 0, length: 3000 }), bytes)).toBe(true)
@@ -152,9 +154,9 @@ for (const { name, present, open } of stores) {
 
       test('copies nothing where nothing is, or something else', async () => {
         const [from, to] = [`${newPrefix()}original.jpg`, `${newPrefix()}original.jpg`]
-        expect(await refusal(storage.copy(from, to, { etag: '"any"' }))).toEqual(UNAVAILABLE)
+        expect(await refusal(storage.copy(from, to, { etag: '"any"', size: 10, as: AS_JPEG }))).toEqual(UNAVAILABLE)
         await storage.put(from, randomBytes(10), JPEG)
-        expect(await refusal(storage.copy(from, to, { etag: '"other"' }))).toEqual(UNAVAILABLE)
+        expect(await refusal(storage.copy(from, to, { etag: '"other"', size: 10, as: AS_JPEG }))).toEqual(UNAVAILABLE)
         expect(await storage.head(to)).toBeNull()
       })
 

@@ -78,6 +78,7 @@ const LEGAL: Record<string, string | null> = {
   'active → active': 'photo:updated',
   'active → deleted': 'photo:deleted',
   'deleted → active': 'photo:restored',
+  'active → purging': 'photo:purged',
   'deleted → purging': 'photo:purged',
   'pending → purging': null,
 }

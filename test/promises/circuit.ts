@@ -42,8 +42,8 @@ export type Circuit = {
 }
 
 type Ports = Pick<Circuit, 'repository' | 'storage' | 'events'>
-/** Makes a call when it is its turn. */
-export type Turn = <T>(call: () => Promise<T>) => Promise<T>
+/** Makes a call when it is its turn; `name` is the port's for it. */
+export type Turn = <T>(call: () => Promise<T>, name?: string) => Promise<T>
 
 const atOnce: Turn = (call) => call()
 
@@ -63,15 +63,15 @@ export function createCircuit(ports: Ports, plan: Plan | undefined, turn: Turn =
     calls.push(name)
     const fault = faultOf(calls.length, plan)
     try {
-      const value = await (fault ? strike(fault, call, failure) : reach(call))
+      const value = await (fault ? strike(fault, () => reach(name, call), call, failure) : reach(name, call))
       return dead ? never() : value
     } catch (error) {
       return dead ? never() : Promise.reject(error)
     }
   }
 
-  async function reach<T>(call: () => Promise<T>): Promise<T> {
-    const answer = turn(call)
+  async function reach<T>(name: string, call: () => Promise<T>): Promise<T> {
+    const answer = turn(call, name)
     underWay.add(answer)
     try {
       return await answer
@@ -80,11 +80,16 @@ export function createCircuit(ports: Ports, plan: Plan | undefined, turn: Turn =
     }
   }
 
-  async function strike<T>(fault: Fault, call: () => Promise<T>, failure: () => Error): Promise<T> {
-    if (fault === 'fails and happens late') late.push(call)
-    if (fault === 'fails after') await reach(call)
+  async function strike<T>(
+    fault: Fault,
+    now: () => Promise<T>,
+    later: () => Promise<T>,
+    failure: () => Error,
+  ): Promise<T> {
+    if (fault === 'fails and happens late') late.push(later)
+    if (fault === 'fails after') await now()
     if (fault.startsWith('fails')) throw failure()
-    if (fault === 'dies after') await reach(call).catch(() => {})
+    if (fault === 'dies after') await now().catch(() => {})
     if (fault !== 'dies waiting') dead = true
     fall()
     return never()

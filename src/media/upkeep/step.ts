@@ -17,7 +17,7 @@ export type UpkeepReport = {
   emptied: number
   /** Rows that are gone for good. */
   forgotten: number
-  /** Stored bytes that no row knew, removed. */
+  /** Keys removed that no row knew, or that were not their objects' (any more). */
   orphans: number
   /** Pictures that have a placeholder since. */
   placeholders: number
@@ -38,6 +38,7 @@ export type UpkeepDeps = {
   log: Log
   /** Unix time in milliseconds. */
   now: () => number
+  /** The pause between two passes is at most this long. */
   pendingSeconds: number
   /** Whether the process is about to end: what can wait is left to another pass. */
   stopping: () => boolean
@@ -49,3 +50,5 @@ export type Step = (deps: UpkeepDeps, report: UpkeepReport) => Promise<void>
 export const BATCH_ROWS = 100
 export const PURGE_ROWS = 20
 export const LISTED_KEYS = 1000
+/** How long one row may take, in milliseconds; the next pass goes on with it. Shorter than the claim on it. */
+export const ROW_MS = 30_000

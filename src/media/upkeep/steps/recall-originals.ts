@@ -1,22 +1,26 @@
 /** Originals that an earlier version moved to where a CDN serves them come back. */
 import { createMoves, type Moves } from '../../moves.ts'
 import type { StoredObject } from '../../object.ts'
+import { doEach, failWith } from '../rows.ts'
 import { PURGE_ROWS, type Step, type UpkeepDeps } from '../step.ts'
 
 export const recallOriginals: Step = async (deps) => {
   const moves = createMoves(deps)
+  const errors: unknown[] = []
   for (let after = ''; !deps.stopping(); ) {
     const rows = await deps.repository.exposedAfter(after, PURGE_ROWS)
-    for (const row of rows) await recallOne(row, moves, deps)
+    errors.push(...(await doEach(rows, (row) => recallOne(row, moves, deps))))
     const last = rows.at(-1)
-    if (last === undefined) return
+    if (last === undefined) break
     after = last.key
   }
+  failWith(errors)
 }
 
 async function recallOne(row: StoredObject, moves: Moves, { repository, storage }: UpkeepDeps): Promise<void> {
   const stored = await storage.head(row.key)
   if (stored === null) return
-  const to = await moves.copy(row, 'media/', stored.etag)
-  await moves.remove((await repository.recall(row, to)) ? row.key : to)
+  const to = await moves.copy(row, 'media/', stored)
+  const transients = await repository.recall(row, to)
+  await (transients === null ? moves.remove(to) : moves.tryToWithdraw(row.id, transients))
 }

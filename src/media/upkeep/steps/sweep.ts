@@ -1,31 +1,38 @@
 /** Bytes below an object's prefixes that are not the object's are removed: what a move or a late writer left there. */
+import type { ListedObject, Storage } from '../../../storage/storage.ts'
 import { prefixesOf } from '../../object.ts'
-import { MOVE_GRACE_SECONDS, type SweepRow } from '../../upkeep-statements.ts'
-import { LISTED_KEYS, PURGE_ROWS, type Step, type UpkeepDeps, type UpkeepReport } from '../step.ts'
+import type { SweepRow } from '../../upkeep-statements.ts'
+import { inBatches } from '../rows.ts'
+import { LISTED_KEYS, PURGE_ROWS, ROW_MS, type Step, type UpkeepDeps, type UpkeepReport } from '../step.ts'
 
 export const sweep: Step = async (deps, report) => {
-  for (;;) {
-    const rows = await deps.repository.claimSweeps(PURGE_ROWS)
-    for (const row of rows) await sweepOne(row, deps, report)
-    if (rows.length < PURGE_ROWS) return
-  }
+  await inBatches(deps, PURGE_ROWS, deps.repository.claimSweeps, (row) => sweepOne(row, deps, report))
 }
 
 async function sweepOne(
-  { id, keys, claim }: SweepRow,
-  { repository, storage, now }: UpkeepDeps,
+  { id, claim }: SweepRow,
+  { repository, storage }: UpkeepDeps,
   report: UpkeepReport,
 ): Promise<void> {
-  const old = now() - MOVE_GRACE_SECONDS * 1000
-  let young = false
+  const signal = AbortSignal.timeout(ROW_MS)
   for (const prefix of prefixesOf(id)) {
-    const listed = await storage.list({ prefix, limit: LISTED_KEYS })
-    const others = listed.filter(({ key }) => !keys.includes(key))
-    const removable = others.filter(({ lastModified }) => lastModified.getTime() < old)
-    if (removable.length > 0) await storage.remove(removable.map(({ key }) => key))
-    report.orphans += removable.length
-    // Perhaps the object's own in a moment: a move copies first, and then tells the row.
-    young ||= removable.length < others.length
+    for await (const listed of pages(storage, prefix, signal)) {
+      // Asked after the listing, see `ownKeys`.
+      const own = await repository.ownKeys(id)
+      const others = own === null ? [] : listed.flatMap(({ key }) => (own.includes(key) ? [] : [key]))
+      if (others.length > 0) await storage.remove(others, { signal })
+      report.orphans += others.length
+    }
   }
-  await repository.endSweep(id, claim, young ? MOVE_GRACE_SECONDS : null)
+  await repository.endSweep(id, claim)
+}
+
+async function* pages(storage: Storage, prefix: string, signal: AbortSignal): AsyncGenerator<ListedObject[], void> {
+  for (let startAfter = ''; ; ) {
+    const listed = await storage.list({ prefix, startAfter, limit: LISTED_KEYS, signal })
+    const last = listed.at(-1)
+    if (last !== undefined) yield listed
+    if (last === undefined || listed.length < LISTED_KEYS) return
+    startAfter = last.key
+  }
 }

@@ -1,0 +1,14 @@
+/** Keys that are not their objects' any more, as the copies for others of what became private, lose their bytes first. */
+import { createMoves } from '../../moves.ts'
+import { removable } from '../../transients.ts'
+import { inBatches } from '../rows.ts'
+import { BATCH_ROWS, type Step } from '../step.ts'
+
+export const removeTransients: Step = async (deps, report) => {
+  const { withdraw } = createMoves(deps)
+  await inBatches(deps, BATCH_ROWS, deps.repository.claimTransients, async ({ id, ...transients }) => {
+    // A copy in parts may have ended halfway.
+    for (const key of removable(transients)) await deps.storage.abortUploads(key)
+    report.orphans += await withdraw(id, transients)
+  })
+}
