@@ -21,6 +21,7 @@ import { databases, type OpenDatabase } from '../databases.ts'
 import { createInProcessDecoders } from '../pictures/in-process.ts'
 import { createRecordingLog } from '../recording-log.ts'
 import { refusal } from '../refusal.ts'
+import { until } from '../until.ts'
 import { newCaller } from './objects.ts'
 import { publishing } from './publishing.ts'
 
@@ -331,6 +332,32 @@ for (const { name, present, open } of databases) {
           expect(await rowOf(id)).toMatchObject({ renditions: {}, own: 0, strangers: 0 })
         }
       })
+
+      test.skipIf(name === 'PGlite').each([true, false])(
+        'and one that is dropped while it is kept is taken off as it is by then (own: %p)',
+        async (own) => {
+          const id = await uploaded()
+          const { repository } = service()
+          const claim = claimOf(id, 'kept', own)
+          await repository.claimRendition(claim, life)
+          const second = createRepository({ sql: database.connectAgain(), pendingSeconds: 1e6, retentionSeconds: 1e6 })
+          const waits = async () => {
+            const [row] = await database.sql`
+            SELECT count(*)::int AS n FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'`
+            return row?.n > 0
+          }
+          let dropped: Promise<void> | undefined
+          await database.sql.begin(async (tx) => {
+            const keeper = createRepository({ sql: tx, pendingSeconds: 1e6, retentionSeconds: 1e6 })
+            expect(await keeper.keepRendition(claim, made)).toBe('kept')
+            dropped = second.dropRendition(id, claim.key)
+            await until(waits)
+          })
+          await dropped
+          expect(await rowOf(id)).toMatchObject({ renditions: {}, own: 0, strangers: 0 })
+        },
+      )
     })
 
     describe('what failed', () => {

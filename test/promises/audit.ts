@@ -41,6 +41,7 @@ export async function audit(world: World, { linksAlive = false } = {}): Promise<
     ...unsettled.filter((row) => !waiting.includes(row)).map(({ id, status }) => `left ${status}: ${id}`),
     ...rows.filter(({ owed }) => owed > 0).map(({ id, owed }) => `${owed} events still owed: ${id}`),
     ...(await miscounts(world)),
+    ...(await misweighed(world)),
     ...(await pasts(world, new Set(rows.map(({ id }) => id)))),
   ]
 }
@@ -64,6 +65,18 @@ async function miscounts({ sql }: World): Promise<string[]> {
     ) counted USING (user_id)
     WHERE (kept.bytes, kept.objects) IS DISTINCT FROM (counted.bytes, counted.objects)`
   return wrong.map((row) => `usage miscounted: ${JSON.stringify(row)}`)
+}
+
+/** Pictures whose renditions do not add up to what is noted of them, for the owner and for strangers. */
+async function misweighed({ sql }: World): Promise<string[]> {
+  const wrong = await sql<{ id: string }[]>`
+    SELECT id FROM media_objects, LATERAL (
+      SELECT coalesce(sum((value ->> 'sizeBytes')::bigint) FILTER (WHERE NOT value ? 'by'), 0) AS own,
+        coalesce(sum((value ->> 'sizeBytes')::bigint) FILTER (WHERE value ? 'by'), 0) AS strangers
+      FROM jsonb_each(renditions) AS each (name, value)
+    ) AS made
+    WHERE (rendition_bytes, stranger_bytes) <> (own, strangers)`
+  return wrong.map(({ id }) => `renditions miscounted: ${id}`)
 }
 
 /** What each object went through, and whether exactly that was announced. */

@@ -203,6 +203,32 @@ for (const { name, present, open } of worlds) {
       )
     })
 
+    test('renditions for an owner and for strangers, and a lost one that is dropped: each is there, and counted once', async () => {
+      const wish = { width: 100, height: undefined, fit: 'inside', format: 'auto', quality: 75 } as const
+      const asked = { wish, accept: 'image/webp', signed: false, party: 'address:1' }
+      const rendition =
+        (viewer: Caller | null) =>
+        (id: string): Work =>
+        ({ media }) =>
+          media.rendition(id, viewer, asked)
+      const reconcile =
+        (id: string): Work =>
+        async ({ circuit }) => {
+          const row = await circuit.repository.findRendered(id, person, '')
+          for (const { key } of Object.values(row?.renditions ?? {})) await circuit.repository.dropRendition(id, key)
+        }
+      await inAnyOrder(
+        async () => {
+          const file = { name: 'a.gif', bytes: gif, visibility: 'public', idempotencyKey: undefined } as const
+          return (await soundly(world, ({ media }) => media.upload(person, file))).id
+        },
+        (id) => [rendition(person)(id), rendition(null)(id), rendition(null)(id), reconcile(id), reconcile(id)],
+        (answers) => {
+          expect(answers).toEqual(['ok', 'ok', 'ok', 'ok', 'ok'])
+        },
+      )
+    })
+
     test('uploads with one Idempotency-Key make one object', async () => {
       const keyed: Work = ({ media }) => {
         const file = { name: 'a.gif', bytes: gif, visibility: 'private', idempotencyKey: 'a key' } as const

@@ -107,16 +107,8 @@ export const operations: Operation[] = [
       }
     },
   },
-  {
-    name: 'a rendition, made at first asking',
-    async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined)))
-      const wish = { width: 100, height: undefined, fit: 'inside', format: 'webp', quality: 75 } as const
-      const run = ({ media }: Replica) =>
-        media.rendition(id, person, { wish, accept: '', signed: false, party: 'address:1' })
-      return { run, again: run, wrong: async () => expectSeen(world, person, { active: 1, deleted: 0 }) }
-    },
-  },
+  rendition('a rendition, made at first asking', 'private'),
+  rendition('a rendition that a stranger has made', 'public'),
   {
     name: 'update',
     async begin(world, person) {
@@ -229,6 +221,20 @@ export const operations: Operation[] = [
     },
   },
 ]
+
+/** Asked for by its owner, or by nobody in particular when it is public. */
+function rendition(name: string, visibility: Visibility): Operation {
+  return {
+    name,
+    async begin(world, person) {
+      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined, visibility)))
+      const wish = { width: 100, height: undefined, fit: 'inside', format: 'auto', quality: 75 } as const
+      const asked = { wish, accept: 'image/webp', signed: false, party: 'address:1' }
+      const run = ({ media }: Replica) => media.rendition(id, visibility === 'public' ? null : person, asked)
+      return { run, again: run, wrong: async () => expectSeen(world, person, { active: 1, deleted: 0 }) }
+    },
+  }
+}
 
 /** A link, the client's own PUT, which no fault of the service touches, and complete. */
 async function throughLink(world: World, person: Caller, declaration: ReturnType<typeof declared>): Promise<Trial> {
