@@ -29,7 +29,7 @@ export type Warm = {
 }
 
 const MOST_STARTS = 3
-// A measured reserve may be so much larger than the guess before a process is started again for it.
+// A measured reserve may differ so much from the guess before a process is started again for it.
 const RESERVE_SLACK_BYTES = 32 * 1024 * 1024
 // Of a process, for its start and what comes between two jobs.
 const OWN_CPU_SECONDS = 10
@@ -66,7 +66,7 @@ export function createWarm({ memoryBytes, cpuSeconds, jobs, idleMs, types }: Dep
       })
       const memory = await memoryOf(decoder.pid)
       if (memory !== null) reserve = memory.reserved - memory.held
-      if (!stopped && (reserve - given <= RESERVE_SLACK_BYTES || starts === MOST_STARTS)) return decoder
+      if (!stopped && (Math.abs(reserve - given) <= RESERVE_SLACK_BYTES || starts === MOST_STARTS)) return decoder
       await decoder.end()
     }
   }
