@@ -22,6 +22,7 @@ const bun = process.execPath
 const tests = [bun, 'test', '--only-failures']
 const acceptance = [...tests, 'test/acceptance']
 const faults = [...tests, 'test/faults']
+const hostile = [...tests, 'test/hostile']
 const fuzz = [...tests, 'test/fuzz']
 const schemathesis = [...tests, 'test/schemathesis']
 // Folders that have a stage of their own.
@@ -30,6 +31,7 @@ const apart = [
   'test/browser/**',
   'test/faults/**',
   'test/fuzz/**',
+  'test/hostile/**',
   'test/promises/**',
   'test/schemathesis/**',
   'test/soak/**',
@@ -85,6 +87,8 @@ const stages: Stage[] = [
     services: 'needed',
     env: { ACCEPTANCE_RUNTIME: 'deno' },
   },
+  { name: 'hostile-bun', command: hostile, counts: 'tests', services: 'needed', env: { ACCEPTANCE_RUNTIME: 'bun' } },
+  { name: 'hostile-deno', command: hostile, counts: 'tests', services: 'needed', env: { ACCEPTANCE_RUNTIME: 'deno' } },
   { name: 'fuzz-bun', command: fuzz, counts: 'tests', services: 'needed', env: { ACCEPTANCE_RUNTIME: 'bun' } },
   { name: 'fuzz-deno', command: fuzz, counts: 'tests', services: 'needed', env: { ACCEPTANCE_RUNTIME: 'deno' } },
   {

@@ -15,11 +15,10 @@ type Parts = {
 }
 
 /**
- * Kills and starts again, several things at once at times, until `goesOn` says no. Resolves when everything runs, and
+ * Kills and starts again, several things at once at times, until `goesOn` says no, and counts that in `damage`. Resolves when everything runs, and
  * rejects when something does not come up any more.
  */
-export async function runChaos(parts: Parts, random: Random, goesOn: () => boolean): Promise<Damage> {
-  const damage: Damage = { kills: 0, restarts: { postgres: 0, redis: 0, minio: 0 }, upkeepsKilled: 0 }
+export async function runChaos(parts: Parts, random: Random, goesOn: () => boolean, damage: Damage): Promise<void> {
   const pending: Promise<void>[] = []
   const down = new Set<Backing>()
 
@@ -66,7 +65,10 @@ export async function runChaos(parts: Parts, random: Random, goesOn: () => boole
   }
   await Promise.all(pending)
   await Promise.all(parts.replicas.map((replica) => replica.untilReady()))
-  return damage
+}
+
+export function noDamage(): Damage {
+  return { kills: 0, restarts: { postgres: 0, redis: 0, minio: 0 }, upkeepsKilled: 0 }
 }
 
 const BACKING: readonly [Backing, ...Backing[]] = ['postgres', 'redis', 'minio']

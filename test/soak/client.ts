@@ -10,6 +10,8 @@ export type PatientClient = {
   call(as: string, path: string, init: RequestInit): Promise<Answer | null>
   /** Sends bytes over a link until the store gives an answer that is final. */
   put(url: string, init: RequestInit): Promise<Answer | null>
+  /** Calls one replica once, without credentials; null when it broke off. */
+  look(path: string): Promise<Answer | null>
   /** Answers that no client should ever get. */
   readonly wrong: string[]
 }
@@ -56,6 +58,16 @@ export function createPatientClient(baseUrls: readonly [string, ...string[]], ra
         headers.set('authorization', `Bearer ${await tokenFor(as)}`)
         return fetch(random.pick(baseUrls) + path, { ...init, headers, signal: attemptSignal(init) })
       }),
+    async look(path) {
+      try {
+        const response = await fetch(random.pick(baseUrls) + path, { redirect: 'manual', signal: attemptSignal({}) })
+        const body = readJson(await response.text())
+        if (response.status === 500) wrong.push(`500 ${JSON.stringify(body)}`)
+        return { status: response.status, body, unsure: false }
+      } catch {
+        return null
+      }
+    },
     put: (url, init) => persist(init, () => fetch(url, { ...init, signal: attemptSignal(init) })),
   }
   return client

@@ -13,6 +13,8 @@ export type Wish = {
   sha256: string
   /** Sent with an Idempotency-Key, or over one link only: there can be one object of it at most. */
   once: boolean
+  /** A file made to cost the service much: it may be refused. */
+  hostile?: boolean
   /** Set by a 201, or by the 200 of complete. */
   id?: string
   /** What the client may rely on by now; `open` after an answer that leaves more than one possibility. */
@@ -21,11 +23,19 @@ export type Wish = {
   renamed: string[]
 }
 
+/** A picture that costs more than it weighs. */
+export type HostileFile = { bytes: Uint8Array<ArrayBuffer>; mimeType: string }
+
 const WORKERS = 10
 const LARGEST_TAIL = 1_500_000
 
 /** Stores, changes and deletes until `goesOn` says no. What the clients were told is in the wishes it returns. */
-export async function runLoad(client: PatientClient, random: Random, goesOn: () => boolean): Promise<Wish[]> {
+export async function runLoad(
+  client: PatientClient,
+  random: Random,
+  goesOn: () => boolean,
+  hostile: readonly HostileFile[],
+): Promise<Wish[]> {
   const picture = await readCorpus('accept/rocket.jpg')
   const wishes: Wish[] = []
   const run = async () => {
@@ -38,24 +48,58 @@ export async function runLoad(client: PatientClient, random: Random, goesOn: () 
       await sleep(random.whole(0, 60))
     }
   }
-  await Promise.all(Array.from({ length: WORKERS }, run))
+  const attack = async () => {
+    while (goesOn()) {
+      for (const { bytes, mimeType } of hostile) {
+        if (!goesOn()) return
+        const wish = { ...newWish(bytes, random).wish, sha256: sha256(bytes), hostile: true }
+        wishes.push(wish)
+        await upload(client, wish, bytes, random, { type: mimeType, visibility: 'public' })
+        if (wish.id !== undefined) await lookAsStranger(client, wish.id)
+      }
+    }
+  }
+  await Promise.all([...Array.from({ length: WORKERS }, run), attack()])
   return wishes
+}
+
+/** Has the service decode a public file, which may be refused, and may take too long. */
+async function lookAsStranger(client: PatientClient, id: string): Promise<void> {
+  for (const query of ['', '?w=160', '?w=640']) {
+    const answer = await client.look(`/media/${id}/content${query}`)
+    if (answer !== null && ![302, 404, 422, 429, 503].includes(answer.status)) unexpected(client, 'content', answer)
+  }
 }
 
 /** A picture with bytes of its own behind its end, which viewers ignore: no two are the same. */
 function newWish(picture: Uint8Array, random: Random): { wish: Wish; bytes: Uint8Array<ArrayBuffer> } {
   const tail = randomBytes(random.chance(0.2) ? random.whole(100_000, LARGEST_TAIL) : 32)
   const bytes = new Uint8Array(Buffer.concat([picture, tail]))
-  const sha256 = createHash('sha256').update(bytes).digest('hex')
   const name = `${crypto.randomUUID()}.jpg`
   return {
-    wish: { user: crypto.randomUUID(), name, sha256, once: random.chance(0.5), state: 'open', renamed: [] },
+    wish: {
+      user: crypto.randomUUID(),
+      name,
+      sha256: sha256(bytes),
+      once: random.chance(0.5),
+      state: 'open',
+      renamed: [],
+    },
     bytes,
   }
 }
 
-async function upload(client: PatientClient, wish: Wish, bytes: Uint8Array, random: Random): Promise<void> {
-  const { body, headers } = multipart([{ name: 'file', filename: wish.name, type: 'image/jpeg', content: bytes }])
+async function upload(
+  client: PatientClient,
+  wish: Wish,
+  bytes: Uint8Array,
+  random: Random,
+  { type = 'image/jpeg', visibility = 'private' } = {},
+): Promise<void> {
+  const { body, headers } = multipart([
+    { name: 'visibility', content: visibility },
+    { name: 'file', filename: wish.name, type, content: bytes },
+  ])
   const answer = await client.call(wish.user, '/media/upload', {
     method: 'POST',
     body,
@@ -137,6 +181,7 @@ async function live(client: PatientClient, wish: Wish, id: string, random: Rando
 
 function settle(client: PatientClient, wish: Wish, answer: Answer | null, success: number): void {
   if (answer === null) return
+  if (wish.hostile && [413, 415, 422].includes(answer.status)) return
   if (answer.status !== success) {
     unexpected(client, 'upload', answer)
     return
@@ -151,4 +196,8 @@ function unexpected(client: PatientClient, what: string, { status, body, unsure 
 
 function idempotency({ once, name }: Wish): Record<string, string> {
   return once ? { 'idempotency-key': name } : {}
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
 }

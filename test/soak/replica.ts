@@ -7,6 +7,8 @@ import { tied } from '../process.ts'
 /** One service process after the other, all at the same address. */
 export type Replica = {
   readonly baseUrl: string
+  /** Of the process that runs; undefined when none does. */
+  pid(): number | undefined
   /** Starts a process where none runs; resolves at once, so that it can be killed while it starts. */
   start(): void
   /** SIGKILL, wherever it is; resolves once it has ended. */
@@ -52,6 +54,7 @@ export async function createReplica(runtime: Runtime, env: Record<string, string
 
   return {
     baseUrl,
+    pid: () => (running() ? child?.pid : undefined),
     faults,
     start,
     async kill() {

@@ -4,7 +4,16 @@ import type postgres from 'postgres'
 import type { Announced } from './announced.ts'
 import type { Wish } from './load.ts'
 
-type Row = { id: string; status: string; storage_key: string; event_seq: number; owed: number; original_name: string }
+type Row = {
+  id: string
+  status: string
+  storage_key: string
+  public_key: string | null
+  rendered: string[]
+  event_seq: number
+  owed: number
+  original_name: string
+}
 
 /** Everything that is there once all has come to rest. */
 export type Remains = { rows: Map<string, Row>; keys: Set<string>; hashes: Map<string, string> }
@@ -13,7 +22,9 @@ const AT_ONCE = 16
 
 export async function gatherRemains(sql: postgres.Sql, s3: S3Client, Bucket: string): Promise<Remains> {
   const rows = await sql<Row[]>`
-    SELECT id, status, storage_key, event_seq, jsonb_array_length(outbox) AS owed, original_name FROM media_objects`
+    SELECT id, status, storage_key, public_key, event_seq, jsonb_array_length(outbox) AS owed, original_name,
+      ARRAY(SELECT value ->> 'key' FROM jsonb_each(renditions)) AS rendered
+    FROM media_objects`
   const keys: string[] = []
   for await (const { Contents = [] } of paginateListObjectsV2({ client: s3 }, { Bucket }))
     keys.push(...Contents.map(({ Key = '' }) => Key))
@@ -49,10 +60,10 @@ export function judge(wishes: readonly Wish[], announced: readonly Announced[], 
   for (const wish of wishes) faults.push(...compareWithAnswers(wish, idsOf.get(wish.name) ?? [], objects, remains))
 
   const expected = new Set<string>()
-  for (const { id, status, storage_key } of remains.rows.values()) {
+  for (const { id, status, storage_key, public_key, rendered } of remains.rows.values()) {
     if (status !== 'active') faults.push(`${id}: a row that is ${status} is left`)
     if (!objects.has(id)) faults.push(`${id}: a row that was never announced`)
-    expected.add(storage_key)
+    for (const key of [storage_key, public_key, ...rendered]) if (key !== null) expected.add(key)
   }
   for (const key of remains.keys) if (!expected.has(key)) faults.push(`${key}: bytes that no row knows`)
   return faults
