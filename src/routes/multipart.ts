@@ -32,7 +32,7 @@ export async function withForm<T>(
   let body: Uint8Array<ArrayBuffer> | undefined
   try {
     body = await readBody(request, limits)
-    const form = collect(partsOf(body, boundary, { maxParts: PARTS, maxHeaderBytes: PART_HEADER_BYTES }))
+    const form = collect(await partsOf(body, boundary, { maxParts: PARTS, maxHeaderBytes: PART_HEADER_BYTES }))
     if (form.file.bytes.length > fileLimit) throw tooLarge()
     return await use(form)
   } finally {
