@@ -124,8 +124,12 @@ export function queriesUnderWay(): number {
 /**
  * The result of a query, within the deadline. A query that misses it is cancelled, but its outcome is unknown.
  * Throws Problem `database_unavailable` when the database is to blame and trying again may help.
+ * @param ms the deadline
  */
-export async function within<T extends readonly (object | undefined)[]>(query: postgres.PendingQuery<T>) {
+export async function within<T extends readonly (object | undefined)[]>(
+  query: postgres.PendingQuery<T>,
+  ms = DATABASE_DEADLINE_MS,
+) {
   const end = begin('database')
   underWay += 1
   let outage = false
@@ -133,8 +137,8 @@ export async function within<T extends readonly (object | undefined)[]>(query: p
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       cancel(query)
-      reject(new Late(`no answer within ${DATABASE_DEADLINE_MS} ms`))
-    }, DATABASE_DEADLINE_MS)
+      reject(new Late(`no answer within ${Math.round(ms)} ms`))
+    }, ms)
   })
   try {
     return await Promise.race([query, late])
@@ -183,6 +187,20 @@ const OUTAGE_CLASSES = new Set(['08', '40', '53', '57', '58'])
 function isOutage(error: unknown): boolean {
   if (error instanceof postgres.PostgresError) return OUTAGE_CLASSES.has(error.code.slice(0, 2))
   return error instanceof Late || isBroken(error)
+}
+
+/**
+ * Whether the server says that it rolled a statement back because of what was in it, or in favour of another one
+ * (serialization failure, deadlock): nothing of it was applied, and a part of it may be good.
+ */
+export function isRolledBack(error: unknown): boolean {
+  const cause = error instanceof Problem ? error.cause : error
+  return cause instanceof postgres.PostgresError && /^(22...|23...|40001|40P01)$/.test(cause.code)
+}
+
+/** The problem of what waited too long to be sent to the database, or for its answer. */
+export function outOfTime(): Problem {
+  return unavailable(new Late('the deadline passed before the statement was answered'))
 }
 
 /** An error of the client library itself has a code of letters, such as CONNECTION_CLOSED or ECONNREFUSED. */
