@@ -1,19 +1,30 @@
 /** Redis: Pub/Sub for who listens now, a capped stream for who was away. The one module that knows ioredis. */
-import { Redis } from 'ioredis'
+import { type ClientContext, Redis, type Result } from 'ioredis'
 import pLimit from 'p-limit'
 import type { Log } from '../log.ts'
-import { channels, type Entry, type EventBus } from './events.ts'
+import { channels, type Entry, type EventBus, type MediaEvent } from './events.ts'
 import { createStreamReader, type StreamConnection } from './stream-reader.ts'
 
 /** The stream of all events; fields `channel` and `payload` (JSON). */
 export const EVENT_STREAM = 'media:events'
 // Trimmed roughly (`~`), in whole nodes of the stream, which costs Redis next to nothing.
 const STREAM_LENGTH = 100_000
+// One command, whatever the number of events: each one costs the client more than all of this costs Redis.
+const SCRIPT = `for i = 2, #ARGV, 2 do
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'channel', ARGV[i], 'payload', ARGV[i + 1])
+redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
+end`
 const DEADLINE_MS = 1000
 const BLOCK_MS = 2000
 const READ_ENTRIES = 500
 // Those who come back are many at once after a restart; publishing is not to wait for them.
 const RANGES_AT_ONCE = 2
+
+declare module 'ioredis' {
+  interface RedisCommander<Context extends ClientContext = { type: 'default' }> {
+    publishEvents(stream: string, length: number, ...pairs: string[]): Result<null, Context>
+  }
+}
 
 export type RedisEventBus = EventBus & {
   /** Of the server; null when it does not say. */
@@ -68,18 +79,7 @@ export async function createRedisEventBus({ url, log }: { url: string; log: Log 
   return {
     name: 'redis',
 
-    async publish(events) {
-      const transaction = redis.multi()
-      for (const { channel, payload } of events) {
-        const json = JSON.stringify(payload)
-        transaction.xadd(EVENT_STREAM, 'MAXLEN', '~', STREAM_LENGTH, '*', 'channel', channel, 'payload', json)
-        transaction.publish(channel, json)
-      }
-      const results = await transaction.exec()
-      if (results === null) throw new Error('redis: the transaction was discarded')
-      const failed = results.find(([error]) => error !== null)
-      if (failed?.[0]) throw failed[0]
-    },
+    publish: createPublish(redis, log),
 
     follow: reader.follow,
 
@@ -97,6 +97,53 @@ export async function createRedisEventBus({ url, log }: { url: string; log: Log 
       redis.disconnect()
     },
   }
+}
+
+/**
+ * The result publishes events in their order, by a script; on a Redis that refuses scripts (an ACL without them, or a
+ * hosted one that has renamed EVAL) by a transaction, until the next connection.
+ */
+function createPublish(redis: Redis, log: Log) {
+  redis.defineCommand('publishEvents', { numberOfKeys: 1, lua: SCRIPT })
+  let scripts = true
+  let said = false
+  redis.on('ready', () => {
+    scripts = true
+  })
+
+  return async function publish(events: readonly MediaEvent[]): Promise<void> {
+    if (events.length === 0) return
+    const pairs = events.flatMap(({ channel, payload }) => [channel, JSON.stringify(payload)])
+    if (!scripts) return inTransaction(pairs)
+    try {
+      await redis.publishEvents(EVENT_STREAM, STREAM_LENGTH, ...pairs)
+    } catch (error) {
+      if (!refusesScripts(error)) throw error
+      scripts = false
+      if (!said)
+        log.warn({ err: error }, 'redis: scripts are not allowed; events are sent by transactions, which cost more')
+      said = true
+      await inTransaction(pairs)
+    }
+  }
+
+  async function inTransaction(pairs: string[]): Promise<void> {
+    const transaction = redis.multi()
+    for (let i = 0; i < pairs.length; i += 2) {
+      const [channel = '', payload = ''] = pairs.slice(i, i + 2)
+      transaction.xadd(EVENT_STREAM, 'MAXLEN', '~', STREAM_LENGTH, '*', 'channel', channel, 'payload', payload)
+      transaction.publish(channel, payload)
+    }
+    const results = await transaction.exec()
+    if (results === null) throw new Error('redis: the transaction was discarded')
+    const failed = results.find(([error]) => error !== null)
+    if (failed?.[0]) throw failed[0]
+  }
+}
+
+/** Nothing of the script has run then. */
+function refusesScripts(error: unknown): boolean {
+  return error instanceof Error && /^NOPERM|^ERR unknown command/i.test(error.message)
 }
 
 /** A connection for calls that wait; another is to be made when it breaks. */

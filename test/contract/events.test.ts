@@ -323,6 +323,41 @@ describe.skipIf(!have)('the redis event bus beside Pub/Sub', () => {
     await close()
   }, 20_000)
 
+  test('sends any number of events as one command', async () => {
+    const { bus, close } = await openRedis()
+    const reader = new Redis(own.redisUrl)
+    await bus.publish([newEvent(0)])
+    const calls = async () => {
+      const stats = await reader.info('commandstats')
+      return (
+        Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1]) +
+        Number(/cmdstat_multi:calls=(\d+)/.exec(stats)?.[1] ?? 0)
+      )
+    }
+    const before = await calls()
+    await bus.publish(Array.from({ length: 100 }, (_, i) => newEvent(i)))
+    expect((await calls()) - before).toBe(1)
+    reader.disconnect()
+    await close()
+  })
+
+  test('publishes by a transaction where scripts are not allowed, and says so once', async () => {
+    const admin = new Redis(own.redisUrl)
+    await admin.acl('SETUSER', 'without-scripts', 'on', '>secret', '~*', '&*', '+@all', '-@scripting')
+    const url = Object.assign(new URL(own.redisUrl), { username: 'without-scripts', password: 'secret' })
+    const { log, lines } = createRecordingLog()
+    const bus = await createRedisEventBus({ url: url.href, log })
+    await admin.del(EVENT_STREAM)
+    const events = Array.from({ length: 6 }, (_, i) => newEvent(i))
+    for (const start of [0, 2, 4]) await bus.publish(events.slice(start, start + 2))
+    const entries = await admin.xrange(EVENT_STREAM, '-', '+')
+    expect(entries.map(([, fields]) => JSON.parse(fields[3] ?? ''))).toEqual(events.map(({ payload }) => payload))
+    expect(lines.map(({ level }) => level)).toEqual([40])
+    await bus.close()
+    await admin.acl('DELUSER', 'without-scripts')
+    admin.disconnect()
+  })
+
   test('rejects when Redis refuses one of the writes', async () => {
     const { bus, close } = await openRedis()
     const writer = new Redis(own.redisUrl)
