@@ -130,7 +130,10 @@ function refuseBadHost(): MiddlewareHandler {
 /** What is answered under /media is for its caller, and may hold a link that is soon dead; content says otherwise. */
 function noStore(): MiddlewareHandler {
   return async function noStore(c, next) {
+    // Before the answer is there: Hono would make another one, of the first one's body as a stream.
+    c.header('cache-control', 'no-store')
     await next()
+    // An answer that was made without Hono's context knows nothing of it.
     if (!c.res.headers.has('cache-control')) c.header('cache-control', 'no-store')
   }
 }

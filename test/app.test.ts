@@ -326,4 +326,38 @@ describe('the OpenAPI document', () => {
   })
 })
 
+describe('what is answered under /media', () => {
+  const media = () => ({
+    ...deps.media,
+    usage: async () => ({ bytes: 1, objects: 2, purging: 0, ...NO_QUOTAS }),
+    remove: async () => {},
+  })
+
+  test('is for nobody to keep, and is made once: a second answer would make a stream of the first', async () => {
+    const Whole = globalThis.Response
+    let made = 0
+    globalThis.Response = class extends Whole {
+      constructor(...given: ConstructorParameters<typeof Whole>) {
+        super(...given)
+        made += 1
+      }
+    }
+    try {
+      for (const [method, path, status] of [
+        ['GET', '/media/usage', 200],
+        ['DELETE', `/media/${ID}`, 204],
+        ['GET', '/media/x', 400],
+      ] as const) {
+        made = 0
+        const answer = await ask(method, path, { authorization }, { media: media() })
+        expect(answer.status).toBe(status)
+        expect(answer.headers.get('cache-control')).toBe('no-store')
+        expect(made).toBe(1)
+      }
+    } finally {
+      globalThis.Response = Whole
+    }
+  })
+})
+
 type Operation = { summary: string; responses: Record<string, unknown> }

@@ -20,10 +20,20 @@ const STALLED_MS = 30_000
 export function drainUnread(): MiddlewareHandler {
   return async function drainUnread(c, next) {
     await next()
-    const { body } = c.req.raw
-    if (body === null || c.req.raw.bodyUsed || body.locked) return
+    const { raw } = c.req
+    // `body` comes last: asked for, it is made as a stream, even where nothing came or all was read.
+    if (raw.bodyUsed || !mayHaveBody(raw)) return
+    const { body } = raw
+    if (body === null || body.locked) return
     await drain(body.getReader())
   }
+}
+
+/** By its headers; a body of HTTP/2 needs none, but belongs to no GET, HEAD or DELETE that a client sends. */
+function mayHaveBody({ method, headers }: Request): boolean {
+  const length = headers.get('content-length')
+  if (length !== null) return length !== '0'
+  return headers.has('transfer-encoding') || !['GET', 'HEAD', 'DELETE'].includes(method)
 }
 
 /** Accepts only JSON bodies of reasonable size; throws Problem `content_type_unsupported` or `body_too_large`. */
@@ -40,7 +50,12 @@ export function jsonOnly(): MiddlewareHandler<{ Variables: object }> {
       throw new Problem('content_type_unsupported', 'The request has to be application/json.')
     // For the route's validator, which refuses some spellings of parameters that RFC 9110, section 5.6.6, allows.
     if (type.includes(';')) c.req.raw = withoutParameters(c.req.raw)
-    return limit(c, next)
+    const { headers } = c.req.raw
+    const length = headers.get('content-length')
+    if (length === null || headers.has('transfer-encoding')) return limit(c, next)
+    // Said here, because `limit` asks for the body, which `json()` then reads as a stream instead of whole.
+    if (!(Number(length) <= JSON_BYTES)) throw bodyTooLarge(JSON_BYTES)
+    await next()
   }
 }
 

@@ -165,6 +165,42 @@ describe('a request that is refused before its body is read', () => {
   })
 })
 
+describe('a stream', () => {
+  /** Whether `body` is asked of a request while it is answered. */
+  const streams = async (path: string, init: RequestInit) => {
+    const request = new Request(`http://service.test${path}`, init)
+    let asked = 0
+    const { body } = request
+    Object.defineProperty(request, 'body', {
+      get() {
+        asked += 1
+        return body
+      },
+    })
+    await newApp().request(request)
+    return asked > 0
+  }
+  const json = JSON.stringify({ a: 1 })
+  const headers = { 'content-type': 'application/json', 'content-length': String(json.length) }
+
+  test.each(['GET', 'HEAD', 'DELETE'])('is not made of the body of a %s that has none', async (method) => {
+    expect(await streams('/refused', { method })).toBe(false)
+    expect(await streams('/refused', { method, headers: { 'content-length': '0' } })).toBe(false)
+  })
+
+  test('is not made of a JSON body whose length is announced', async () => {
+    expect(await streams('/json', { method: 'POST', headers, body: json })).toBe(false)
+  })
+
+  test('is made of a body that nobody has read, whatever the method', async () => {
+    expect(await streams('/refused', { method: 'POST', headers, body: json })).toBe(true)
+    expect(await streams('/refused', { method: 'DELETE', headers, body: json })).toBe(true)
+    const chunked = { 'transfer-encoding': 'chunked' }
+    expect(await streams('/refused', { method: 'DELETE', headers: chunked, body: json })).toBe(true)
+    expect(await streams('/refused', { method: 'POST', body: json })).toBe(true)
+  })
+})
+
 /** A request of which ten bytes have come. */
 function slowBody(): { request: Request; end: () => void } {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
