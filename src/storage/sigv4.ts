@@ -34,17 +34,18 @@ export function presigner(link: Omit<Presign, 'url'> & { url: Pick<URL, 'origin'
   const scope = `${day}/${region}/s3/aws4_request`
   const signed: Record<string, string> = { ...headers, host: url.host }
   const names = Object.keys(signed).sort()
-  const canonicalQuery = encodeQuery({
+  const signedHeaders = names.join(';')
+  const canonicalQuery = encodeOnce({
     ...query,
     'X-Amz-Algorithm': ALGORITHM,
     'X-Amz-Credential': `${credentials.accessKeyId}/${scope}`,
     'X-Amz-Date': time,
     'X-Amz-Expires': String(expiresIn),
-    'X-Amz-SignedHeaders': names.join(';'),
+    'X-Amz-SignedHeaders': signedHeaders,
     ...(credentials.sessionToken === undefined ? {} : { 'X-Amz-Security-Token': credentials.sessionToken }),
   })
   const canonicalHeaders = names.map((name) => `${name}:${signed[name]?.trim()}\n`).join('')
-  const afterPath = [canonicalQuery, canonicalHeaders, names.join(';'), 'UNSIGNED-PAYLOAD'].join('\n')
+  const afterPath = [canonicalQuery, canonicalHeaders, signedHeaders, 'UNSIGNED-PAYLOAD'].join('\n')
   const beforeHash = [ALGORITHM, time, scope, ''].join('\n')
   const key = signingKey(credentials.secretAccessKey, day, region)
 
@@ -56,6 +57,15 @@ export function presigner(link: Omit<Presign, 'url'> & { url: Pick<URL, 'origin'
 }
 
 const ALGORITHM = 'AWS4-HMAC-SHA256'
+
+// Links of one kind that are made within a second have the same query.
+let lastQuery: { of: string; encoded: string } | undefined
+
+function encodeOnce(query: Record<string, string>): string {
+  const of = JSON.stringify(query)
+  if (lastQuery?.of !== of) lastQuery = { of, encoded: encodeQuery(query) }
+  return lastQuery.encoded
+}
 
 /** Sorted by encoded name, with everything but unreserved characters (RFC 3986) encoded. */
 function encodeQuery(query: Record<string, string>): string {
