@@ -1,8 +1,8 @@
-/** Who is measured: the service as it ships, the reference, and the store alone. Each with fresh parts of its own. */
+/** Who is measured: the service as it ships, also with limits, the reference, and the store alone; each on parts of its own. */
 import { join } from 'node:path'
 import { CreateBucketCommand } from '@aws-sdk/client-s3'
 import { JWT_SECRET, tokenFor } from '../test/acceptance/client.ts'
-import { commandFor, repository } from '../test/acceptance/service.ts'
+import { repository } from '../test/acceptance/service.ts'
 import { settingsFor } from '../test/acceptance/stage.ts'
 import { createBucketName, removeBucket, s3Client } from '../test/buckets.ts'
 import { createDatabase } from '../test/database.ts'
@@ -11,16 +11,18 @@ import { tied } from '../test/process.ts'
 import type { Services } from '../test/services/services.ts'
 import { openReference } from './reference.ts'
 
-export const names = ['ours', 'reference', 'floor'] as const
+export const names = ['ours', 'limited', 'reference', 'floor'] as const
 export type Name = (typeof names)[number]
 
 export type Contestant = {
   name: Name
+  /** Of this one alone: the name, or that of a variant. */
+  label: string
   baseUrl: string
   /** Absent for the store: it serves everybody. */
   pid?: number
   bucket: string
-  /** Of the service. */
+  /** Absent for the store. */
   databaseUrl?: string
   /** Milliseconds from the start of the process to its first 200 at /health/ready. */
   readyMs?: number
@@ -36,28 +38,46 @@ export async function authorization(): Promise<{ authorization: string }> {
   return { authorization: `Bearer ${await tokenFor(USER, { exp })}` }
 }
 
+// Limits that count every request and every byte, and stop none.
+const LIMITS = { RATE_LIMIT_PER_MINUTE: '100000000', QUOTA_BYTES: '1000000000000000', QUOTA_OBJECTS: '1000000000' }
+
 export const open: Record<Name, (services: Services, folder: string) => Promise<Contestant>> = {
-  ours: openOurs,
-  reference: async () => ({ name: 'reference', ...(await openReference()) }),
+  ours: (services, folder) => openService({ label: 'ours', services, folder }),
+  limited: async (services, folder) => {
+    const limited = await openService({ label: 'limited', services, folder, settings: LIMITS })
+    return { ...limited, name: 'limited' }
+  },
+  reference: async () => ({ name: 'reference', label: 'reference', ...(await openReference()) }),
   floor: openFloor,
 }
 
-/** As in production, its log in a file; only that one user may do as much as they like. */
-async function openOurs(services: Services, folder: string): Promise<Contestant> {
+/** As in production, its log in a file; only that one user may do as much as they like, unless `settings` say otherwise. */
+export async function openService(of: {
+  label: string
+  services: Services
+  folder: string
+  /** Where its source is, with its packages. */
+  checkout?: string
+  settings?: Record<string, string>
+}): Promise<Contestant> {
   const database = await createDatabase()
   const bucket = createBucketName()
   const env = {
-    ...settingsFor(services, database.url, bucket),
+    ...settingsFor(of.services, database.url, bucket),
     NODE_ENV: 'production',
     PUBLIC_BASE_URL: 'https://media.example.com',
     AUTH_JWT_SECRET: JWT_SECRET,
     RATE_LIMIT_PER_MINUTE: '0',
+    ...of.settings,
   }
+  const log = join(of.folder, `log-${of.label}`)
+  const checkout = of.checkout ?? repository
   // The first start makes the tables and the bucket, once in the life of an installation.
-  await (await start(env, folder)).stop()
-  const { stop, ...running } = await start(env, folder)
+  await (await start(checkout, env, log)).stop()
+  const { stop, ...running } = await start(checkout, env, log)
   return {
     name: 'ours',
+    label: of.label,
     ...running,
     bucket,
     databaseUrl: database.url,
@@ -68,13 +88,14 @@ async function openOurs(services: Services, folder: string): Promise<Contestant>
   }
 }
 
-async function start(env: Record<string, string>, folder: string) {
+async function start(checkout: string, env: Record<string, string>, path: string) {
   const port = await freePort()
   const baseUrl = `http://127.0.0.1:${port}`
-  const log = Bun.file(join(folder, 'log'))
+  const log = Bun.file(path)
   const begun = performance.now()
-  const child = Bun.spawn(tied(commandFor('bun', port)), {
-    cwd: repository,
+  const command = [process.execPath, '--no-env-file', join(checkout, 'src', 'main.ts')]
+  const child = Bun.spawn(tied(command), {
+    cwd: checkout,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, HOST: '127.0.0.1', PORT: String(port), ...env },
     stdio: ['ignore', log, log],
   })
@@ -96,5 +117,5 @@ async function openFloor({ s3 }: Services): Promise<Contestant> {
   const client = await s3Client()
   await client.send(new CreateBucketCommand({ Bucket: bucket }))
   client.destroy()
-  return { name: 'floor', baseUrl: s3.endpoint, bucket, close: () => removeBucket(bucket) }
+  return { name: 'floor', label: 'floor', baseUrl: s3.endpoint, bucket, close: () => removeBucket(bucket) }
 }

@@ -12,7 +12,7 @@ import { runToEnd, tied } from '../test/process.ts'
 import { services } from '../test/services/shared.ts'
 import { built } from './cache.ts'
 
-export type Reference = { baseUrl: string; pid: number; bucket: string; close(): Promise<void> }
+export type Reference = { baseUrl: string; pid: number; bucket: string; databaseUrl: string; close(): Promise<void> }
 
 const SOURCE = join(import.meta.dirname, 'reference')
 export const NODE_VERSION = '24.21.0'
@@ -49,6 +49,7 @@ export async function openReference(): Promise<Reference> {
     baseUrl,
     pid: child.pid,
     bucket,
+    databaseUrl: database.url,
     async close() {
       child.kill('SIGKILL')
       await child.exited
