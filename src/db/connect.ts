@@ -104,14 +104,23 @@ function renewable(open: () => Sql): Sql {
     ended = true
     return pool.end(options)
   }
+  const renewing = <Q extends object>(query: Q): Q => {
+    renewals.set(query, renew)
+    return query
+  }
+  const unsafe: Sql['unsafe'] = (...args) => renewing(pool.unsafe(...args))
   return new Proxy(pool, {
-    apply(_, self, args) {
-      const query = Reflect.apply(pool, self, args)
-      renewals.set(query, renew)
-      return query
-    },
-    get: (_, name) => (name === 'end' ? end : Reflect.get(pool, name)),
+    apply: (_, self, args) => renewing(Reflect.apply(pool, self, args)),
+    get: (_, name) => (name === 'end' ? end : name === 'unsafe' ? unsafe : Reflect.get(pool, name)),
   })
+}
+
+/**
+ * A statement whose text never changes, with parameters $1, $2 and so on. The client makes any other statement's text
+ * out of its pieces each time, which costs more than all else that it does for a long one.
+ */
+export function prepared<T extends object>(sql: Queryable, text: string, parameters: Parameters<Sql['unsafe']>[1]) {
+  return sql.unsafe<T[]>(text, parameters, { prepare: true })
 }
 
 let underWay = 0

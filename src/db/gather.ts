@@ -3,18 +3,20 @@
  * statement for 20 rows costs the service and the database a fraction of 20 statements.
  *
  * What a caller may rely on:
- * - A call that comes alone is sent at the end of the present turn of the event loop. While a statement of its kind is
- *   under way, calls gather, and go together when it ends: at most 64, the others with the next one.
- * - A second statement of the kind begins when the one under way is older than 50 ms; there are never more than two.
+ * - A call that comes alone is sent at the end of the present turn of the event loop, by the statement for one call where
+ *   the kind has one. While a statement of its kind is under way, calls gather, and go together when it ends: at most
+ *   64, the others with the next one.
+ * - A second statement of the kind begins when the one under way is older than 50 ms; there are never more than two for
+ *   many calls.
  * - Each call has its own deadline, as a single statement has. A call whose time is nearly over is not sent at all; one
  *   whose time ends meanwhile is answered by itself, while the statement goes on until the deadline of its youngest
  *   call. Both are `database_unavailable`.
  * - A call fails for its own faults only. When the server says that it rolled the statement back for what was in it, the
  *   two halves go again on their own, and so on. After any other failure the outcome is unknown: nothing goes again,
  *   and each call gets the failure.
- * - Calls that change rows are ordered by owner and id, the order in which everybody locks. Two calls for one row never
- *   share a statement: the second one goes with the next, and finds what the first one left.
- * - A row that somebody else has locked holds up nobody but its own call, which goes alone, outside of the lanes.
+ * - Two calls for one row never share a statement: the second one goes with the next, and finds what the first one left.
+ * - A row that somebody else has locked holds up nobody but its own call, which waits for it alone, for the others at
+ *   most 50 ms. However many calls wait for locks, they have half of the connections at most.
  * - All kinds together leave two connections of the pool to every other statement.
  * - The record of a request shows how long that request waited. The metrics count the statement once.
  */
@@ -27,15 +29,16 @@ import { DATABASE_DEADLINE_MS, isRolledBack, outOfTime } from './connect.ts'
 /** The answer for a call whose row somebody else has locked. */
 export const LOCKED = Symbol('locked')
 
-export type Row = { owner: string; id: string }
-
 export type Kind<I, O> = {
-  /** One statement for all of the calls, within `ms` milliseconds: an answer for each, in their order. */
+  /**
+   * One statement for all of the calls, within `ms` milliseconds: an answer for each, in their order. One that changes
+   * rows must not wait for their locks: it skips what somebody else has locked.
+   */
   together(items: I[], ms: number): Promise<(O | typeof LOCKED)[]>
-  /** The same for one call, by a statement that waits for locks. Needed where `together` answers with LOCKED. */
+  /** The same for one call, by a statement that may wait for a lock. Needed where `together` answers with LOCKED. */
   alone?(item: I, ms: number): Promise<O>
-  /** The row that a call changes. Absent for kinds that only read. */
-  rowOf?(item: I): Row
+  /** The id of the row that a call changes. Absent for kinds that only read. */
+  idOf?(item: I): string
 }
 
 export type Gather = <I, O>(kind: Kind<I, O>) => (item: I) => Promise<O>
@@ -49,7 +52,7 @@ const NEARLY_OVER_MS = 250
 
 type Member<I, O> = {
   item: I
-  row: Row | undefined
+  id: string | undefined
   /** By `performance.now()`. */
   dueAt: number
   resolve: (answer: O) => void
@@ -60,10 +63,10 @@ type Member<I, O> = {
 export function createGather(connections: number, { deadlineMs = DATABASE_DEADLINE_MS } = {}): Gather {
   const most = Math.max(1, connections - OTHERS_CONNECTIONS)
   const slots = pLimit(most)
-  // Calls that wait for locks leave half of the connections to the lanes.
-  const waitingForLocks = pLimit(Math.max(1, most >> 1))
+  const mostAlone = Math.max(1, most >> 1)
+  const waitingForLocks = pLimit(mostAlone)
 
-  return function gather<I, O>({ together, alone, rowOf }: Kind<I, O>) {
+  return function gather<I, O>({ together, alone, idOf }: Kind<I, O>) {
     let waiting: Member<I, O>[] = []
     /** Not answered yet, oldest first. */
     const open = new Set<Member<I, O>>()
@@ -124,11 +127,20 @@ export function createGather(connections: number, { deadlineMs = DATABASE_DEADLI
       const batch = takeBatch()
       if (batch.length === 0) return
       const lane = { since: performance.now() }
+      const leave = () => {
+        if (lanes.delete(lane)) next(atOnce)
+      }
       lanes.add(lane)
       next(atOnce)
-      await send(batch)
-      lanes.delete(lane)
-      next(atOnce)
+      const [first] = batch
+      if (batch.length > 1 || first === undefined || alone === undefined || waitingForLocks.activeCount === mostAlone)
+        await send(batch)
+      else {
+        const timer = setTimeout(leave, LANE_MS)
+        await waitingForLocks(() => sendAlone(first))
+        clearTimeout(timer)
+      }
+      leave()
     }
 
     function takeBatch(): Member<I, O>[] {
@@ -138,7 +150,7 @@ export function createGather(connections: number, { deadlineMs = DATABASE_DEADLI
       const latest = performance.now() + NEARLY_OVER_MS
       for (const member of waiting) {
         if (!open.has(member)) continue
-        const id = member.row?.id
+        const { id } = member
         if (member.dueAt < latest) fail(member, outOfTime())
         else if (batch.length === MOST_TOGETHER || (id !== undefined && ids.has(id))) rest.push(member)
         else {
@@ -147,7 +159,7 @@ export function createGather(connections: number, { deadlineMs = DATABASE_DEADLI
         }
       }
       waiting = rest
-      return batch.sort(byRow)
+      return batch
     }
 
     async function send(batch: Member<I, O>[]): Promise<void> {
@@ -159,7 +171,7 @@ export function createGather(connections: number, { deadlineMs = DATABASE_DEADLI
         )
         for (const [i, member] of batch.entries()) {
           const answer = answers[i]
-          if (answer === LOCKED) void sendAlone(member)
+          if (answer === LOCKED) void waitingForLocks(() => slots(() => sendAlone(member)))
           else if (answer === undefined) fail(member, new Error('gather: a call without an answer'))
           else succeed(member, answer)
         }
@@ -176,27 +188,23 @@ export function createGather(connections: number, { deadlineMs = DATABASE_DEADLI
       }
     }
 
-    function sendAlone(member: Member<I, O>): Promise<void> {
-      return waitingForLocks(() =>
-        slots(async () => {
-          if (!open.has(member)) return
-          const ms = member.dueAt - performance.now()
-          if (ms < NEARLY_OVER_MS) return fail(member, outOfTime())
-          try {
-            if (alone === undefined) throw new Error('gather: this kind has no statement for one call')
-            succeed(member, await alone(member.item, ms))
-          } catch (error) {
-            fail(member, error)
-          }
-        }),
-      )
+    async function sendAlone(member: Member<I, O>): Promise<void> {
+      if (!open.has(member)) return
+      const ms = member.dueAt - performance.now()
+      if (ms < NEARLY_OVER_MS) return fail(member, outOfTime())
+      try {
+        if (alone === undefined) throw new Error('gather: this kind has no statement for one call')
+        succeed(member, await alone(member.item, ms))
+      } catch (error) {
+        fail(member, error)
+      }
     }
 
     return async function ask(item: I): Promise<O> {
       const end = beginForRequest('database')
       try {
         const answer = await new Promise<O>((resolve, reject) => {
-          const member = { item, row: rowOf?.(item), dueAt: performance.now() + deadlineMs, resolve, reject }
+          const member = { item, id: idOf?.(item), dueAt: performance.now() + deadlineMs, resolve, reject }
           open.add(member)
           waiting.push(member)
           if (deadlineTimer === undefined) watchDeadlines(deadlineMs)
@@ -214,13 +222,4 @@ export function createGather(connections: number, { deadlineMs = DATABASE_DEADLI
 
 function atOnce(start: () => void): void {
   start()
-}
-
-function byRow({ row: a }: Member<unknown, never>, { row: b }: Member<unknown, never>): number {
-  if (a === undefined || b === undefined) return 0
-  return compare(a.owner, b.owner) || compare(a.id, b.id)
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0
 }

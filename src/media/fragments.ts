@@ -16,26 +16,15 @@ export type Fragments = ReturnType<typeof createFragments>
 export const QUOTA = 'media_quota'
 
 export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Quotas) {
-  const columns = sql`id, user_id AS "userId", original_name AS "originalName", mime_type AS "mimeType",
-    size_bytes AS "sizeBytes", storage_key AS key, metadata, visibility, status, public_key AS "publicKey",
-    created_at AS "createdAt", upload_id AS "uploadId"`
+  const columns = sql.unsafe(COLUMNS)
 
   /** Ownership is part of the WHERE, so that what is foreign looks like what is not there. */
   const ownedBy = ({ userId, role }: Caller) => (role === 'service' ? sql`true` : sql`user_id = ${userId}`)
 
-  /** What a viewer may see: active objects that are theirs, or public; null stands for someone who is not known. */
-  const visibleTo = (viewer: Caller | null) => {
-    const own = viewer === null ? sql`false` : ownedBy(viewer)
-    return {
-      columns: sql`${columns}, ${own} AS own`,
-      rows: sql`status = 'active' AND (visibility = 'public' OR ${own})`,
-    }
-  }
-
   const seconds = (n: number) => sql`${n} * interval '1 second'`
 
   /** The database's time, in Unix seconds. */
-  const epoch = sql`extract(epoch FROM now())`
+  const epoch = sql.unsafe(EPOCH)
 
   /**
    * The SET clauses for whoever lets bytes go under an object's prefixes, until so many seconds from now: the row outlives
@@ -49,34 +38,18 @@ export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Qu
   /** The SET clause for an object whose prefixes hold bytes that are not its own: swept when nobody can add any. */
   const sweepSoon = sql`sweep_due_at = least(sweep_due_at, greatest(links_until, now()))`
 
-  /** What a RETURNING tells of keys that are not the object's, see `Transients`. */
-  const transients = sql`transient_keys AS "transientKeys", ${epoch}::text AS "asOf"`
+  const transients = sql.unsafe(TRANSIENTS)
 
   /** Whether an announced key can still become the object's. */
   const announced = (to: string) => sql`(transient_keys ->> ${to}::text)::numeric > ${epoch}`
 
-  /**
-   * The SET clauses that take the copy for others away, from the row's own old value; a copy that is being made for a
-   * CDN must not become the object's any more, even if it is public again by then.
-   */
-  const withdraw = sql`
-    public_key = NULL,
-    transient_keys = (
-      SELECT coalesce(jsonb_object_agg(key, CASE WHEN starts_with(key, 'public/') THEN -abs(until) ELSE until END), '{}')
-      FROM (
-        SELECT key, value::numeric AS until FROM jsonb_each(transient_keys)
-        UNION ALL SELECT public_key COLLATE "default", ${epoch} WHERE public_key IS NOT NULL
-      ) AS each),
-    transient_due_at = CASE WHEN public_key IS NULL AND transient_keys = '{}' THEN transient_due_at ELSE now() END`
+  const withdraw = sql.unsafe(WITHDRAWAL)
 
   /** The SET clauses that put one event at the end of the row's own outbox. */
-  const owe = ({ channel, fields = {} }: Announcement) => sql`
-    event_seq = event_seq + 1,
-    outbox_due_at = now() + ${seconds(SENDER_LEASE_SECONDS)},
-    outbox = outbox || jsonb_build_array(jsonb_build_object('channel', ${channel}::text, 'payload',
-      jsonb_build_object('id', id, 'userId', user_id, 'eventId', gen_random_uuid(), 'seq', event_seq + 1,
-        'occurredAt', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
-      || ${sql.json(fields)}::jsonb))`
+  const owe = ({ channel, fields = {} }: Announcement) => {
+    const [before, between, after] = oweTexts
+    return sql`${sql.unsafe(before)} ${channel}::text ${sql.unsafe(between)} ${sql.json(fields)}::jsonb ${sql.unsafe(after)}`
+  }
 
   /** The SET clauses of every arrow to purging. */
   const toPurging = sql`status = 'purging', status_changed_at = now(), upkeep_due_at = now(), ${withdraw}`
@@ -94,7 +67,6 @@ export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Qu
     columns,
     changed: sql`${columns}, outbox`,
     ownedBy,
-    visibleTo,
     seconds,
     epoch,
     letBytesIn,
@@ -106,4 +78,51 @@ export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Qu
     toPurging,
     withinQuota,
   }
+}
+
+// The pieces that statements of constant text are made of, too.
+
+export const COLUMNS = `id, user_id AS "userId", original_name AS "originalName", mime_type AS "mimeType",
+  size_bytes AS "sizeBytes", storage_key AS key, metadata, visibility, status, public_key AS "publicKey",
+  created_at AS "createdAt", upload_id AS "uploadId"`
+
+const EPOCH = 'extract(epoch FROM now())'
+
+/** What a RETURNING tells of keys that are not the object's, see `Transients`. */
+export const TRANSIENTS = `transient_keys AS "transientKeys", ${EPOCH}::text AS "asOf"`
+
+/**
+ * The SET clauses that take the copy for others away, from the row's own old value; a copy that is being made for a CDN
+ * must not become the object's any more, even if it is public again by then.
+ */
+export const WITHDRAWAL = `
+  public_key = NULL,
+  transient_keys = (
+    SELECT coalesce(jsonb_object_agg(key, CASE WHEN starts_with(key, 'public/') THEN -abs(until) ELSE until END), '{}')
+    FROM (
+      SELECT key, value::numeric AS until FROM jsonb_each(transient_keys)
+      UNION ALL SELECT public_key COLLATE "default", ${EPOCH} WHERE public_key IS NOT NULL
+    ) AS each),
+  transient_due_at = CASE WHEN public_key IS NULL AND transient_keys = '{}' THEN transient_due_at ELSE now() END`
+
+/** The SET clauses that put one event at the end of the row's own outbox. Both are expressions. */
+export function owing(channel: string, fields: string): string {
+  return oweTexts[0] + channel + oweTexts[1] + fields + oweTexts[2]
+}
+
+const oweTexts = [
+  `event_seq = event_seq + 1,
+    outbox_due_at = now() + interval '${SENDER_LEASE_SECONDS} seconds',
+    outbox = outbox || jsonb_build_array(jsonb_build_object('channel', `,
+  `, 'payload',
+      jsonb_build_object('id', id, 'userId', user_id, 'eventId', gen_random_uuid(), 'seq', event_seq + 1,
+        'occurredAt', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+      || `,
+  '))',
+] as const
+
+/** The SET clauses that take events off the row's outbox; `sent`: an expression for `{"sent": [their ids]}`. */
+export function without(sent: string): string {
+  const rest = `jsonb_path_query_array(outbox, '$[*] ? (!(@.payload.eventId == $sent[*]))', ${sent})`
+  return `outbox = ${rest}, outbox_due_at = CASE WHEN ${rest} = '[]' THEN NULL ELSE now() END`
 }

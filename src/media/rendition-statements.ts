@@ -1,5 +1,4 @@
 /** The statements of renditions. An entry of a row says where one is before its bytes go there. */
-import type { Caller } from '../auth/auth.ts'
 import { type Queryable, violates, within } from '../db/connect.ts'
 import { type Fragments, QUOTA } from './fragments.ts'
 import type { Placeholder, VisibleObject } from './object.ts'
@@ -16,7 +15,7 @@ export type Rendered = VisibleObject & Places & Remembered & { strangerBytes: nu
 export type Claim = { id: string; userId: string; name: string; key: string; own: boolean; version: string }
 
 export function createRenditionStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
-  const { visibleTo, seconds, withinQuota } = fragments
+  const { seconds, withinQuota } = fragments
   const { known, noted } = createOutcomeFragments(sql)
 
   const unixTime = sql`extract(epoch FROM now())`
@@ -28,15 +27,6 @@ export function createRenditionStatements({ sql, fragments }: { sql: Queryable; 
     greatest(links_until, now() + ${seconds(leaseSeconds + WRITER_GRACE_SECONDS)})`
 
   return {
-    /** An active object that this viewer may see, with what was made of it. */
-    async findRendered(id: string, viewer: Caller | null, version: string): Promise<Rendered | null> {
-      const [row] = await within(sql<Rendered[]>`
-        SELECT ${visibleTo(viewer).columns}, renditions, stranger_bytes AS "strangerBytes",
-          ${known(version)} AS outcomes, ${unixTime}::float8 AS now
-        FROM media_objects WHERE id = ${id} AND ${visibleTo(viewer).rows}`)
-      return row ?? null
-    },
-
     /**
      * Takes the making of one for a while, under a key that was never used; what becomes of the bytes is looked after
      * from then on, however it ends. The one that gives its place away leaves the row now, and its bytes stay while links

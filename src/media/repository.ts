@@ -4,8 +4,10 @@ import { type Queryable, violates, within } from '../db/connect.ts'
 import type { MediaEvent } from '../events/events.ts'
 import { createBacklogStatements } from './backlog-statements.ts'
 import { type Announcement, createFragments, QUOTA } from './fragments.ts'
+import { createGatheredStatements } from './gathered-statements.ts'
 import { createMultipartStatements } from './multipart-statements.ts'
 import {
+  areLimited,
   type ChangedObject,
   type Dimensions,
   type MediaRow,
@@ -19,7 +21,7 @@ import { createOutcomeStatements } from './outcome-statements.ts'
 import { createOwnerStatements } from './owner-statements.ts'
 import { createPlaceholderStatements } from './placeholder-statements.ts'
 import { createPublicationStatements } from './publication-statements.ts'
-import { createRenditionStatements } from './rendition-statements.ts'
+import { createRenditionStatements, type Rendered } from './rendition-statements.ts'
 import { createShapeStatements } from './shape-statements.ts'
 import { createTransientStatements } from './transient-statements.ts'
 import type { Transients } from './transients.ts'
@@ -74,12 +76,10 @@ type Settings = { sql: Queryable; pendingSeconds: number; retentionSeconds: numb
 
 export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas = NO_QUOTAS }: Settings) {
   const fragments = createFragments(sql, quotas)
-  const { columns, changed, ownedBy, visibleTo, seconds, owe, toPurging, withinQuota } = fragments
+  const { columns, changed, ownedBy, seconds, owe, toPurging, withinQuota } = fragments
   const { announced, sweepSoon, transients, withdraw } = fragments
+  const gathered = createGatheredStatements({ sql, pendingSeconds })
 
-  /** The SET clauses for bytes that were copied to another key: their old one may get late bytes while a link lives. */
-  const moved = (to: string | undefined) =>
-    to === undefined ? sql`` : sql`storage_key = ${to}, transient_keys = transient_keys - ${to}::text, ${sweepSoon},`
 
   return {
     ...createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }),
@@ -100,6 +100,8 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
      */
     async insert(object: NewObject): Promise<Inserted> {
       const { idempotency } = object
+      if (idempotency === undefined && object.tusMetadata === undefined && !areLimited(quotas))
+        return gathered.insert(object)
       try {
         const { count } = await within(sql`
           INSERT INTO media_objects
@@ -163,12 +165,14 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
      * not pending (any more), or moving the bytes took too long.
      */
     async activate(id: string, { sizeBytes, metadata, movedTo, event }: Activation): Promise<ChangedObject | null> {
+      if (movedTo === undefined) return gathered.activate({ id, sizeBytes, metadata, event })
+      // The old key may get late bytes while a link lives.
       const [row] = await within(sql<ChangedObject[]>`
         UPDATE media_objects
         SET status = 'active', status_changed_at = now(), size_bytes = ${sizeBytes}, metadata = ${sql.json(metadata)},
-          ${moved(movedTo)}
+          storage_key = ${movedTo}, transient_keys = transient_keys - ${movedTo}::text, ${sweepSoon},
           ${owe(event)}
-        WHERE id = ${id} AND status = 'pending' AND ${movedTo === undefined ? sql`true` : announced(movedTo)}
+        WHERE id = ${id} AND status = 'pending' AND ${announced(movedTo)}
         RETURNING ${changed}`)
       return row ?? null
     },
@@ -182,18 +186,12 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
 
     /** An active object that this viewer may see: their own, a public one, any for a service. */
     async findVisible(id: string, viewer: Caller | null): Promise<VisibleObject | null> {
-      const { columns, rows } = visibleTo(viewer)
-      const [row] = await within(
-        sql<VisibleObject[]>`SELECT ${columns} FROM media_objects WHERE id = ${id} AND ${rows}`,
-      )
-      return row ?? null
+      return gathered.findVisible({ id, viewer })
     },
 
     /** The caller's object in whatever state. */
     async findOwned(id: string, caller: Caller): Promise<MediaRow | null> {
-      const [row] = await within(sql<MediaRow[]>`
-        SELECT ${columns} FROM media_objects WHERE id = ${id} AND ${ownedBy(caller)}`)
-      return row ?? null
+      return gathered.findOwned({ id, caller })
     },
 
     /**
@@ -253,13 +251,19 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
      * when it was not active, or is not the caller's.
      */
     async remove(id: string, caller: Caller): Promise<({ outbox: MediaEvent[] } & Transients) | null> {
-      const [row] = await within(sql<({ outbox: MediaEvent[] } & Transients)[]>`
-        UPDATE media_objects
-        SET status = 'deleted', status_changed_at = now(), ${withdraw},
-          publish_due_at = now(), publish_tries = 0, ${owe({ channel: 'photo:deleted' })}
-        WHERE id = ${id} AND status = 'active' AND ${ownedBy(caller)}
-        RETURNING outbox, ${transients}`)
-      return row ?? null
+      return gathered.remove({ id, caller })
+    },
+
+    /** An active object that this viewer may see, with what was made of it, and what could not be. */
+    async findRendered(id: string, viewer: Caller | null, version: string): Promise<Rendered | null> {
+      return gathered.findRendered({ id, viewer, version })
+    },
+
+    /** Takes exactly these events out of their rows' outboxes; what was added meanwhile stays, and is due at once. */
+    async settle(events: readonly MediaEvent[]): Promise<void> {
+      const sent = Map.groupBy(events, ({ payload }) => payload.id)
+      const eventIds = (of: MediaEvent[]) => of.map(({ payload }) => payload.eventId)
+      await Promise.all([...sent].map(([id, of]) => gathered.settle({ id, sent: eventIds(of) })))
     },
 
     /** deleted → active, within the retention time. */

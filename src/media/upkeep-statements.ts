@@ -74,17 +74,6 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
         RETURNING id, outbox`)
     },
 
-    /** Takes exactly these events out of their rows' outboxes; what was added meanwhile stays, and is due at once. */
-    async settle(events: readonly MediaEvent[]): Promise<void> {
-      const ids = [...new Set(events.map(({ payload }) => payload.id))]
-      const sent = sql.json({ sent: events.map(({ payload }) => payload.eventId) })
-      const rest = sql`jsonb_path_query_array(outbox, '$[*] ? (!(@.payload.eventId == $sent[*]))', ${sent}::jsonb)`
-      await within(sql`
-        UPDATE media_objects
-        SET outbox = ${rest}, outbox_due_at = CASE WHEN ${rest} = '[]' THEN NULL ELSE now() END
-        WHERE id = ANY(${ids}::uuid[])`)
-    },
-
     /** pending → purging, for up to `limit` rows whose upload did not end in time. Returns how many. */
     async expire(limit: number): Promise<number> {
       const { count } = await within(sql`

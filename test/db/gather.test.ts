@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { Hono } from 'hono'
-import { createGather, type Kind, LOCKED, type Row } from '../../src/db/gather.ts'
+import { createGather, type Kind, LOCKED } from '../../src/db/gather.ts'
 import type { RequestRecord } from '../../src/observe/record.ts'
 import { observeRequests } from '../../src/observe/requests.ts'
 import { refusal } from '../refusal.ts'
@@ -90,18 +90,8 @@ describe('calls that are gathered', () => {
     expect(await Promise.all(calls)).toEqual(calls.map(() => '1!'))
   })
 
-  test('they go in the order of owner and id, and are answered each with its own', async () => {
-    const { kind, sent } = held<string>({ rowOf: rowOfText })
-    const ask = createGather(8)(kind)
-    const calls = ['b/3', 'a/4', 'b/1', 'a/2'].map(ask)
-    await until(() => sent.length === 1)
-    expect(sent[0]?.items).toEqual(['a/2', 'a/4', 'b/1', 'b/3'])
-    sent[0]?.end()
-    expect(await Promise.all(calls)).toEqual(['b/3!', 'a/4!', 'b/1!', 'a/2!'])
-  })
-
   test('two for the same row never share a statement', async () => {
-    const { kind, sent } = held<string>({ rowOf: rowOfText })
+    const { kind, sent } = held<string>({ idOf: idOfText })
     const ask = createGather(8)(kind)
     const calls = ['a/1', 'a/2', 'stranger/1', 'a/1'].map(ask)
     for (const [i, items] of [['a/1', 'a/2'], ['stranger/1'], ['a/1']].entries()) {
@@ -126,7 +116,7 @@ describe('calls that are gathered', () => {
     const singles: string[] = []
     let unlock = (_answer: string) => {}
     const { kind, sent } = held<string>({
-      rowOf: rowOfText,
+      idOf: idOfText,
       alone: (item) => {
         singles.push(item)
         return new Promise((resolve) => {
@@ -140,20 +130,51 @@ describe('calls that are gathered', () => {
     sent[0]?.end([LOCKED, 'free'])
     expect(await free).toBe('free')
     await until(() => singles.length === 1)
-    const later = ask('a/3')
+    const later = ['a/3', 'a/4'].map(ask)
     await until(() => sent.length === 2)
     sent[1]?.end()
-    expect(await later).toBe('a/3!')
+    expect(await Promise.all(later)).toEqual(['a/3!', 'a/4!'])
     unlock('unlocked')
     expect(await locked).toBe('unlocked')
     expect(singles).toEqual(['a/1'])
+  })
+
+  test('one that comes alone goes by the statement for one; if that waits, others pass it by after 50 ms', async () => {
+    const singles: ((answer: string) => void)[] = []
+    const { kind, sent } = held<string>({
+      idOf: idOfText,
+      alone: () => new Promise((resolve) => void singles.push(resolve)),
+    })
+    const ask = createGather(8)(kind)
+    const first = ask('a/1')
+    await until(() => singles.length === 1)
+    const begun = performance.now()
+    const later = ['a/2', 'a/3'].map(ask)
+    await until(() => sent.length === 1)
+    expect(performance.now() - begun).toBeGreaterThan(20)
+    sent[0]?.end()
+    expect(await Promise.all(later)).toEqual(['a/2!', 'a/3!'])
+    // Three that wait are as many as may: the next one goes by the statement that waits for nothing.
+    const waiting = [first]
+    for (const [i, item] of ['a/4', 'a/5'].entries()) {
+      waiting.push(ask(item))
+      await until(() => singles.length === i + 2)
+      await Bun.sleep(60)
+    }
+    const fourth = ask('a/6')
+    await until(() => sent.length === 2)
+    expect(sent[1]?.items).toEqual(['a/6'])
+    sent[1]?.end()
+    expect(await fourth).toBe('a/6!')
+    for (const end of singles) end('done')
+    expect(await Promise.all(waiting)).toEqual(['done', 'done', 'done'])
   })
 
   test('however many rows are locked, the lanes keep half of the connections', async () => {
     let singles = 0
     const never = new Promise<never>(() => {})
     const { kind, sent } = held<string>({
-      rowOf: rowOfText,
+      idOf: idOfText,
       alone: () => {
         singles += 1
         return never
@@ -265,7 +286,4 @@ describe('deadlines of calls that are gathered', () => {
   })
 })
 
-function rowOfText(item: string): Row {
-  const [owner = '', id = ''] = item.split('/')
-  return { owner, id }
-}
+const idOfText = (item: string) => item.split('/')[1] ?? ''
