@@ -75,9 +75,7 @@ export function createGatheredStatements({ sql, pendingSeconds }: { sql: Queryab
       idOf,
       async together(asked, ms) {
         const rows = await within(prepared<Outcome<Removed>>(sql, REMOVE, [owners(asked)]), ms)
-        return inOrder(asked, rows, ({ n, made, locked, ...row }) =>
-          locked ? LOCKED : made === null ? null : row,
-        )
+        return inOrder(asked, rows, ({ n, made, locked, ...row }) => (locked ? LOCKED : made === null ? null : row))
       },
       async alone({ id, caller }, ms) {
         const [row] = await within(prepared<Removed>(sql, REMOVE_ONE, [id, ownerOf(caller)]), ms)

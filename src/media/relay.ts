@@ -1,4 +1,5 @@
 /** Sends what rows owe: at once after a change, and again later for whatever did not go through then. */
+import { setImmediate as turn } from 'node:timers/promises'
 import { violates } from '../db/connect.ts'
 import type { EventBus, MediaEvent } from '../events/events.ts'
 import type { Log } from '../log.ts'
@@ -36,6 +37,11 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
   const { repository, events, log } = deps
   let waiting: Announced[] = []
   let announcing: Promise<void> | undefined
+  /** Sent, and to be taken off their rows. */
+  let sent: MediaEvent[] = []
+  /** The ids of those, and of those that are being taken off. */
+  const unsettled = new Set<string>()
+  let settling: Promise<void> | undefined
   let running: Promise<unknown> | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
   let stopped = false
@@ -55,9 +61,16 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
   async function sendWaiting(): Promise<void> {
     let batch: Announced[] = []
     try {
+      // The rows that one statement has changed are announced one after the other.
+      await turn()
       while (waiting.length > 0) {
         batch = waiting.splice(0, BATCH_ROWS)
-        await send(batch.map(({ row }) => row))
+        // A row that was changed again soon still has what was sent a moment ago.
+        const owed = batch.flatMap(({ row }) => row.outbox).filter(({ payload }) => !unsettled.has(payload.eventId))
+        if (owed.length > 0) await timed('events', () => events.publish(owed))
+        for (const { payload } of owed) unsettled.add(payload.eventId)
+        sent.push(...owed)
+        settling ??= settleSent()
         for (const { end } of batch.splice(0)) end()
       }
     } catch (error) {
@@ -68,6 +81,21 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
     } finally {
       announcing = undefined
     }
+  }
+
+  /** Takes off their rows what has been sent, at once; what is sent meanwhile goes with the next statement. */
+  async function settleSent(): Promise<void> {
+    while (sent.length > 0) {
+      const batch = sent
+      sent = []
+      try {
+        await repository.settle(batch)
+      } catch (error) {
+        log.warn({ err: error }, 'relay: events that were sent stay owed, and are sent again')
+      }
+      for (const { payload } of batch) unsettled.delete(payload.eventId)
+    }
+    settling = undefined
   }
 
   async function run(): Promise<number> {
@@ -148,6 +176,7 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
       stopped = true
       clearTimeout(timer)
       await announcing
+      await settling
       await running
     },
   }

@@ -80,7 +80,6 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
   const { announced, sweepSoon, transients, withdraw } = fragments
   const gathered = createGatheredStatements({ sql, pendingSeconds })
 
-
   return {
     ...createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }),
     ...createRenditionStatements({ sql, fragments }),

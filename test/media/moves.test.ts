@@ -184,11 +184,12 @@ for (const { name, present, open } of stores) {
       const { media, publish } = createService()
       const { id } = await media.upload(owner, file('public'))
       await publish(await media.get(id, null), 'upkeep')
+      const open = await media.get(id, null)
       const change = (visibility: 'private' | 'public') => media.update(id, owner, { visibility })
       await Promise.allSettled([
         change('public'),
         change('private'),
-        publish(await media.get(id, null), 'upkeep'),
+        publish(open, 'upkeep'),
         change('public'),
       ])
       const row = await media.get(id, owner)
