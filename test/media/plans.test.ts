@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { v7 as uuidv7 } from 'uuid'
 import type { Caller } from '../../src/auth/auth.ts'
+import type { Queryable } from '../../src/db/connect.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { createRepository, type Repository } from '../../src/media/repository.ts'
 import { databases, type OpenDatabase } from '../databases.ts'
@@ -10,6 +11,14 @@ const ROWS = 60_000
 // How many of them are still on their way.
 const RECENT = 20_000
 const owner: Caller = { userId: crypto.randomUUID(), role: 'user' }
+/** What this transaction has read of the table. */
+async function readOf(sql: Queryable) {
+  const [row] = await sql<{ scans: number; rows: number }[]>`
+    SELECT seq_scan::int AS scans, (seq_tup_read + coalesce(idx_tup_fetch, 0))::int AS rows
+    FROM pg_stat_xact_user_tables WHERE relname = 'media_objects'`
+  return row ?? { scans: 0, rows: 0 }
+}
+
 const page = { status: 'active', type: undefined, before: undefined, limit: 21 } as const
 
 for (const { name, present, open } of databases) {
@@ -72,20 +81,45 @@ for (const { name, present, open } of databases) {
       'which keys are known': (r) => r.knownKeys([key, 'media/x/original.jpg']),
     }
 
+    /** Of the calls that are gathered; `of` are objects in the middle of the table. */
+    const gathered: Record<string, (repository: Repository, id: string) => Promise<unknown>> = {
+      'gets, by their owner': (r, id) => r.findVisible(id, owner),
+      'gets, by strangers': (r, id) => r.findVisible(id, null),
+      'owned objects': (r, id) => r.findOwned(id, owner),
+      'objects with what was made of them': (r, id) => r.findRendered(id, owner, 'a version'),
+      inserts: (r) => r.insert(newObject({ userId: owner.userId })),
+      activations: (r, id) => r.activate(id, arrived),
+      removals: (r, id) => r.remove(id, owner),
+      'sent events': (r, id) => r.settle([{ channel: 'photo:deleted', payload: { ...event, id } }]),
+    }
+    const event = { userId: owner.userId, eventId: crypto.randomUUID(), seq: 1, occurredAt: '' }
+
+    describe.each([2, 8, 64])('%d calls at once', (count) => {
+      test.each(Object.keys(gathered))('%s read a few rows for each by an index', async (call) => {
+        await database.sql.begin(async (sql) => {
+          const repository = createRepository({ sql, pendingSeconds: 100, retentionSeconds: 1000 })
+          const some = await sql<
+            { id: string }[]
+          >`SELECT id FROM media_objects ORDER BY id OFFSET ${ROWS / 2} LIMIT ${count}`
+          const all = () => Promise.all(some.map(({ id }) => gathered[call]?.(repository, id)))
+          for (let i = 0; i < 6; i++) await all()
+          const before = await readOf(sql)
+          await all()
+          const after = await readOf(sql)
+          expect(after.scans - before.scans).toBe(0)
+          expect(after.rows - before.rows).toBeLessThan(100 + 8 * count)
+        })
+      })
+    })
+
     test.each(Object.keys(calls))('%s reads a few rows by an index', async (call) => {
       await database.sql.begin(async (sql) => {
         const repository = createRepository({ sql, pendingSeconds: 100, retentionSeconds: 1000 })
-        const read = async () => {
-          const [row] = await sql<{ scans: number; rows: number }[]>`
-            SELECT seq_scan::int AS scans, (seq_tup_read + coalesce(idx_tup_fetch, 0))::int AS rows
-            FROM pg_stat_xact_user_tables WHERE relname = 'media_objects'`
-          return row ?? { scans: 0, rows: 0 }
-        }
         // The server makes a plan for all parameters only after it has seen some.
         for (let i = 0; i < 6; i++) await calls[call]?.(repository)
-        const before = await read()
+        const before = await readOf(sql)
         await calls[call]?.(repository)
-        const after = await read()
+        const after = await readOf(sql)
         // What the connection did shortly before the transaction may count, too.
         expect(after.scans - before.scans).toBe(0)
         expect(after.rows - before.rows).toBeLessThan(100)
