@@ -96,7 +96,14 @@ async function start(checkout: string, env: Record<string, string>, path: string
   const command = [process.execPath, '--no-env-file', join(checkout, 'src', 'main.ts')]
   const child = Bun.spawn(tied(command), {
     cwd: checkout,
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, HOST: '127.0.0.1', PORT: String(port), ...env },
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      HOST: '127.0.0.1',
+      PORT: String(port),
+      PUBLIC_BASE_URL: baseUrl,
+      ...env,
+    },
     stdio: ['ignore', log, log],
   })
   const ready = () => fetch(`${baseUrl}/health/ready`).then(({ ok }) => ok)
