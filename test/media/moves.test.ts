@@ -186,12 +186,7 @@ for (const { name, present, open } of stores) {
       await publish(await media.get(id, null), 'upkeep')
       const open = await media.get(id, null)
       const change = (visibility: 'private' | 'public') => media.update(id, owner, { visibility })
-      await Promise.allSettled([
-        change('public'),
-        change('private'),
-        publish(open, 'upkeep'),
-        change('public'),
-      ])
+      await Promise.allSettled([change('public'), change('private'), publish(open, 'upkeep'), change('public')])
       const row = await media.get(id, owner)
       expect(await publicKeys()).toEqual(row.publicKey === null ? [] : [row.publicKey])
     })
