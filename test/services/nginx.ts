@@ -22,15 +22,23 @@ export function haveNginx(): boolean {
   return false
 }
 
-/** Starts the gateway as deploy/nginx.conf sets it up, in front of these replicas, with its files in `folder`/nginx. */
-export async function startNginx(folder: string, replicas: string[]): Promise<ServiceControl & { log: string }> {
+/**
+ * Starts the gateway as deploy/nginx.conf sets it up, in front of these replicas, with its files in `folder`/nginx.
+ * @param changes more lines, and what stands there instead
+ */
+export async function startNginx(
+  folder: string,
+  replicas: string[],
+  changes: [line: string, changed: string][] = [],
+): Promise<ServiceControl & { log: string }> {
   const binary = findNginx()
   if (binary === null) throw new Error('nginx is not installed')
   const own = join(folder, 'nginx')
   await mkdir(own)
   const address = `127.0.0.1:${await freePort()}`
   const url = `http://${address}`
-  await Bun.write(join(own, 'nginx.conf'), placed(await Bun.file(CONFIG).text(), { folder: own, address, replicas }))
+  const place = { folder: own, address, replicas, changes }
+  await Bun.write(join(own, 'nginx.conf'), placed(await Bun.file(CONFIG).text(), place))
   const control = await startNative({
     name: 'nginx',
     url,
@@ -51,14 +59,15 @@ export async function startNginx(folder: string, replicas: string[]): Promise<Se
   return Object.assign(control, { log: join(own, 'access.log') })
 }
 
-type Place = { folder: string; address: string; replicas: string[] }
+type Place = { folder: string; address: string; replicas: string[]; changes: [string, string][] }
 
 /** The configuration with its lines under "Place" changed, as it says itself, and nothing else. */
-function placed(config: string, { folder, address, replicas }: Place): string {
+function placed(config: string, { folder, address, replicas, changes }: Place): string {
   const servers = replicas.map((replica) => `server ${new URL(replica).host} max_fails=0;`)
   // Folders that are made though nothing is put there; the compiled-in ones may be root's.
   const unused = ['fastcgi', 'scgi', 'uwsgi'].map((name) => `${name}_temp_path ${folder}/${name};`)
   return [
+    ...changes,
     ['access_log            /dev/stdout media;', `access_log ${folder}/access.log media;`],
     ['client_body_temp_path /var/cache/nginx/client_temp;', `client_body_temp_path ${folder}/client;`],
     ['proxy_temp_path       /var/cache/nginx/proxy_temp;', [`proxy_temp_path ${folder}/proxy;`, ...unused].join(' ')],
