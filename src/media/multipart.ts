@@ -103,7 +103,8 @@ export function createMultipart({ repository, storage, log, now, limits }: Deps)
     const row = (await repository.extendUpload(id, caller, linksSeconds)) ?? (await refuse(id, caller))
     if (uploadId !== undefined && row.uploadId !== uploadId) throw notFound()
     const { key, sizeBytes } = row
-    const wanted = divide(sizeBytes)
+    // However a file of one part would be divided, that part is all of it.
+    const wanted = Math.min(sizeBytes, divide(sizeBytes))
     const kept = row.partSize ?? (await repository.keepPartSize(id, wanted))?.partSize ?? (await refuse(id, caller))
     if (kept !== wanted)
       throw new Problem('state_conflict', `This upload was begun with parts of ${kept} bytes, not of ${wanted}.`)

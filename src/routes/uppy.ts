@@ -96,10 +96,10 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
         return { id: upload.id, key: upload.key, url: uploadUrl(upload.id), ...own }
       }
       if (uploadId === undefined) throw invalid({ field: 'uploadId', message: `expected with ${method}` })
+      const number = method === 'PUT' ? required(partNumber, 'partNumber') : undefined
       const id = idOf(key)
       if (id === undefined) throw notFound()
-      if (method !== 'PUT') return { id, url: `${uploadUrl(id)}?uploadId=${encodeURIComponent(uploadId)}`, ...own }
-      const number = required(partNumber, 'partNumber')
+      if (number === undefined) return { id, url: `${uploadUrl(id)}?uploadId=${encodeURIComponent(uploadId)}`, ...own }
       return { id, url: await media.linkPart(id, caller, { partNumber: number, uploadId, partSize }) }
     }
     return c.json(await answer(), 200)

@@ -1,6 +1,4 @@
 import { describe, expect, test } from 'bun:test'
-import { symlink } from 'node:fs/promises'
-import { join } from 'node:path'
 import { $ } from 'bun'
 import postgres from 'postgres'
 import { answered, createClient, JWT_SECRET, type MediaObject, newUser, until } from '../acceptance/client.ts'
@@ -17,14 +15,14 @@ const LAST_RELEASE = 'b8acbe5'
 const { runtime } = acceptanceRun()
 const CLIENTS = 4
 
-/** The code of the last release, with the packages that are installed here. */
+/** The code of the last release, with its own packages. */
 async function checkOut(folder: string): Promise<string> {
-  await $`git -C ${repository} archive ${LAST_RELEASE} src sql package.json tsconfig.json | tar --extract --directory ${folder}`.quiet()
-  await symlink(join(repository, 'node_modules'), join(folder, 'node_modules'))
+  await $`git -C ${repository} archive ${LAST_RELEASE} src sql patches package.json bun.lock tsconfig.json | tar --extract --directory ${folder}`.quiet()
+  await $`${process.execPath} install --frozen-lockfile --production`.cwd(folder).quiet()
   return folder
 }
 
-/** The packages of this version belong to it on Bun only: Deno reads them by the manifest beside the code. */
+/** On one runtime: what is tried is the same on the other, and the packages of the last release take time to install. */
 describe.skipIf(!(await haveServices()) || runtime !== 'bun')('an upgrade beside a running replica', () => {
   test('loses no event and no row, whatever the old replica makes of the changed table', async () => {
     const shared = await services()

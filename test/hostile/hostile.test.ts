@@ -16,7 +16,7 @@ const MARGIN = 64 * MiB
  * CPU of the main thread while one request waits, which is at least that between two turns of its event loop. Deno 2.9
  * takes several turns before it looks at the network, and reads and searches a body in JavaScript.
  */
-const LONGEST_STRETCH_MS = runtime === 'bun' ? 50 : 150
+const LONGEST_STRETCH_MS = runtime === 'bun' ? 50 : 400
 const SEED = Number(process.env.HOSTILE_SEED ?? 20261128)
 const RELATIVES = Number(process.env.HOSTILE_RELATIVES ?? 12)
 

@@ -55,7 +55,7 @@ export async function heldBy(pid: number): Promise<number> {
 }
 
 /** The children of a process, whichever of its threads started them (proc(5), /proc/PID/task/TID/children). */
-export async function childrenOf(pid: number): Promise<number[]> {
+async function childrenOf(pid: number): Promise<number[]> {
   const threads = await readdir(`/proc/${pid}/task`)
   const lists = threads.map((thread) => readFile(`/proc/${pid}/task/${thread}/children`, 'utf8').catch(() => ''))
   return (await Promise.all(lists)).flatMap((list) => list.split(' ').filter(Boolean).map(Number))

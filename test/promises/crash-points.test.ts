@@ -66,15 +66,27 @@ async function walk(world: World, operation: Operation, parity: number): Promise
   return count
 }
 
+const underWay = new Set<Promise<unknown>>()
+
+/**
+ * Work that has to succeed. Points are tried side by side on one clock, which stands still meanwhile: seven of them, each a
+ * minute on, would have it take too long.
+ */
+async function sound<T>(work: Promise<T>): Promise<T> {
+  underWay.add(work)
+  return work.finally(() => underWay.delete(work))
+}
+
 /** Has the operation tried, and tried again if that is wanted and means anything. */
 async function tryPoint(world: World, operation: Operation, plan: Plan, retry: boolean): Promise<Point> {
   const person: Caller = { userId: crypto.randomUUID(), role: 'user' }
-  const trial = await operation.begin(world, person)
+  const trial = await sound(operation.begin(world, person))
   const replica = startReplica(world, { plan })
   const first = await attempt(replica, trial.run)
+  while (underWay.size > 0) await Promise.allSettled([...underWay])
   await world.clock.advance(60)
   const again = retry ? trial.again : undefined
-  if (again) await soundly(world, again)
+  if (again) await sound(soundly(world, again))
   return { person, plan, retried: again !== undefined, trial, first, calls: replica.circuit.calls }
 }
 

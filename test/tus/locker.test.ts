@@ -92,7 +92,8 @@ for (const { name, present, open } of databases) {
       expect(first.seen).toEqual({ asked: 0, lost: 0 })
       const { links_until, upload_lease_until, sweep_due_at } = (await rowOf(upload)) ?? {}
       expect(links_until.getTime() - upload_lease_until.getTime()).toBe(3600_000)
-      expect(sweep_due_at).toEqual(links_until)
+      // What is due is never put off: the sweep that the first lease asked for finds that writing may go on.
+      expect(sweep_due_at.getTime()).toBeLessThanOrEqual(links_until.getTime())
       await first.unlock()
     })
 
