@@ -18,6 +18,7 @@ import { settingsFor } from '../acceptance/stage.ts'
 import { createBucketName, removeBucket } from '../buckets.ts'
 import { readCorpus } from '../corpus.ts'
 import { createDatabase, type TestDatabase } from '../database.ts'
+import { hostilePictures } from '../pictures/hostile/hostile.ts'
 import { createFolder, type Folder } from '../services/folder.ts'
 import { haveNginx, startNginx } from '../services/nginx.ts'
 import { haveServices, services } from '../services/shared.ts'
@@ -151,6 +152,67 @@ describe.skipIf(!(haveNginx() && (await haveServices())))('three replicas behind
     },
     60_000,
   )
+
+  test('answer every GET of /content, also while one of them is replaced', async () => {
+    const [replica] = replicas
+    if (replica === undefined) throw new Error('no replicas')
+    const { call } = createClient(gateway.url)
+    const { user, id } = await keep(await readCorpus('accept/rocket.jpg'))
+    const statuses = new Map<number, number>()
+    let replacing = true
+    const look = async () => {
+      while (replacing) {
+        const { status } = await call(`/media/${id}/content`, { as: user })
+        statuses.set(status, (statuses.get(status) ?? 0) + 1)
+      }
+    }
+    const looking = Array.from({ length: 6 }, look)
+    await until(() => expect(statuses.get(302)).toBeGreaterThan(50))
+    expect(await replica.stop()).toBe(0)
+    const seen = statuses.get(302) ?? 0
+    await until(() => expect(statuses.get(302)).toBeGreaterThan(seen + 200))
+    await replica.untilReady()
+    replacing = false
+    await Promise.all(looking)
+    expect([...statuses.keys()]).toEqual([302])
+    // Some were tried at the one that was gone, and at one more.
+    expect(await triesOfContent(id)).toContain(2)
+  }, 60_000)
+
+  test('outlive a picture that unpacks to a gigabyte, and are tried two at most for one request', async () => {
+    const texts = hostilePictures().find(({ name }) => name.startsWith('PNG of 120 texts'))
+    if (texts === undefined) throw new Error('no such picture')
+    const { call } = createClient(gateway.url)
+    const before = replicas.map((replica) => replica.pid())
+    const { user, id } = await keep(texts.make(), texts.mimeType)
+    const asked = ['', '?w=64', '?w=320', '?w=640']
+    const answers = await Promise.all(asked.map((query) => call(`/media/${id}/content${query}`, { as: user })))
+    // Whatever a decoder makes of it: the service itself has answered.
+    for (const { status } of answers) expect([302, 422, 503]).toContain(status)
+    expect(answers[0]?.status).toBe(302)
+    for (const replica of replicas) expect((await fetch(`${replica.baseUrl}/health/ready`)).status).toBe(200)
+    expect(replicas.map((replica) => replica.pid())).toEqual(before)
+    expect(Math.max(...(await triesOfContent(id)))).toBeLessThanOrEqual(2)
+  }, 60_000)
+
+  /** Stores a picture through the gateway. */
+  async function keep(bytes: Uint8Array<ArrayBuffer>, type = 'image/jpeg'): Promise<{ user: string; id: string }> {
+    const user = newUser()
+    const name = `${crypto.randomUUID()}.bin`
+    const { id } = await answered<MediaObject>(201, await createClient(gateway.url).upload(user, bytes, { name, type }))
+    const sha256 = createHash('sha256').update(bytes).digest('hex')
+    wishes.push({ user, name, sha256, once: true, id, state: 'active', renamed: [] })
+    return { user, id }
+  }
+
+  /** At how many replicas the gateway has tried each request for these bytes. */
+  async function triesOfContent(id: string): Promise<number[]> {
+    const lines = (await Bun.file(gateway.log).text()).trim().split('\n')
+    const logged: { path: string; upstream: string }[] = lines.map((line) => JSON.parse(line))
+    return logged
+      .filter(({ path }) => path === `/media/${id}/content`)
+      .map(({ upstream }) => upstream.split(', ').length)
+  }
 
   test('lose nothing, announce everything, and leave nothing behind', async () => {
     expect(wishes.length).toBeGreaterThan(20)
