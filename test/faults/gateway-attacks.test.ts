@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
 import { createFolder, type Folder } from '../services/folder.ts'
 import { haveNginx, startNginx } from '../services/nginx.ts'
 import { until } from '../until.ts'
@@ -90,6 +92,31 @@ describe.skipIf(!haveNginx())('the gateway', () => {
       await Bun.sleep(200)
     }
     expect(slow.connected()).toBe(0)
+  })
+
+  test('carries a request for bytes that ends its replica to one more, and not to all', async () => {
+    let ended = 0
+    const servers = many(3, () =>
+      createServer((socket) => {
+        socket.on('error', () => {})
+        socket.once('data', () => {
+          ended += 1
+          socket.destroy()
+        })
+      }),
+    )
+    const listening = servers.map(async (server) => {
+      await once(server.listen(0, '127.0.0.1'), 'listening')
+      const address = server.address()
+      return `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
+    })
+    try {
+      gateway = await startNginx(folder.path, await Promise.all(listening))
+      expect((await ask(gateway.url, other, '/media/an-id/content?w=640')).status).toBe(502)
+      expect(ended).toBe(2)
+    } finally {
+      for (const server of servers) server.close()
+    }
   })
 
   test('behind another proxy counts the addresses that it names, IPv6 by /64, and not the networks that are exempt', async () => {
