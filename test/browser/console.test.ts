@@ -270,7 +270,7 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
       await until(async () => {
         await tab.keyboard.press('End')
         expect(await tab.locator('.tile').count()).toBe(before + MANY)
-      }, 20_000)
+      }, 60_000)
       await tab.close()
     },
     TEST_MS,
