@@ -16,7 +16,6 @@ redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
 end`
 const DEADLINE_MS = 1000
 const BLOCK_MS = 2000
-const READ_ENTRIES = 500
 // Those who come back are many at once after a restart; publishing is not to wait for them.
 const RANGES_AT_ONCE = 2
 
@@ -166,8 +165,8 @@ async function connectReader(url: string): Promise<StreamConnection> {
     throw error
   }
   return {
-    async next(from) {
-      const found = await redis.xread('COUNT', READ_ENTRIES, 'BLOCK', BLOCK_MS, 'STREAMS', EVENT_STREAM, from)
+    async next(from, count) {
+      const found = await redis.xread('COUNT', count, 'BLOCK', BLOCK_MS, 'STREAMS', EVENT_STREAM, from)
       return found?.flatMap(([, entries]) => entries.map(toEntry)) ?? []
     },
     close: () => redis.disconnect(),

@@ -15,8 +15,8 @@ export type StreamAccess = {
 }
 
 export type StreamConnection = {
-  /** Waits for entries after `from`; none when there are none within some seconds. */
-  next(from: string): Promise<[id: string, Entry | null][]>
+  /** Waits for entries after `from`, `count` at most; none when there are none within some seconds. */
+  next(from: string, count: number): Promise<[id: string, Entry | null][]>
   close(): void
 }
 
@@ -72,13 +72,12 @@ export function createStreamReader({ stream, log }: { stream: StreamAccess; log:
         connection = await stream.connect()
         const opened = connection
         signal.addEventListener('abort', opened.close, { once: true })
-        const { whole, last } = await reaches(current.position)
-        if (!whole && !signal.aborted) {
-          current.position = last
-          followers.reset(last)
-        }
+        await resetUnlessWhole(current)
         while (!signal.aborted) {
-          for (const [id, entry] of await opened.next(current.position)) {
+          const page = await opened.next(current.position, PAGE_ENTRIES)
+          // Only a reader that is behind gets a full page, and only behind one was the stream cut off by its length.
+          if (page.length === PAGE_ENTRIES && (await resetUnlessWhole(current))) continue
+          for (const [id, entry] of page) {
             current.position = id
             if (entry !== null) followers.deliver(entry)
           }
@@ -93,6 +92,15 @@ export function createStreamReader({ stream, log }: { stream: StreamAccess; log:
       }
       if (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
     }
+  }
+
+  /** True when the stream was cut off behind the position: followers are told, and it goes on at the end. */
+  async function resetUnlessWhole(current: Run): Promise<boolean> {
+    const { whole, last } = await reaches(current.position)
+    if (whole || current.stop.signal.aborted) return false
+    current.position = last
+    followers.reset(last)
+    return true
   }
 
   function stop(): void {
