@@ -78,6 +78,12 @@ for (const { name, present, open } of databases) {
       'what an earlier version has moved': (r) => r.exposedAfter('', 100),
       'the erasure of what is stored': (r) => r.eraseStored(owner.userId, 10),
       'the erasure of what is pending': (r) => r.erasePending(owner.userId, 10),
+      'what others must not get any more': (r) => r.claimTransients(100),
+      'the end of its removal': (r) => r.endTransients(id, [key], '1'),
+      'the announcement of a move': (r) => r.announceMove(id, key, 1),
+      'which ids have a row': (r) => r.idsWithRow([id, uuidv7()]),
+      'the keys of an object': (r) => r.ownKeys(id),
+      'which objects are to be swept': (r) => r.sweepSoon([id, uuidv7()]),
       'which keys are known': (r) => r.knownKeys([key, 'media/x/original.jpg']),
     }
 

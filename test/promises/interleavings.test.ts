@@ -93,6 +93,10 @@ for (const { name, present, open } of worlds) {
       (id: string): Work =>
       ({ media }) =>
         media.restore(id, person)
+    const hide =
+      (id: string): Work =>
+      ({ media }) =>
+        media.update(id, person, { visibility: 'private' })
     const upkeep: Work = ({ upkeep }) => upkeep.run()
     const channels = async (id: string): Promise<string[]> => [
       ...new Map((await world.delivered()).get(id)?.map(({ channel, payload }) => [payload.eventId, channel])).values(),
@@ -186,6 +190,31 @@ for (const { name, present, open } of worlds) {
         },
       )
     })
+
+    for (const [end, work] of Object.entries<(id: string) => Work>({
+      'a delete': remove,
+      'a change to private': hide,
+      'an erasure':
+        () =>
+        ({ media }) =>
+          media.erase(person.userId),
+    })) {
+      test(`${end} and two publications: no copy is left behind the CDN, with no time to wait`, async () => {
+        await inAnyOrder(
+          async () => {
+            const file = { name: 'a.gif', bytes: gif, visibility: 'public', idempotencyKey: undefined } as const
+            return (await soundly(world, ({ media }) => media.upload(person, file))).id
+          },
+          (id) => [work(id), upkeep, upkeep],
+          async (answers) => {
+            expect(answers).toEqual(['ok', 'ok', 'ok'])
+            await world.clock.advance(61)
+            await passOver(world)
+            expect(await world.storage.list({ prefix: 'public/', limit: 10 })).toEqual([])
+          },
+        )
+      })
+    }
 
     test('changes from several processes are announced in their order', async () => {
       const rename =
