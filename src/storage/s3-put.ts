@@ -8,7 +8,7 @@ export type Put = {
   headers: Record<string, string>
   bytes: Uint8Array
   signal: AbortSignal
-  /** Whether it must not use a connection that was idle (on Bun). */
+  /** Whether it must not use a connection that was idle. */
   fresh: boolean
 }
 
@@ -20,19 +20,21 @@ export type PutAnswer = { ok: boolean; status: number; text: string }
 const LARGE_BYTES = 8 * 1024 * 1024
 const PIECE_BYTES = 256 * 1024
 
-/** Sends a PUT; a large body in pieces, so that nothing holds more of it than the caller does. */
+/**
+ * Sends a PUT; a large body in pieces, so that nothing holds more of it than the caller does. So does one that needs a
+ * connection of its own: Deno's `fetch` (2.9.6) always takes an idle one, of which each may cost a PUT its deadline.
+ */
 export function sendPut(put: Put): Promise<PutAnswer> {
-  return put.bytes.length < LARGE_BYTES ? sendAtOnce(put) : sendInPieces(put)
+  return put.fresh || put.bytes.length >= LARGE_BYTES ? sendInPieces(put) : sendAtOnce(put)
 }
 
-async function sendAtOnce({ url, headers, bytes, signal, fresh }: Put): Promise<PutAnswer> {
+async function sendAtOnce({ url, headers, bytes, signal }: Put): Promise<PutAnswer> {
   const answer = await fetch(url, {
     method: 'PUT',
     headers,
     // A view on a plain ArrayBuffer: bodies are never in shared memory.
     body: bytes as Uint8Array<ArrayBuffer>,
     signal,
-    ...(fresh && { keepalive: false }),
   })
   return { ok: answer.ok, status: answer.status, text: await answer.text() }
 }

@@ -35,7 +35,7 @@ export function createS3Storage(config: S3Config, traits: StoreTraits): Storage 
   const publicBase = baseOf(config, config.publicEndpoint)
   // Of one type and within one window, links to read differ in nothing but their key.
   const readSigners = new Map<string, (pathname: string) => string>()
-  // Until then puts make connections of their own (on Bun), since the idle ones may be dead.
+  // Until then puts make connections of their own, since the idle ones may be dead.
   let freshUntil = 0
 
   const credentialsNow = async () => config.credentials ?? (await reach(() => client.config.credentials()))

@@ -49,7 +49,6 @@ describe.skipIf(!(await haveServices()))('a store', () => {
     await stage.store.pass()
     await until(async () => expect((await readiness(stage)).status).toBe(200), 15_000)
     await answered(200, await stage.complete(user, link.id))
-    // On Deno, each connection that fetch kept from before may cost one more upload its deadline.
     await until(() => stage.uploaded(user), 40_000)
   })
 
