@@ -273,7 +273,7 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
       }, 60_000)
       await tab.close()
     },
-    TEST_MS,
+    2 * TEST_MS,
   )
 
   test.each(['light', 'dark'] as const)(
