@@ -22,9 +22,16 @@ test.each([
   expect(networkOf(written)).not.toBe(networkOf('2001:db8:1:3::'))
 })
 
-test.each(['', 'unknown', '_hidden', '192.0.2.7:', '192.0.2.7:x', '192.0.2', '[::1', '::1]:4', '1'.repeat(100_000)])(
-  'what is no address counts together: %p',
-  (written) => {
-    expect(networkOf(written)).toBe('unknown')
-  },
-)
+test.each([
+  ['nothing', ''],
+  ['a word', 'unknown'],
+  ['an obfuscated identifier', '_hidden'],
+  ['a port that is missing', '192.0.2.7:'],
+  ['a port that is none', '192.0.2.7:x'],
+  ['three numbers', '192.0.2'],
+  ['a bracket that is not closed', '[::1'],
+  ['a bracket that is not opened', '::1]:4'],
+  ['100,000 digits', '1'.repeat(100_000)],
+])('what is no address counts together: %s', (_, written) => {
+  expect(networkOf(written)).toBe('unknown')
+})
