@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { connect, type Sql } from '../src/db/connect.ts'
-import { createRepository } from '../src/media/repository.ts'
+import { createRepository } from '../src/media/table/repository.ts'
 import { createFolder } from '../test/services/folder.ts'
 import { type Services, settingsOf, startServices } from '../test/services/services.ts'
 import { authorization, type Contestant, open, USER } from './contestants.ts'

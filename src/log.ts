@@ -1,7 +1,7 @@
 /** The log: one JSON line an entry, without what lets its reader act for somebody else. */
 import process from 'node:process'
 import { type DestinationStream, pino } from 'pino'
-import { currentRecord } from './observe/record.ts'
+import { currentRecord } from './telemetry/record.ts'
 
 /** What modules log through; a test may give its own. */
 export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error'>

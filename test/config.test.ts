@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { ConfigError, describeSettings, readConfig } from '../src/config.ts'
-import { NO_QUOTAS } from '../src/media/object.ts'
+import { NO_QUOTAS } from '../src/media/object/object.ts'
 
 type Env = Record<string, string>
 

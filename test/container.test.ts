@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { availableParallelism, tmpdir } from 'node:os'
-import { type Container, decodersIn, readContainer } from '../src/container.ts'
+import { type Container, decodersIn, readContainer } from '../src/boot/container.ts'
 
 const MiB = 1024 * 1024
 const SIZES = { uploadMemoryBytes: 128 * MiB, decoderMemoryBytes: 832 * MiB, decoders: undefined }

@@ -1,8 +1,8 @@
 /** How a command runs beside the service: opened before, closed afterwards. */
 import process from 'node:process'
+import { openService, type Service } from '../boot/domain.ts'
 import { type Config, readConfig } from '../config.ts'
 import { createLog, openLogOutput } from '../log.ts'
-import { openService, type Service } from '../service.ts'
 
 /** Where it cannot run or fails, says why and ends with exit code 1. */
 export async function runCommand(command: (service: Service, config: Config) => Promise<void>): Promise<void> {

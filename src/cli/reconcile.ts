@@ -1,6 +1,6 @@
 /** `bun run reconcile [--fix]`: compares the whole store with the table. Exit code 1 when something is left to mend. */
 import process from 'node:process'
-import { type Finding, type Progress, reconcile, repair } from '../media/reconcile.ts'
+import { type Finding, type Progress, reconcile, repair } from '../media/upkeep/reconcile.ts'
 import { runCommand } from './command.ts'
 
 const fix = process.argv.includes('--fix')

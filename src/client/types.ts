@@ -1,9 +1,9 @@
 /** What the service answers, as its routes define it. */
 import type { z } from '@hono/zod-openapi'
-import type * as schemas from '../routes/schemas.ts'
+import type * as schemas from '../http/openapi/schemas.ts'
 
 export type { MediaEvent } from '../events/events.ts'
-export type { Visibility } from '../media/object.ts'
+export type { Visibility } from '../media/object/object.ts'
 export type { ProblemCode } from '../problem.ts'
 
 export type MediaObject = z.infer<typeof schemas.MediaObject>

@@ -1,7 +1,7 @@
 /** The connection to Postgres, and the deadline of every query. */
 import postgres from 'postgres'
-import { begin } from '../observe/record.ts'
 import { Problem } from '../problem.ts'
+import { begin } from '../telemetry/record.ts'
 import { readJson } from './json.ts'
 
 type Types = { bigint: number; json: unknown; boolean: boolean; uuids: string[]; varchars: string[] }

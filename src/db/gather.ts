@@ -22,8 +22,8 @@
  */
 import { setImmediate } from 'node:timers'
 import pLimit from 'p-limit'
-import { beginForRequest, unrecorded } from '../observe/record.ts'
 import { Problem } from '../problem.ts'
+import { beginForRequest, unrecorded } from '../telemetry/record.ts'
 import { DATABASE_DEADLINE_MS, isRolledBack, outOfTime } from './connect.ts'
 
 /** The answer for a call whose row somebody else has locked. */

@@ -1,6 +1,6 @@
 /** Reads the stream of events for all who follow them in this process, over one connection, while there is anybody. */
 import type { Log } from '../log.ts'
-import { unrecorded } from '../observe/record.ts'
+import { unrecorded } from '../telemetry/record.ts'
 import { compareIds, type Entry, type Followed, type Following } from './events.ts'
 import { createFollowers } from './followers.ts'
 

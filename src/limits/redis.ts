@@ -2,7 +2,7 @@
 import { Redis } from 'ioredis'
 import { RateLimiterRedis } from 'rate-limiter-flexible'
 import type { Log } from '../log.ts'
-import { begin } from '../observe/record.ts'
+import { begin } from '../telemetry/record.ts'
 import { allowanceOf } from './allowance.ts'
 import { type Limiter, WINDOW_SECONDS } from './limits.ts'
 

@@ -2,12 +2,12 @@
 import { subscribe } from 'node:diagnostics_channel'
 import process from 'node:process'
 import { Counter, Gauge, Registry } from 'prom-client'
-import type { Backlog } from '../media/backlog-statements.ts'
+import type { Backlog } from '../media/table/backlog.ts'
 import type { UpkeepReport } from '../media/upkeep/step.ts'
 import type { DecoderUsage } from '../pictures/decoding.ts'
+import { dependencies, type RequestRecord, STEPS_CHANNEL, type Step } from '../telemetry/record.ts'
 import { type Checks, works } from './checks.ts'
 import { createHistogram } from './histogram.ts'
-import { dependencies, type RequestRecord, STEPS_CHANNEL, type Step } from './record.ts'
 
 export type Metrics = {
   request(record: RequestRecord): void

@@ -1,6 +1,6 @@
 /** The line that each request has in the log. */
 import type { Log } from '../log.ts'
-import type { RequestRecord } from './record.ts'
+import type { RequestRecord } from '../telemetry/record.ts'
 
 // Asked every few seconds, by what watches the service.
 const QUIET = new Set(['/health/live', '/health/ready', '/metrics'])

@@ -3,7 +3,7 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { matchedRoutes } from 'hono/route'
 import type { StatusCode } from 'hono/utils/http-status'
 import { validate as isUuid } from 'uuid'
-import { ended, type RequestRecord, recording, type TraceParent } from './record.ts'
+import { ended, type RequestRecord, recording, type TraceParent } from '../telemetry/record.ts'
 
 /** What the handlers leave for the record. */
 export type Observed = {

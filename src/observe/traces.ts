@@ -4,7 +4,7 @@ import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { resourceFromAttributes } from '@opentelemetry/resources'
 import { BatchSpanProcessor, type SpanExporter, TracerProvider } from '@opentelemetry/sdk-trace'
 import type { Log } from '../log.ts'
-import type { RequestRecord } from './record.ts'
+import type { RequestRecord } from '../telemetry/record.ts'
 
 export type Traces = {
   /** Sends its spans in the background, and gives the record the id of its trace. */

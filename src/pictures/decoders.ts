@@ -1,7 +1,7 @@
 /** The pool of decoder processes: all that decodes strangers' pictures, within limits that the operating system keeps. */
 import sharp from 'sharp'
 import type { Log } from '../log.ts'
-import { timed } from '../observe/record.ts'
+import { timed } from '../telemetry/record.ts'
 import { DecodeFailure, type DecodeRequest, type DecodeResult, type Decoders, type Outcome } from './decoding.ts'
 import { MAX_DECODED_BYTES } from './limits.ts'
 import type { DecoderProcess, JobLimits } from './process.ts'

@@ -2,8 +2,8 @@
  * The contract of the decoder pool: strangers' bytes are decoded in child processes with limits set by the operating
  * system, never in the serving process. The pool implements `Decoders`; use cases of the domain call it.
  */
-import type { Placeholder } from '../media/object.ts'
-import type { Rendition } from '../media/rendition.ts'
+import type { Placeholder } from '../media/object/object.ts'
+import type { Rendition } from '../media/renditions/rendition.ts'
 import type { ProblemCode } from '../problem.ts'
 
 /**

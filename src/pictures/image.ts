@@ -1,9 +1,9 @@
 /** What a picture says of itself, read from its beginning. */
 import { availableParallelism } from 'node:os'
 import sharp from 'sharp'
-import type { Dimensions } from '../media/object.ts'
-import { timed } from '../observe/record.ts'
+import type { Dimensions } from '../media/object/object.ts'
 import type { Problem } from '../problem.ts'
+import { timed } from '../telemetry/record.ts'
 import { readGif } from './gif.ts'
 import { checkHeif } from './heif.ts'
 import { checkJpeg } from './jpeg.ts'

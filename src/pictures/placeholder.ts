@@ -1,7 +1,7 @@
 /** Something to show while a picture loads. */
 import type { Sharp } from 'sharp'
 import { rgbaToThumbHash } from 'thumbhash'
-import type { Placeholder } from '../media/object.ts'
+import type { Placeholder } from '../media/object/object.ts'
 
 // In pixels. rgbaToThumbHash takes 100, at ten times the cost and to the same end.
 const LONGEST_SIDE = 64

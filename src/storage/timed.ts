@@ -1,5 +1,5 @@
 /** Any store, with the time that is spent waiting for it. */
-import { timed } from '../observe/record.ts'
+import { timed } from '../telemetry/record.ts'
 import type { MultipartStorage } from './multipart.ts'
 import type { Storage } from './storage.ts'
 

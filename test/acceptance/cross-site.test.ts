@@ -21,7 +21,7 @@ async function stored(user: string, fields: Record<string, string> = {}): Promis
   return answered(201, await call('/media/upload', { method: 'POST', body, headers: { ...headers, ...by(user) } }))
 }
 
-// Without `isForgeable` in src/routes/identify.ts each of these has its effect.
+// Without `isForgeable` in src/http/request/identify.ts each of these has its effect.
 describe('a caller whom a gateway vouches for, on a page of another site', () => {
   test('can change nothing and ask for nothing of their own', async () => {
     const user = newUser()

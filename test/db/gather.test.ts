@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test'
 import { Hono } from 'hono'
 import { createGather, type Kind, LOCKED } from '../../src/db/gather.ts'
-import type { RequestRecord } from '../../src/observe/record.ts'
 import { observeRequests } from '../../src/observe/requests.ts'
+import type { RequestRecord } from '../../src/telemetry/record.ts'
 import { refusal } from '../refusal.ts'
 import { until } from '../until.ts'
 

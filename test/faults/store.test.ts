@@ -60,7 +60,7 @@ describe.skipIf(!(await haveServices()))('a store', () => {
     expect((await readiness(stage)).body.status).toBe('ready')
   })
 
-  // Without `discard` in src/media/lifecycle.ts, the row would stay pending; without upkeep's second removal, a PUT
+  // Without `discard` in src/media/media.ts, the row would stay pending; without upkeep's second removal, a PUT
   // that ends after the first would stay for ever.
   faultTest('whose answer to a PUT is lost leaves a row that upkeep ends, bytes and all', async (stage) => {
     const { inside } = stage

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { migrate } from '../../src/db/migrate.ts'
-import { createBacklogStatements } from '../../src/media/backlog-statements.ts'
-import { createRepository, type Repository } from '../../src/media/repository.ts'
+import { createBacklogStatements } from '../../src/media/table/backlog.ts'
+import { createRepository, type Repository } from '../../src/media/table/repository.ts'
 import { databases, type OpenDatabase } from '../databases.ts'
 import { arrived, callerOf, changed, newObject } from './objects.ts'
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import sharp from 'sharp'
-import { createInspect } from '../../src/media/inspect.ts'
+import { createInspect } from '../../src/media/uploads/inspect.ts'
 import { createImageProbe } from '../../src/pictures/image.ts'
 import { accepted, DEFAULT_TYPES, readCorpus } from '../corpus.ts'
 import { createInProcessDecoders } from '../pictures/in-process.ts'

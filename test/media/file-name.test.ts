@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { safeFileName } from '../../src/media/file-name.ts'
+import { safeFileName } from '../../src/media/object/file-name.ts'
 import { names } from '../corpus.ts'
 
 const bytesOf = (name: string) => Buffer.byteLength(name)

@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Caller } from '../../src/auth/auth.ts'
 import type { Queryable } from '../../src/db/connect.ts'
 import { migrate } from '../../src/db/migrate.ts'
-import { createRepository, type Repository } from '../../src/media/repository.ts'
+import { createRepository, type Repository } from '../../src/media/table/repository.ts'
 import { databases, type OpenDatabase } from '../databases.ts'
 import { arrived, changed, newObject, restored } from './objects.ts'
 

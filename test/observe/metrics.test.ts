@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'bun:test'
-import type { Backlog } from '../../src/media/backlog-statements.ts'
+import type { Backlog } from '../../src/media/table/backlog.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
 import { parseMetrics, sumOf } from '../acceptance/prometheus.ts'
 

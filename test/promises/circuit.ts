@@ -1,6 +1,6 @@
 /** The calls of one process to what is outside of it, and what becomes of them. */
 import type { EventBus } from '../../src/events/events.ts'
-import type { Repository } from '../../src/media/repository.ts'
+import type { Repository } from '../../src/media/table/repository.ts'
 import { Problem } from '../../src/problem.ts'
 import type { Storage } from '../../src/storage/storage.ts'
 

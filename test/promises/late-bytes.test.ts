@@ -5,7 +5,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { v7 as uuidv7 } from 'uuid'
 import type { Caller } from '../../src/auth/auth.ts'
-import type { Visibility } from '../../src/media/object.ts'
+import type { Visibility } from '../../src/media/object/object.ts'
 import { audit } from './audit.ts'
 import { picture } from './pictures.ts'
 import { attempt, passOver, type Replica, soundly, startReplica } from './replica.ts'

@@ -2,9 +2,9 @@
 
 import { v7 as uuidv7 } from 'uuid'
 import type { Caller } from '../../src/auth/auth.ts'
-import type { MultipartUpload } from '../../src/media/multipart.ts'
-import { prefixOf, type Visibility } from '../../src/media/object.ts'
-import type { UploadLink } from '../../src/media/uploads.ts'
+import { prefixOf, type Visibility } from '../../src/media/object/object.ts'
+import type { MultipartUpload } from '../../src/media/uploads/multipart-uploads.ts'
+import type { UploadLink } from '../../src/media/uploads/uploads.ts'
 import { Problem } from '../../src/problem.ts'
 import { picture } from './pictures.ts'
 import { type Outcome, type Replica, soundly, startReplica } from './replica.ts'

@@ -37,7 +37,7 @@ for (const { name, present, open } of worlds) {
     const healed = async () => [...(await passOver(world)), ...(await audit(world))]
     const rows = () => world.sql`SELECT id FROM media_objects`
 
-    // 1. src/media/repository.ts, insert: `WHERE ${object.madeAt}::bigint > extract(…)`
+    // 1. src/media/table/repository.ts, insert: `WHERE ${object.madeAt}::bigint > extract(…)`
     test('1: a process that slept through the removal of its bytes does not bring their row to life', async () => {
       const held = holdCall(2)
       const outcome = attempt(startReplica(world, { turn: held.turn }), upload)
@@ -51,7 +51,7 @@ for (const { name, present, open } of worlds) {
       expect(await rows()).toHaveLength(0)
     })
 
-    // 1. src/media/uploads.ts, upload: `if (put.status === 'rejected') throw put.reason`
+    // 1. src/media/uploads/uploads.ts, upload: `if (put.status === 'rejected') throw put.reason`
     test('1: an upload whose bytes the store did not take is not active', async () => {
       const outcome = await attempt(startReplica(world, { plan: { at: 1, fault: 'fails before' } }), upload)
       expect(outcome.kind).toBe('refused')
@@ -59,7 +59,7 @@ for (const { name, present, open } of worlds) {
       expect(await healed()).toEqual([])
     })
 
-    // 1. src/media/repository.ts, activate: `AND status = 'pending'`; the table's CHECK on upkeep_due_at stands behind it
+    // 1. src/media/table/repository.ts, activate: `AND status = 'pending'`; the table's CHECK on upkeep_due_at stands behind it
     test('1: an upload that was given up while its bytes were looked at is not active', async () => {
       const link = await soundly(world, presign)
       await world.put(link, png)
@@ -77,7 +77,7 @@ for (const { name, present, open } of worlds) {
       expect(await healed()).toEqual([])
     })
 
-    // 1. src/storage/disk.ts, copy: `await utimes(path, copiedAt, copiedAt)`
+    // 1. src/storage/disk/storage.ts, copy: `await utimes(path, copiedAt, copiedAt)`
     test('1: a copy is as young as the copying, so that upkeep does not sweep it before its row knows it', async () => {
       const { bareStorage: storage } = world
       const [from, to] = ['media/a/original.gif', 'media/a/b/original.gif']
@@ -113,7 +113,7 @@ for (const { name, present, open } of worlds) {
     })
 
     // 2. src/media/upkeep/steps/purge.ts: `await storage.removePrefix(prefix)`; that it comes after the last link,
-    // two lines keep: there `if (!linksDead)`, and in src/media/upkeep-statements.ts, forget, `AND links_until < now()`
+    // two lines keep: there `if (!linksDead)`, and in src/media/table/upkeep.ts, forget, `AND links_until < now()`
     test('2: bytes that arrive under a link after their object was given up are removed before its row goes', async () => {
       const link = await soundly(world, presign)
       await world.put(link, gif)
@@ -125,7 +125,7 @@ for (const { name, present, open } of worlds) {
       expect(await rows()).toHaveLength(0)
     })
 
-    // 3. src/media/relay.ts, send: `await events.publish(owed)` before `await repository.settle(owed)`
+    // 3. src/media/outbox/relay.ts, send: `await events.publish(owed)` before `await repository.settle(owed)`
     test('3: an event is sent by another process when its own died, before or after it sent it', async () => {
       for (const fault of faults) {
         for (const at of [4, 5]) await attempt(startReplica(world, { plan: { at, fault } }), upload)
@@ -135,7 +135,7 @@ for (const { name, present, open } of worlds) {
       expect(await audit(world)).toEqual([])
     })
 
-    // 3. src/media/upkeep-statements.ts, settle: `$[*] ? (!(@.payload.eventId == $sent[*]))`
+    // 3. src/media/table/upkeep.ts, settle: `$[*] ? (!(@.payload.eventId == $sent[*]))`
     test('3: a change made while another is being sent stays owed, and comes after it', async () => {
       const held = holdCall(5)
       const outcome = attempt(startReplica(world, { turn: held.turn }), upload)
@@ -149,7 +149,7 @@ for (const { name, present, open } of worlds) {
       expect(await audit(world)).toEqual([])
     })
 
-    // 3. src/media/upkeep-statements.ts, forget: `outbox = '[]'`
+    // 3. src/media/table/upkeep.ts, forget: `outbox = '[]'`
     test('3: a row outlives its bytes until what it owes is sent', async () => {
       const { id } = await soundly(world, upload)
       await soundly(world, ({ media }) => media.remove(id, person))
@@ -162,7 +162,7 @@ for (const { name, present, open } of worlds) {
       expect(await rows()).toHaveLength(0)
     })
 
-    // 4. src/media/repository.ts: `AND ${ownedBy(caller)}` of findOwned (which update and restore ask first, and have
+    // 4. src/media/table/repository.ts: `AND ${ownedBy(caller)}` of findOwned (which update and restore ask first, and have
     // it again themselves) and of remove; `AND ${mayView}` of findVisible
     test('4: a stranger gets the same answer for what is active, pending, deleted, gone or made up', async () => {
       const active = await soundly(world, upload)
@@ -186,8 +186,8 @@ for (const { name, present, open } of worlds) {
       expect(lists).toEqual([])
     })
 
-    // 5. src/media/uploads.ts, examine: `Math.min(stored.size, INSPECTED_BYTES)`. For direct uploads it is
-    // src/routes/upload-memory.ts, whose own test is test/routes/upload-memory.test.ts.
+    // 5. src/media/uploads/uploads.ts, examine: `Math.min(stored.size, INSPECTED_BYTES)`. For direct uploads it is
+    // src/http/body/memory.ts, whose own test is test/routes/upload-memory.test.ts.
     test('5: however much a client puts on a link, no more than the beginning of it is read', async () => {
       const link = await soundly(world, presign)
       await world.put(link, picture('image/png', 3 * INSPECTED_BYTES))
@@ -202,7 +202,7 @@ for (const { name, present, open } of worlds) {
       expect(lengths).toEqual([INSPECTED_BYTES])
     })
 
-    // 6. src/media/upkeep-statements.ts: `now() + ${seconds(…_LEASE_SECONDS)}` of claimOwed, claimPurging and
+    // 6. src/media/table/upkeep.ts: `now() + ${seconds(…_LEASE_SECONDS)}` of claimOwed, claimPurging and
     // takeSearch: a claim ends by itself, and nobody has to remember it.
     test('6: what a process had claimed when it died another one takes up a minute later', async () => {
       const { id } = await soundly(world, upload)

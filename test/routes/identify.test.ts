@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { networkOf } from '../../src/routes/identify.ts'
+import { networkOf } from '../../src/http/request/identify.ts'
 
 test.each([
   ['192.0.2.7', '192.0.2.7'],

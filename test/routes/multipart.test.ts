@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
+import { type Form, withForm } from '../../src/http/body/form.ts'
+import { createUploadMemory } from '../../src/http/body/memory.ts'
 import { Problem } from '../../src/problem.ts'
-import { type Form, withForm } from '../../src/routes/multipart.ts'
-import { createUploadMemory } from '../../src/routes/upload-memory.ts'
 import { refusal } from '../refusal.ts'
 import { cut, requestOf } from './bodies.ts'
 

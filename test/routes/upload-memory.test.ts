@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from 'bun:test'
-import { createUploadMemory } from '../../src/routes/upload-memory.ts'
+import { createUploadMemory } from '../../src/http/body/memory.ts'
 
 // A body counts two and a half times, so a budget of 1,000 holds four bodies of 100.
 const BUDGET = 1000

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { type Grant, readLink, signLink } from '../../src/storage/links.ts'
+import { type Grant, readLink, signLink } from '../../src/storage/disk/links.ts'
 
 const SECRET = 'a secret of thirty-two characters'
 const NOW = 1_800_000_000_000

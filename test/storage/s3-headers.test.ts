@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import type { S3Config } from '../../src/config.ts'
-import { prepareBucket } from '../../src/storage/s3-bucket.ts'
+import { prepareBucket } from '../../src/storage/s3/bucket.ts'
 import { removeBucket } from '../buckets.ts'
 import { s3Config } from '../contract/stores.ts'
 import { haveServices } from '../services/shared.ts'

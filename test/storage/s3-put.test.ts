@@ -1,7 +1,7 @@
 import { afterAll, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
-import { sendPut } from '../../src/storage/s3-put.ts'
+import { sendPut } from '../../src/storage/s3/put.ts'
 
 const LARGE = 9 * 1024 * 1024 + 1
 const received: { length: string | null; body: Buffer }[] = []

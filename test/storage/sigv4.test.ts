@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test'
 import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
-import { type Presign, presign } from '../../src/storage/sigv4.ts'
+import { type Presign, presign } from '../../src/storage/s3/sigv4.ts'
 
 const example: Presign = {
   method: 'GET',

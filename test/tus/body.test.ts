@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { arriving } from '../../src/tus/body.ts'
+import { arriving } from '../../src/http/tus/body.ts'
 
 /** A body that comes in pieces of 1 KiB, ten a second, for as long as it is read. */
 function dripping() {

@@ -1,11 +1,11 @@
 /** A step of an upkeep pass: what it is given, and what it reports. */
 import type { Log } from '../../log.ts'
 import type { Storage } from '../../storage/storage.ts'
-import type { Decode } from '../decoding.ts'
-import type { Publicity } from '../publicity.ts'
-import type { Publish } from '../publish.ts'
-import type { Relay } from '../relay.ts'
-import type { Repository } from '../repository.ts'
+import type { Decode } from '../decoding/decode.ts'
+import type { Relay } from '../outbox/relay.ts'
+import type { Publicity } from '../public-copies/address.ts'
+import type { Publish } from '../public-copies/publish.ts'
+import type { Repository } from '../table/repository.ts'
 
 /** What one pass did. `failed` names the steps that could not be finished; the next pass takes them up again. */
 export type UpkeepReport = {

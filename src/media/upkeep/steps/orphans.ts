@@ -8,7 +8,7 @@
  * may be anything. The table refuses an id that is older than half of PENDING_SECONDS, so that bytes without a row at
  * PENDING_SECONDS never get one.
  */
-import { type Home, homes, idOf, madeAtOf } from '../../object.ts'
+import { type Home, homes, idOf, madeAtOf } from '../../object/object.ts'
 import { doEach, failWith } from '../rows.ts'
 import { LISTED_KEYS, type Step, type UpkeepDeps, type UpkeepReport } from '../step.ts'
 

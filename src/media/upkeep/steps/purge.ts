@@ -1,6 +1,6 @@
 /** Objects on their way out lose their bytes, and then their rows. */
-import { removeBytes } from '../../removal.ts'
-import type { PurgingRow } from '../../upkeep-statements.ts'
+import { removeBytes } from '../../bytes/remove.ts'
+import type { PurgingRow } from '../../table/upkeep.ts'
 import { inBatches } from '../rows.ts'
 import { PURGE_ROWS, ROW_MS, type Step, type UpkeepDeps, type UpkeepReport } from '../step.ts'
 

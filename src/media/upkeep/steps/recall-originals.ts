@@ -1,6 +1,6 @@
 /** Originals that an earlier version moved to where a CDN serves them come back. */
-import { createMoves, type Moves } from '../../moves.ts'
-import type { StoredObject } from '../../object.ts'
+import { createMoves, type Moves } from '../../bytes/rekey.ts'
+import type { StoredObject } from '../../object/object.ts'
 import { doEach, failWith } from '../rows.ts'
 import { PURGE_ROWS, type Step, type UpkeepDeps } from '../step.ts'
 

@@ -1,7 +1,7 @@
 /** Bytes below an object's prefixes that are not the object's are removed: what a move or a late writer left there. */
 import type { ListedObject, Storage } from '../../../storage/storage.ts'
-import { prefixesOf } from '../../object.ts'
-import type { SweepRow } from '../../upkeep-statements.ts'
+import { prefixesOf } from '../../object/object.ts'
+import type { SweepRow } from '../../table/upkeep.ts'
 import { inBatches } from '../rows.ts'
 import { LISTED_KEYS, PURGE_ROWS, ROW_MS, type Step, type UpkeepDeps, type UpkeepReport } from '../step.ts'
 

@@ -1,6 +1,6 @@
 /** Keys that are not their objects' any more, as the copies for others of what became private, lose their bytes first. */
-import { createMoves } from '../../moves.ts'
-import { removable } from '../../transients.ts'
+import { createMoves } from '../../bytes/rekey.ts'
+import { removable } from '../../object/transients.ts'
 import { inBatches } from '../rows.ts'
 import { BATCH_ROWS, type Step } from '../step.ts'
 

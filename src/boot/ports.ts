@@ -1,0 +1,207 @@
+/** Opens what the settings name, or its embedded stand-in. */
+import { hkdfSync, randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import pRetry from 'p-retry'
+import type { Config } from '../config.ts'
+import { connect, POOL_CONNECTIONS, type Sql, serverVersion } from '../db/connect.ts'
+import { migrate } from '../db/migrate.ts'
+import { startPGlite } from '../db/pglite.ts'
+import { carriesPreparedStatements } from '../db/pooler.ts'
+import type { EventBus } from '../events/events.ts'
+import { createMemoryEventBus } from '../events/memory.ts'
+import { createRedisEventBus } from '../events/redis.ts'
+import type { Limiter } from '../limits/limits.ts'
+import { createMemoryLimiter } from '../limits/memory.ts'
+import { createRedisLimiter } from '../limits/redis.ts'
+import type { Log } from '../log.ts'
+import { createDiskStorage, type DiskStorage } from '../storage/disk/storage.ts'
+import { createDiskTusStores } from '../storage/disk/tus.ts'
+import { prepareBucket } from '../storage/s3/bucket.ts'
+import { createS3Storage } from '../storage/s3/storage.ts'
+import { createS3TusStores, tusPartSizeOf } from '../storage/s3/tus.ts'
+import type { Storage } from '../storage/storage.ts'
+import { openTemporaryFiles } from '../storage/temporary.ts'
+import { timedStorage } from '../storage/timed.ts'
+import type { TusStores } from '../storage/tus.ts'
+import { type DataDir, openDataDir } from './data-dir.ts'
+
+export type Parts = {
+  sql: Sql
+  /** Most connections to the database at once. */
+  connections: number
+  storage: Storage
+  /** The same store again, when it is the one that serves its own links. */
+  disk: DiskStorage | undefined
+  /** The same store once more, for the bytes of tus uploads. */
+  tusStores: TusStores
+  events: EventBus
+  /** Absent when requests are not limited. */
+  limiter: Limiter | undefined
+  /** Signs links to the service itself; the same in all replicas. */
+  linkSecret: string
+  /** Absent when bearer tokens are not in use. */
+  jwtSecret: string | undefined
+  /** Whether that secret is a random one, kept in DATA_DIR, because no way to authenticate was set. */
+  development: boolean
+  /** What was found at start, for the log. */
+  found: { database: object; storage: object; events: object }
+  close: () => Promise<void>
+}
+
+type Closers = (() => void | Promise<void>)[]
+
+/** Everything the service stands on, migrated and ready. What can't be reached is tried again for half a minute. */
+export async function openParts(config: Config, log: Log): Promise<Parts> {
+  const closers: Closers = []
+  const close = async () => {
+    for (const closer of closers.reverse()) await closer()
+  }
+  try {
+    return { ...(await open(config, log, closers)), close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Parts, 'close'>> {
+  const { jwtSecret: given, jwksUrl, gatewaySecret } = config.auth
+  const development = [given, jwksUrl, gatewaySecret].every((setting) => setting === undefined)
+  let dataDir: DataDir | undefined
+  const inDataDir = async () => {
+    if (dataDir === undefined) {
+      dataDir = await openDataDir(config.dataDir)
+      closers.push(dataDir.close)
+    }
+    return dataDir
+  }
+
+  const { databaseUrl, redisUrl } = config
+  const sql = await openDatabase(config, inDataDir, closers, log)
+  const applied = await reachable('database', log, () => migrate(sql))
+  if (applied.length > 0) log.info({ applied }, 'database: migrated')
+
+  const database = { name: databaseUrl ? 'postgres' : 'pglite', version: await serverVersion(sql) }
+
+  const embedded = config.s3 === undefined || databaseUrl === undefined
+  const linkSecret = linkSecretOf(config) ?? (await linkSecretIn(embedded ? await inDataDir() : undefined, log))
+  const { found: store, ...stores } = await openStorage(config, linkSecret, inDataDir, log)
+  const { storage, tusStores } = stores
+  closers.push(storage.close, tusStores.close)
+
+  const redis = redisUrl ? await createRedisEventBus({ url: redisUrl, log }) : undefined
+  const events = redis ?? createMemoryEventBus()
+  closers.push(events.close)
+  const limiter = await openLimiter(config, log)
+  if (limiter !== undefined) closers.push(limiter.close)
+
+  const jwtSecret = development ? await (await inDataDir()).secret('auth') : given
+  const found = {
+    database,
+    storage: store,
+    events: { name: events.name, version: (await redis?.version()) ?? undefined },
+  }
+  const connections = databaseUrl ? POOL_CONNECTIONS : 1
+  return { sql, connections, ...stores, events, limiter, linkSecret, jwtSecret, development, found }
+}
+
+async function openLimiter({ rateLimitPerMinute: limit, redisUrl }: Config, log: Log): Promise<Limiter | undefined> {
+  if (limit === 0) return undefined
+  return redisUrl === undefined
+    ? createMemoryLimiter({ limit })
+    : createRedisLimiter({ url: redisUrl, limit, log, now: Date.now })
+}
+
+async function openDatabase(
+  { databaseUrl }: Config,
+  inDataDir: () => Promise<DataDir>,
+  closers: Closers,
+  log: Log,
+): Promise<Sql> {
+  if (databaseUrl !== undefined) {
+    const prepare = await reachable('database', log, () => carriesPreparedStatements(databaseUrl))
+    if (!prepare) log.warn('database: a pooler does not carry prepared statements; each statement is sent whole')
+    const sql = connect({ url: databaseUrl, prepare })
+    closers.push(() => sql.end({ timeout: 1 }))
+    return sql
+  }
+  const { path } = await inDataDir()
+  const { socket, stop } = await startPGlite(join(path, 'postgres'))
+  const sql = connect({ socket })
+  closers.push(async () => {
+    await sql.end({ timeout: 1 })
+    await stop()
+  })
+  return sql
+}
+
+async function openStorage(
+  config: Config,
+  linkSecret: string,
+  inDataDir: () => Promise<DataDir>,
+  log: Log,
+): Promise<Pick<Parts, 'storage' | 'disk' | 'tusStores'> & { found: object }> {
+  const { s3 } = config
+  if (s3 !== undefined) {
+    const traits = await reachable('storage', log, () => prepareBucket(s3))
+    if (traits.guardCopies) log.warn('storage: takes unsigned copies over upload links; links are signed against it')
+    const { guards, unguarded } = traits
+    if (guards.length > 0)
+      log.warn({ headers: guards }, 'storage: takes unsigned headers over upload links; links are signed against them')
+    if (unguarded.length > 0)
+      log.warn(
+        { headers: unguarded },
+        'storage: takes unsigned headers over upload links; complete looks at the outcome',
+      )
+    if (!traits.enforces.once) log.warn('storage: upload links work more than once; uploads are copied on completion')
+    if (!traits.enforces.checksum) log.warn('storage: does not check SHA-256; uploads that ask for it are refused')
+    const temporary = await openTemporaryFiles(config.temporaryBytes)
+    const needed = 2 * tusPartSizeOf(config.maxObjectBytes)
+    if (temporary.limit < Math.max(needed, config.temporaryBytes))
+      log.warn(
+        { limit: temporary.limit, needed, setting: config.temporaryBytes },
+        'tus: the temporary folder is small; TEMPORARY_BYTES is what it should hold, and two parts of an upload at least',
+      )
+    const tusStores = createS3TusStores(s3, config.maxObjectBytes, temporary)
+    const { endpoint = 'AWS', bucket } = s3
+    const found = { name: 's3', endpoint, bucket, server: traits.server, enforces: traits.enforces }
+    return { storage: timedStorage(createS3Storage(s3, traits)), disk: undefined, tusStores, found }
+  }
+  const dataDir = await inDataDir()
+  const disk = await createDiskStorage({
+    root: join(dataDir.path, 'files'),
+    linkSecret,
+    maxBytes: config.maxObjectBytes,
+    now: Date.now,
+  })
+  const found = { name: disk.name, folder: dataDir.path, enforces: disk.enforces }
+  return { storage: timedStorage(disk), disk, tusStores: createDiskTusStores(disk), found }
+}
+
+/** A random one, kept where something is kept on this machine anyway. */
+async function linkSecretIn(dataDir: DataDir | undefined, log: Log): Promise<string> {
+  if (dataDir !== undefined) return dataDir.secret('links')
+  log.warn('links: set LINK_SECRET; other replicas do not accept links to renditions that this one signs')
+  return randomBytes(32).toString('base64url')
+}
+
+/** One that all replicas share, as long as they share any secret; undefined where there is none. */
+function linkSecretOf({ linkSecret, auth, s3, databaseUrl }: Config): string | undefined {
+  if (linkSecret !== undefined) return linkSecret
+  const password = databaseUrl === undefined ? '' : new URL(databaseUrl).password
+  const shared = auth.jwtSecret ?? auth.gatewaySecret ?? s3?.credentials?.secretAccessKey ?? password
+  if (shared === '') return undefined
+  // Of one purpose only, so that what is learnt of it is good for nothing else (RFC 5869).
+  return Buffer.from(hkdfSync('sha256', shared, '', 'links to the service itself', 32)).toString('base64url')
+}
+
+/** Services that start together come up in any order. */
+function reachable<T>(name: string, log: Log, attempt: () => Promise<T>): Promise<T> {
+  return pRetry(attempt, {
+    retries: 20,
+    minTimeout: 200,
+    maxTimeout: 3000,
+    maxRetryTime: 30_000,
+    onFailedAttempt: ({ error }) => log.warn({ err: error.cause ?? error }, `${name}: not ready, trying again`),
+  })
+}

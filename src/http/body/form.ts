@@ -1,0 +1,90 @@
+/** The multipart/form-data body of an upload (RFC 7578): exactly one file, and a few short fields. */
+import { parse as parseDisposition } from 'content-disposition'
+import { fileTooLarge, Problem } from '../../problem.ts'
+import { malformed, type Part, partsOf, textOf } from './form-data.ts'
+import type { UploadMemory } from './memory.ts'
+import { announcedLength, bodyTooLarge, readBody } from './read.ts'
+
+export type Form = { file: { name: string; bytes: Uint8Array }; fields: Record<string, string> }
+
+const FIELD_BYTES = 1024
+const PART_HEADER_BYTES = 8 * 1024
+const PARTS = 8
+// What may surround the file: boundaries, headers and short fields.
+const FRAME_BYTES = PARTS * (PART_HEADER_BYTES + FIELD_BYTES)
+
+/**
+ * Reads the body into one buffer, for which memory is reserved first, and finds the parts in it without copying them.
+ * What `use` makes of the form is the result; the memory is given back when it is done.
+ * @param fileLimit bytes that the file may have
+ * @throws Problem `content_type_unsupported`, `multipart_malformed`, `file_missing`, `too_many_parts`,
+ *   `file_too_large`, `body_too_large`, `request_timeout` or `overloaded`
+ */
+export async function withForm<T>(
+  request: Request,
+  { fileLimit, memory, caller }: { fileLimit: number; memory: UploadMemory; caller: string },
+  use: (form: Form) => Promise<T>,
+): Promise<T> {
+  const boundary = boundaryOf(request.headers.get('content-type') ?? '')
+  const tooLarge = () => fileTooLarge(fileLimit)
+  const limits = { limit: fileLimit + FRAME_BYTES, tooLarge, contended: memory.contended }
+  const release = await memory.reserve(caller, announcedLength(request, limits) ?? limits.limit)
+  let body: Uint8Array<ArrayBuffer> | undefined
+  try {
+    body = await readBody(request, limits)
+    const form = collect(await partsOf(body, boundary, { maxParts: PARTS, maxHeaderBytes: PART_HEADER_BYTES }))
+    if (form.file.bytes.length > fileLimit) throw tooLarge()
+    return await use(form)
+  } finally {
+    // Frees it now: the collector does not see what a small object holds outside its heap, and comes too late.
+    body?.buffer.transfer(0)
+    release()
+  }
+}
+
+function boundaryOf(contentType: string): string {
+  if (!/^multipart\/form-data\s*(;|$)/i.test(contentType))
+    throw new Problem('content_type_unsupported', 'The request has to be multipart/form-data.')
+  // RFC 2046, section 5.1.1: 1 to 70 characters of these.
+  const found = /;\s*boundary=(?:"([\w'()+,./:=? -]{1,70})"|([\w'+./:=?-]{1,70}))\s*(?:;|$)/i.exec(contentType)
+  const boundary = found?.[1] ?? found?.[2]
+  if (boundary === undefined) throw malformed('The content type names no valid boundary.')
+  return boundary
+}
+
+function collect(parts: Part[]): Form {
+  let file: Form['file'] | undefined
+  // A map, because a client may name a field `__proto__`.
+  const fields = new Map<string, string>()
+  for (const { disposition, content } of parts) {
+    const { name, fileName } = readDisposition(disposition)
+    if (name === 'file' && fileName !== undefined) {
+      if (file !== undefined) throw tooManyParts('There may be one part named file.')
+      file = { name: fileName, bytes: content }
+    } else if (name === 'file') {
+      throw new Problem('file_missing', 'The part named file is a field without a file name, not a file.')
+    } else {
+      if (fields.has(name)) throw tooManyParts('There may be one part of each name.')
+      fields.set(name, readText(content))
+    }
+  }
+  if (file === undefined) throw new Problem('file_missing', 'There has to be a part named file.')
+  return { file, fields: Object.fromEntries(fields) }
+}
+
+/** As browsers write it (WHATWG HTML, multipart/form-data encoding): a backslash is itself, a quote is %22. */
+function readDisposition(disposition: string): { name: string; fileName: string | undefined } {
+  const { type, parameters } = parseDisposition(disposition, { multipart: true })
+  if (type !== 'form-data' || parameters.name === undefined)
+    throw malformed('Each part needs a Content-Disposition of form-data with a name.')
+  return { name: parameters.name, fileName: parameters.filename }
+}
+
+function readText(content: Uint8Array): string {
+  if (content.length > FIELD_BYTES) throw bodyTooLarge(FIELD_BYTES)
+  return textOf(content)
+}
+
+function tooManyParts(detail: string): Problem {
+  return new Problem('too_many_parts', detail)
+}

@@ -1,0 +1,188 @@
+/** Reading request bodies within limits, and not reading them without leaving the client in the dark. */
+import type { MiddlewareHandler } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { Problem } from '../../problem.ts'
+import { received } from '../../telemetry/record.ts'
+
+const JSON_BYTES = 64 * 1024
+
+// Many clients read the answer only after they have sent everything, and see a broken pipe when the connection
+// closes before (RFC 9112, section 9.6). So what is left of a refused body is taken in, up to these bounds.
+const DRAIN_BYTES = 64 * 1024 * 1024
+const DRAIN_MS = 5000
+
+// 64 KiB a second is a poor mobile connection; a body slower than that may be as slow as it likes while nobody waits.
+const PACE_WINDOW_MS = 5000
+const FAIR_BYTES = (64 * 1024 * PACE_WINDOW_MS) / 1000
+const STALLED_MS = 30_000
+
+/** Takes in what no handler has read of the body, so that the client gets to read the answer. */
+export function drainUnread(): MiddlewareHandler {
+  return async function drainUnread(c, next) {
+    await next()
+    const { raw } = c.req
+    // `body` comes last: asked for, it is made as a stream, even where nothing came or all was read.
+    if (raw.bodyUsed || !mayHaveBody(raw)) return
+    const { body } = raw
+    if (body === null || body.locked) return
+    await drain(body.getReader())
+  }
+}
+
+/** By its headers; a body of HTTP/2 needs none, but belongs to no GET, HEAD or DELETE that a client sends. */
+function mayHaveBody({ method, headers }: Request): boolean {
+  const length = headers.get('content-length')
+  if (length !== null) return length !== '0'
+  return headers.has('transfer-encoding') || !['GET', 'HEAD', 'DELETE'].includes(method)
+}
+
+/** Accepts only JSON bodies of reasonable size; throws Problem `content_type_unsupported` or `body_too_large`. */
+export function jsonOnly(): MiddlewareHandler<{ Variables: object }> {
+  const limit = bodyLimit({
+    maxSize: JSON_BYTES,
+    onError: () => {
+      throw bodyTooLarge(JSON_BYTES)
+    },
+  })
+  return async function jsonOnly(c, next) {
+    const type = c.req.header('content-type') ?? ''
+    if (!/^application\/json\s*(;|$)/i.test(type))
+      throw new Problem('content_type_unsupported', 'The request has to be application/json.')
+    // For the route's validator, which refuses some spellings of parameters that RFC 9110, section 5.6.6, allows.
+    if (type.includes(';')) c.req.raw = withoutParameters(c.req.raw)
+    const { headers } = c.req.raw
+    const length = headers.get('content-length')
+    if (length === null || headers.has('transfer-encoding')) return limit(c, next)
+    // Said here, because `limit` asks for the body, which `json()` then reads as a stream instead of whole.
+    if (!(Number(length) <= JSON_BYTES)) throw bodyTooLarge(JSON_BYTES)
+    await next()
+  }
+}
+
+/** JSON is UTF-8 whatever a parameter says (RFC 8259, section 11). */
+function withoutParameters(request: Request): Request {
+  const headers = new Headers(request.headers)
+  headers.set('content-type', 'application/json')
+  return new Request(request, { headers })
+}
+
+export type BodyLimits = {
+  /** Bytes. */
+  limit: number
+  /** The error for more of them. */
+  tooLarge: () => Problem
+  /** Whether others wait for the memory that this body has: then it has to come at a fair pace. */
+  contended: () => boolean
+}
+
+/** The length that a request announces; undefined when it is chunked. Throws `tooLarge` when it is over the limit. */
+export function announcedLength(request: Request, { limit, tooLarge }: BodyLimits): number | undefined {
+  const announced = request.headers.get('content-length')
+  if (announced === null) return undefined
+  if (Number(announced) > limit) throw tooLarge()
+  return Number(announced)
+}
+
+/**
+ * The whole body, in one buffer. Throws `tooLarge`: before anything is read when Content-Length says so, else as soon
+ * as it is known. Throws Problem `request_invalid` when the body breaks off, `request_timeout` when it stalls.
+ */
+export async function readBody(request: Request, limits: BodyLimits): Promise<Uint8Array<ArrayBuffer>> {
+  const length = announcedLength(request, limits)
+  if (request.body === null) return new Uint8Array()
+  const reader = request.body.getReader()
+  const buffer = growing(length ?? 0)
+  const pace = watchPace(reader, buffer.length, limits.contended)
+  try {
+    for (;;) {
+      const { done, value } = await next(reader)
+      pace.check()
+      if (done) break
+      if (buffer.length() + value.length > limits.limit) {
+        await drain(reader)
+        throw limits.tooLarge()
+      }
+      buffer.append(value)
+    }
+  } finally {
+    pace.end()
+    if (length === undefined) received(buffer.length())
+  }
+  if (length !== undefined && buffer.length() < length) throw brokenOff()
+  return buffer.bytes()
+}
+
+export function bodyTooLarge(limit: number): Problem {
+  return new Problem('body_too_large', `The request body is larger than ${limit} bytes.`)
+}
+
+async function next(reader: ReadableStreamDefaultReader<Uint8Array>) {
+  try {
+    return await reader.read()
+  } catch (error) {
+    throw brokenOff(error)
+  }
+}
+
+function brokenOff(cause?: unknown): Problem {
+  return new Problem('request_invalid', 'The request body broke off.', { cause })
+}
+
+/** Ends the reading of a body that stands still, or that is slow while others wait; `check` throws then. */
+function watchPace(reader: ReadableStreamDefaultReader<Uint8Array>, received: () => number, contended: () => boolean) {
+  let before = 0
+  let idle = 0
+  let slow = false
+  const timer = setInterval(() => {
+    const progress = received() - before
+    before = received()
+    idle = progress === 0 ? idle + PACE_WINDOW_MS : 0
+    slow ||= idle >= STALLED_MS || (contended() && progress < FAIR_BYTES)
+    if (slow) void reader.cancel()
+  }, PACE_WINDOW_MS)
+  return {
+    check() {
+      if (slow) throw new Problem('request_timeout', 'The request body came too slowly. Try again.')
+    },
+    end: () => clearInterval(timer),
+  }
+}
+
+/** One buffer that doubles when it is full; of exactly the announced size where there was one. */
+function growing(capacity: number) {
+  let buffer = new Uint8Array(capacity)
+  let used = 0
+  return {
+    length: () => used,
+    append(chunk: Uint8Array) {
+      if (used + chunk.length > buffer.length) {
+        const larger = new Uint8Array(Math.max(used + chunk.length, buffer.length * 2))
+        larger.set(buffer.subarray(0, used))
+        buffer = larger
+      }
+      buffer.set(chunk, used)
+      used += chunk.length
+    },
+    bytes: () => buffer.subarray(0, used),
+  }
+}
+
+async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  let left = DRAIN_BYTES
+  const timer = setTimeout(() => {
+    left = 0
+    void reader.cancel()
+  }, DRAIN_MS)
+  try {
+    while (left > 0) {
+      const { done, value } = await reader.read()
+      if (done) return
+      left -= value.length
+    }
+    await reader.cancel()
+  } catch {
+    // The client is gone: nobody is left to read the answer.
+  } finally {
+    clearTimeout(timer)
+  }
+}

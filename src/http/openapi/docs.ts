@@ -1,0 +1,61 @@
+/** The OpenAPI document, and a page to read it and try it out, from here alone: the browser asks nobody else. */
+import { readFile } from 'node:fs/promises'
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import { Problem } from '../../problem.ts'
+import { type Asset, createAssets } from '../pages/assets.ts'
+import { originOf } from '../request/context.ts'
+import { withExamples } from './examples.ts'
+
+const header = {
+  openapi: '3.1.0',
+  info: {
+    title: 'Media Service',
+    version: '1',
+    description: `Takes files in, hands out short-lived links to them, and says what happened.
+
+In the examples \`$T\` is a bearer token and \`$ID\` the id of a media object; \`rocket.jpg\` is any picture.`,
+  },
+  security: [{ bearer: [] }, { gateway: [] }],
+}
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Media Service</title>
+<link rel="icon" href="docs/favicon-32x32.png">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+<div id="page"></div>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
+</html>
+`
+
+// Without validatorUrl the document's address would be sent to a validator on the internet.
+const START = `SwaggerUIBundle({ url: 'openapi.json', dom_id: '#page', deepLinking: true, validatorUrl: null })
+`
+
+// Images in style sheets are data: URLs.
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+const page: Asset = { name: 'index.html', read: async () => PAGE }
+const assets: Asset[] = [
+  { name: 'start.js', read: async () => START },
+  ...(['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png'] as const).map((name) => ({
+    name,
+    read: () => readFile(new URL(name, import.meta.resolve('swagger-ui-dist/package.json'))),
+  })),
+]
+
+/** Adds `/openapi.json`, of all routes of the app, and `/docs`. Files are read when they are asked for first. */
+export function docsRoutes(app: OpenAPIHono): void {
+  app.get('/openapi.json', (c) => c.json(withExamples(app.getOpenAPI31Document(header), originOf(c, undefined))))
+  const serve = createAssets({ 'content-security-policy': POLICY })
+  app.get('/docs', (c) => serve(c.req.raw, page))
+  app.get('/docs/:file', (c) => {
+    const asset = assets.find(({ name }) => name === c.req.param('file'))
+    if (asset === undefined) throw new Problem('not_found', 'The documentation has no such file.')
+    return serve(c.req.raw, asset)
+  })
+}

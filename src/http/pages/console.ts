@@ -1,0 +1,131 @@
+/** A page to upload, see and look after one's own files, at `/console`: from here alone, as `/docs` is. */
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import ipaddr from 'ipaddr.js'
+import type { ConsoleSession } from '../../console/session.ts'
+import { Problem } from '../../problem.ts'
+import type { Storage } from '../../storage/storage.ts'
+import { type Identify, peerOf } from '../request/identify.ts'
+import { type Asset, createAssets } from './assets.ts'
+import { bundleScript, joinStyles } from './console-bundle.ts'
+
+export type ConsoleDeps = {
+  storage: Pick<Storage, 'name' | 'signGet'>
+  /** Makes the token that a visitor from this machine is signed in with; absent: there is none. */
+  developmentToken: (() => Promise<string>) | undefined
+  /** What clients reach the service under, and a CDN, where those are set. */
+  publicBaseUrl: string | undefined
+  cdnBaseUrl: string | undefined
+  allowedTypes: ReadonlySet<string>
+  maxObjectBytes: number
+  retentionSeconds: number
+}
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Media console</title>
+<link rel="icon" href="console/icon.svg">
+<link rel="stylesheet" href="console/page.css">
+<div id="page"></div>
+<noscript>This page needs JavaScript.</noscript>
+<script type="module" src="console/page.js"></script>
+</html>
+`
+
+const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
+<rect width="32" height="32" rx="8" fill="#2f6b57"/>
+<path d="M6 23l7-10 5 7 3-4 5 7z" fill="#fff"/><circle cx="21.5" cy="10.5" r="2.5" fill="#f4c95d"/>
+</svg>
+`
+
+const page: Asset = { name: 'index.html', read: async () => PAGE }
+const assets: Asset[] = [
+  { name: 'page.js', read: bundleScript },
+  { name: 'page.css', read: joinStyles },
+  { name: 'icon.svg', read: async () => ICON },
+]
+
+export function consoleRoutes(app: OpenAPIHono, deps: ConsoleDeps & { identify: Identify }): void {
+  let serving: Promise<ReturnType<typeof createAssets>> | undefined
+  const serve = async (c: Context, asset: Asset) => {
+    serving ??= headersOf(deps).then(createAssets)
+    serving.catch(() => {
+      serving = undefined
+    })
+    return (await serving)(c.req.raw, asset)
+  }
+  app.get('/console', (c) => serve(c, page))
+  app.get('/console/:file', (c) => {
+    const asset = assets.find(({ name }) => name === c.req.param('file'))
+    if (asset === undefined) throw new Problem('not_found', 'The console has no such file.')
+    return serve(c, asset)
+  })
+  app.post('/console/session', async (c) => {
+    const { developmentToken, allowedTypes, maxObjectBytes, retentionSeconds } = deps
+    c.header('cache-control', 'no-store')
+    const session: ConsoleSession = {
+      token: developmentToken !== undefined && isFromThisMachine(c) ? await developmentToken() : null,
+      known: (await deps.identify(c)) !== null,
+      uploads: deps.storage.name === 's3' ? 's3' : 'tus',
+      allowedTypes: [...allowedTypes],
+      maxObjectBytes,
+      retentionSeconds,
+    }
+    return c.json(session)
+  })
+}
+
+/**
+ * Whether a request was sent by a page of this service, opened under a name that is always this machine's, by a
+ * browser on this machine. A name that an attacker points here (DNS rebinding), a page of another origin, and a proxy
+ * that answers others under a name of its own: each shows in `Host`, or in `Origin`, which a POST always has. Programs
+ * elsewhere can send any headers, but not from this machine's address.
+ */
+function isFromThisMachine(c: Context): boolean {
+  const { origin, hostname } = new URL(c.req.url)
+  const peer = peerOf(c)
+  return (
+    ['localhost', '127.0.0.1', '[::1]'].includes(hostname) &&
+    c.req.header('origin') === origin &&
+    [undefined, 'same-origin'].includes(c.req.header('sec-fetch-site')) &&
+    !FORWARDED.some((name) => c.req.header(name) !== undefined) &&
+    ipaddr.isValid(peer) &&
+    ipaddr.process(peer).range() === 'loopback'
+  )
+}
+
+const FORWARDED = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip']
+
+async function headersOf({ storage, publicBaseUrl, cdnBaseUrl }: ConsoleDeps): Promise<Record<string, string>> {
+  const origins = [await linkOf(storage), publicBaseUrl, cdnBaseUrl].flatMap((url) =>
+    url !== undefined && URL.canParse(url) ? [new URL(url).origin] : [],
+  )
+  const from = ["'self'", ...new Set(origins)].join(' ')
+  const policy = [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    `img-src ${from} blob: data:`,
+    `media-src ${from} blob:`,
+    `connect-src ${from}`,
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+  ]
+  return {
+    'content-security-policy': policy.join('; '),
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-resource-policy': 'same-origin',
+    'permissions-policy': 'camera=(self), microphone=(), geolocation=()',
+  }
+}
+
+/** Any link to the store, for the origin that browsers reach it at; only a path where the store is the service's own. */
+function linkOf(storage: ConsoleDeps['storage']): Promise<string> {
+  const presentation = { contentType: 'image/png', disposition: 'inline', cacheControl: 'private' }
+  return storage.signGet('media/console', { from: new Date(), expiresIn: 1, ...presentation })
+}

@@ -1,0 +1,54 @@
+/** What every route needs of the request: who is calling, and where clients reach the service. */
+import type { Context, MiddlewareHandler } from 'hono'
+import type { Caller } from '../../auth/auth.ts'
+import type { Media } from '../../media/media.ts'
+import type { Publicity } from '../../media/public-copies/address.ts'
+import type { RenditionLinks } from '../../media/renditions/links.ts'
+import { Problem } from '../../problem.ts'
+import type { UploadMemory } from '../body/memory.ts'
+import type { FileLimits } from '../openapi/schemas.ts'
+import type { Identify } from './identify.ts'
+
+export type RequiresCaller = { Variables: { caller: Caller; forgeable?: boolean } }
+export type AllowsStranger = { Variables: { viewer: Caller | null } }
+
+/** What the routes are given. */
+export type Deps = {
+  media: Media
+  identify: Identify
+  /** Absent: the origin of each request. */
+  publicBaseUrl: string | undefined
+  maxUploadBytes: number
+  /** For the document: `media` keeps them. */
+  fileLimits: FileLimits
+  uploadMemory: UploadMemory
+  urlOf: Publicity['urlOf']
+  renditionLinks: RenditionLinks
+  /** Where a request comes from, as the rate limiter counts it. */
+  addressOf: (c: Context) => string
+}
+
+/** Lets only known callers on; throws what `identify` throws, and Problem `token_missing` or `forbidden`. */
+export function requireCaller(identify: Identify): MiddlewareHandler<RequiresCaller> {
+  return async function requireCaller(c, next) {
+    const caller = await identify(c)
+    if (caller === null && c.get('forgeable'))
+      throw new Problem('forbidden', 'A page of another site sent this request, whose origin is not in CORS_ORIGINS.')
+    if (caller === null) throw new Problem('token_missing', 'Send a bearer token in the Authorization header.')
+    c.set('caller', caller)
+    await next()
+  }
+}
+
+/** Lets callers without credentials on, too; throws what `identify` throws. */
+export function allowStranger(identify: Identify): MiddlewareHandler<AllowsStranger> {
+  return async function allowStranger(c, next) {
+    c.set('viewer', await identify(c))
+    await next()
+  }
+}
+
+/** The origin for links to the service: the configured one, else the one the client used. */
+export function originOf(c: Context, publicBaseUrl: string | undefined): string {
+  return publicBaseUrl ?? new URL(c.req.url).origin
+}

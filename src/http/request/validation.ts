@@ -1,0 +1,25 @@
+/** From zod's issues to one problem that lists every field. */
+import type { Hook, z } from '@hono/zod-openapi'
+import type { Env } from 'hono'
+import { type FieldError, Problem } from '../../problem.ts'
+
+/** For `OpenAPIHono`: throws Problem `request_invalid` for whatever a route's schemas refuse. */
+export const refuseInvalid: Hook<unknown, Env, string, unknown> = (result) => {
+  if (!result.success) throw requestInvalid(result.error.issues)
+}
+
+/** @throws Problem `request_invalid` */
+export function parse<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
+  const result = schema.safeParse(input)
+  if (!result.success) throw requestInvalid(result.error.issues)
+  return result.data
+}
+
+function requestInvalid(issues: readonly z.core.$ZodIssue[]): Problem {
+  return new Problem('request_invalid', 'Some fields are not valid.', { errors: issues.flatMap(toErrors) })
+}
+
+function toErrors(issue: z.core.$ZodIssue): FieldError[] {
+  if (issue.code === 'unrecognized_keys') return issue.keys.map((field) => ({ field, message: 'is not known' }))
+  return [{ field: issue.path.join('.'), message: issue.message }]
+}

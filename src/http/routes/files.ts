@@ -1,0 +1,69 @@
+/** The disk store's own links: what S3 answers to signed links, this answers to `/files/*`. */
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import { IfRange } from '@remix-run/headers/if-range'
+import { Range } from '@remix-run/headers/range'
+import { Problem } from '../../problem.ts'
+import type { Grant } from '../../storage/disk/links.ts'
+import { FILES_PATH } from '../../storage/disk/links.ts'
+import type { DiskStorage } from '../../storage/disk/storage.ts'
+import { isNamed } from '../request/etag.ts'
+
+export function fileRoutes(app: OpenAPIHono, disk: DiskStorage): void {
+  app.on(['GET', 'HEAD'], `${FILES_PATH}*`, async (c) => {
+    const grant = readGrant(disk, c.req.url, 'GET')
+    const file = await disk.head(grant.key)
+    if (file === null) throw new Problem('not_found', 'There is nothing under this link any more.')
+    const { size, etag } = file
+    const headers = {
+      etag,
+      'accept-ranges': 'bytes',
+      'content-type': grant.contentType,
+      'content-disposition': grant.disposition ?? 'attachment',
+      'cache-control': grant.cacheControl ?? 'private',
+      'x-content-type-options': 'nosniff',
+      'content-security-policy': "default-src 'none'; sandbox",
+      'cross-origin-resource-policy': 'cross-origin',
+    }
+    if (isNamed(etag, c.req.header('if-none-match'))) return c.body(null, 304, headers)
+    const range = rangeOf(c.req.raw.headers, { size, etag })
+    if (range === 'unsatisfiable')
+      throw new Problem('range_not_satisfiable', `There are ${size} bytes.`, {
+        headers: { 'content-range': `bytes */${size}` },
+      })
+    const { start, end } = range ?? { start: 0, end: size - 1 }
+    const body = c.req.method === 'HEAD' ? null : disk.stream(grant.key, { start, end })
+    const length = { 'content-length': String(end - start + 1) }
+    if (range === null) return c.newResponse(body, 200, { ...headers, ...length })
+    return c.newResponse(body, 206, { ...headers, ...length, 'content-range': `bytes ${start}-${end}/${size}` })
+  })
+
+  app.put(`${FILES_PATH}*`, async (c) => {
+    const grant = readGrant(disk, c.req.url, 'PUT')
+    const refused = (what: string) => new Problem('forbidden', `The link is for another request: ${what}.`)
+    if (c.req.header('content-type') !== grant.contentType) throw refused(`content-type: ${grant.contentType}`)
+    if (c.req.header('if-none-match') !== '*') throw refused('if-none-match: *')
+    const length = c.req.header('content-length')
+    if (grant.size !== undefined && length !== undefined && Number(length) !== grant.size)
+      throw refused(`content-length: ${grant.size}`)
+    await disk.receive(grant, c.req.raw.body ?? [])
+    return c.body(null, 200)
+  })
+}
+
+function readGrant(disk: DiskStorage, url: string, method: Grant['method']): Grant {
+  const grant = disk.readLink(new URL(url))
+  if (grant === null || grant.method !== method)
+    throw new Problem('forbidden', 'The link is not valid, or not any more.')
+  return grant
+}
+
+/** The one range that is asked for (RFC 9110, section 14); null for all of it, as for several ranges at once. */
+function rangeOf(
+  headers: Headers,
+  { size, etag }: { size: number; etag: string },
+): { start: number; end: number } | 'unsatisfiable' | null {
+  if (!IfRange.from(headers.get('if-range')).matches({ etag })) return null
+  const asked = Range.from(headers.get('range'))
+  if (asked.unit !== 'bytes' || asked.ranges.length !== 1) return null
+  return asked.normalize(size)[0] ?? 'unsatisfiable'
+}

@@ -1,0 +1,120 @@
+/** Large files in parts, straight to the store. */
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
+import { Problem } from '../../problem.ts'
+import { jsonOnly } from '../body/read.ts'
+import {
+  declaredFile,
+  type FileLimits,
+  IdempotencyHeader,
+  IdParam,
+  JSON_BODY,
+  KNOWN,
+  Multipart,
+  PartLinks,
+  Parts,
+  PartsBody,
+  problems,
+} from '../openapi/schemas.ts'
+import { type Deps, requireCaller } from '../request/context.ts'
+
+const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
+
+function multipartBody(limits: FileLimits) {
+  const { size, sha256, ...described } = declaredFile(limits)
+  return z
+    .strictObject({
+      ...described,
+      size: size.openapi({ description: 'Exact size of the whole file in bytes.' }),
+      sha256: sha256.openapi({ not: {}, description: 'To be left out: no store checks it of an upload in parts.' }),
+    })
+    .openapi('MultipartRequest', {
+      example: { filename: 'panorama.jpg', fileType: 'image/jpeg', size: 60_000_000 },
+    })
+}
+
+export function multipartUploadRoutes(app: OpenAPIHono, { media, identify, fileLimits }: Deps): void {
+  const known = requireCaller(identify)
+
+  const begin = createRoute({
+    method: 'post',
+    path: '/media/multipart',
+    summary: 'Begin to upload a large file in parts, straight to the store',
+    middleware: [known, jsonOnly()] as const,
+    request: {
+      headers: IdempotencyHeader,
+      body: { required: true, content: { 'application/json': { schema: multipartBody(fileLimits) } } },
+    },
+    responses: {
+      200: {
+        description: 'Get links for the parts, PUT them, then call complete.',
+        content: { 'application/json': { schema: Multipart } },
+      },
+      ...problems(
+        ...JSON_BODY,
+        'quota_exceeded',
+        'idempotency_conflict',
+        'state_conflict',
+        'file_too_large',
+        'media_type_unsupported',
+        'checksum_unenforceable',
+        ...FAILURES,
+      ),
+    },
+  })
+  app.openapi(begin, async (c) => {
+    const { sha256, ...body } = c.req.valid('json')
+    const idempotencyKey = c.req.valid('header')['idempotency-key']
+    const { expiresAt, ...upload } = await media.beginMultipart(c.var.caller, { ...body, sha256, idempotencyKey })
+    return c.json({ ...upload, expiresAt: expiresAt.toISOString() }, 200)
+  })
+
+  const list = createRoute({
+    method: 'get',
+    path: '/media/{id}/parts',
+    summary: 'See which parts have arrived',
+    middleware: known,
+    request: { params: IdParam },
+    responses: {
+      200: { description: 'By number.', content: { 'application/json': { schema: Parts } } },
+      ...problems(...KNOWN, 'not_found', 'state_conflict', 'upload_incomplete', ...FAILURES),
+    },
+  })
+  app.openapi(list, async (c) => {
+    const { parts } = await media.arrivedParts(c.req.valid('param').id, c.var.caller)
+    if (parts === null) throw new Problem('state_conflict', 'The parts are put together already: call complete.')
+    return c.json({ parts }, 200)
+  })
+
+  const link = createRoute({
+    method: 'post',
+    path: '/media/{id}/parts',
+    summary: 'Get links for parts',
+    middleware: [known, jsonOnly()] as const,
+    request: { params: IdParam, body: { required: true, content: { 'application/json': { schema: PartsBody } } } },
+    responses: {
+      200: { description: 'A link for each part.', content: { 'application/json': { schema: PartLinks } } },
+      ...problems(...JSON_BODY, 'not_found', 'state_conflict', ...FAILURES),
+    },
+  })
+  app.openapi(link, async (c) => {
+    const { partNumbers } = c.req.valid('json')
+    const { links, expiresAt } = await media.linkParts(c.req.valid('param').id, c.var.caller, partNumbers)
+    return c.json({ urls: links, expiresAt: expiresAt.toISOString() }, 200)
+  })
+
+  const abort = createRoute({
+    method: 'delete',
+    path: '/media/{id}/upload',
+    summary: 'Give up an upload that is under way',
+    middleware: known,
+    request: { params: IdParam },
+    responses: {
+      204: { description: 'Given up; what has arrived is removed.' },
+      ...problems(...KNOWN, 'not_found', 'state_conflict', 'database_unavailable'),
+    },
+  })
+  app.openapi(abort, async (c) => {
+    await media.abortUpload(c.req.valid('param').id, c.var.caller)
+    return c.body(null, 204)
+  })
+}

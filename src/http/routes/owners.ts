@@ -1,0 +1,48 @@
+/** What concerns everything of one owner. */
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
+import { Problem } from '../../problem.ts'
+import { KNOWN, problems, Usage } from '../openapi/schemas.ts'
+import { type Deps, requireCaller } from '../request/context.ts'
+
+const Erasure = z
+  .object({
+    left: z.int().min(0).openapi({ description: 'Objects that are not on their way out yet: call again.' }),
+    purging: z.int().min(0).openapi({ description: 'Objects that are; upkeep removes their bytes.' }),
+  })
+  .openapi('Erasure')
+
+const OwnerQuery = z.strictObject({
+  userId: z.uuid().openapi({ param: { name: 'userId', in: 'query' }, example: '11111111-2222-4333-8444-555555555555' }),
+})
+
+export function ownerRoutes(app: OpenAPIHono, { media, identify }: Deps): void {
+  const known = requireCaller(identify)
+
+  const usage = createRoute({
+    method: 'get',
+    path: '/media/usage',
+    summary: 'How much you have, and may have',
+    middleware: known,
+    responses: {
+      200: { description: 'Your usage.', content: { 'application/json': { schema: Usage } } },
+      ...problems('token_missing', 'token_invalid', 'rate_limited', 'auth_unavailable', 'database_unavailable'),
+    },
+  })
+  app.openapi(usage, async (c) => c.json(await media.usage(c.var.caller), 200))
+
+  const erase = createRoute({
+    method: 'delete',
+    path: '/media',
+    summary: 'Erase everything of one user; for the role service',
+    middleware: known,
+    request: { query: OwnerQuery },
+    responses: {
+      202: { description: 'Under way.', content: { 'application/json': { schema: Erasure } } },
+      ...problems(...KNOWN, 'forbidden', 'database_unavailable'),
+    },
+  })
+  app.openapi(erase, async (c) => {
+    if (c.var.caller.role !== 'service') throw new Problem('forbidden', 'This takes the role service.')
+    return c.json(await media.erase(c.req.valid('query').userId), 202)
+  })
+}

@@ -1,0 +1,44 @@
+/** Rows as clients see them. */
+import type { z } from '@hono/zod-openapi'
+import type { StoredObject, VisibleObject } from '../../media/object/object.ts'
+import type { MediaObject, SignedMediaObject } from '../openapi/schemas.ts'
+import type { Deps } from '../request/context.ts'
+
+/** A media object without a link. */
+export function present(row: StoredObject, url: string): z.infer<typeof MediaObject> {
+  const { width, height, thumbHash = null, dominantColor = null } = row.metadata
+  return {
+    id: row.id,
+    userId: row.userId,
+    originalName: row.originalName,
+    mimeType: row.mimeType,
+    sizeBytes: row.sizeBytes,
+    key: row.key,
+    url,
+    metadata: { width, height, thumbHash, dominantColor },
+    visibility: row.visibility,
+    status: row.status,
+    createdAt: row.createdAt.toISOString(),
+  }
+}
+
+/** A media object with a fresh link to what its viewer may have of its bytes, and to renditions in these widths. */
+export async function presentSigned(
+  row: VisibleObject,
+  origin: string,
+  widths: readonly number[] | undefined,
+  { media, urlOf, renditionLinks }: Pick<Deps, 'media' | 'urlOf' | 'renditionLinks'>,
+): Promise<z.infer<typeof SignedMediaObject>> {
+  const { url, expiresAt } = await media.sign(row)
+  return {
+    ...present(row, urlOf(row, origin)),
+    signedUrl: absolute(url, origin),
+    signedUrlExpiresAt: expiresAt.toISOString(),
+    ...(widths && { renditions: renditionLinks.of(row, widths, origin) }),
+  }
+}
+
+/** A store's link as an absolute one. */
+export function absolute(link: string, origin: string): string {
+  return link.startsWith('/') ? origin + link : link
+}

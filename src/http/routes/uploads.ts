@@ -1,0 +1,145 @@
+/** Getting bytes in: directly, or straight to the store. */
+import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
+import { contentPath } from '../../media/public-copies/address.ts'
+import { withForm } from '../body/form.ts'
+import { jsonOnly } from '../body/read.ts'
+import {
+  IdempotencyHeader,
+  IdParam,
+  JSON_BODY,
+  KNOWN,
+  MediaObject,
+  Presigned,
+  presignBody,
+  problems,
+  UploadFields,
+  uploadBody,
+} from '../openapi/schemas.ts'
+import { type Deps, originOf, requireCaller } from '../request/context.ts'
+import { parse } from '../request/validation.ts'
+import { absolute, present } from './present.ts'
+
+const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
+const REFUSALS = [
+  'file_empty',
+  'file_too_large',
+  'media_type_unsupported',
+  'image_unreadable',
+  'image_too_large',
+] as const
+const MULTIPART = [
+  ...KNOWN,
+  'multipart_malformed',
+  'file_missing',
+  'too_many_parts',
+  'content_type_unsupported',
+  'request_timeout',
+  'overloaded',
+] as const
+
+const IDEMPOTENCY = ['idempotency_conflict', 'state_conflict'] as const
+
+export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
+  const { media, identify, publicBaseUrl, maxUploadBytes, fileLimits, uploadMemory, urlOf } = deps
+  const known = requireCaller(identify)
+
+  const upload = createRoute({
+    method: 'post',
+    path: '/media/upload',
+    summary: 'Upload a file through the service',
+    middleware: known,
+    request: {
+      headers: IdempotencyHeader,
+      body: { required: true, content: { 'multipart/form-data': uploadBody } },
+    },
+    responses: {
+      201: {
+        description: 'Stored; `Location` is the media object.',
+        headers: { Location: { schema: { type: 'string' } } },
+        content: { 'application/json': { schema: MediaObject } },
+      },
+      ...problems(...MULTIPART, 'body_too_large', 'quota_exceeded', ...IDEMPOTENCY, ...REFUSALS, ...FAILURES),
+    },
+  })
+  app.openapi(upload, async (c) => {
+    const { caller } = c.var
+    const origin = originOf(c, publicBaseUrl)
+    const idempotencyKey = c.req.valid('header')['idempotency-key']
+    const limits = { fileLimit: maxUploadBytes, memory: uploadMemory, caller: caller.userId }
+    const row = await withForm(c.req.raw, limits, ({ file, fields }) => {
+      const { visibility } = parse(UploadFields, fields)
+      return media.upload(caller, { ...file, visibility, idempotencyKey })
+    })
+    return c.json(present(row, urlOf(row, origin)), 201, { Location: `${origin}/media/${row.id}` })
+  })
+
+  const presign = createRoute({
+    method: 'post',
+    path: '/media/presign',
+    summary: 'Get a link to upload a file straight to the store',
+    middleware: [known, jsonOnly()] as const,
+    request: {
+      headers: IdempotencyHeader,
+      body: { required: true, content: { 'application/json': { schema: presignBody(fileLimits) } } },
+    },
+    responses: {
+      200: {
+        description: 'PUT the bytes to `uploadUrl` with `headers`, then call complete.',
+        content: { 'application/json': { schema: Presigned } },
+      },
+      ...problems(
+        ...JSON_BODY,
+        'quota_exceeded',
+        ...IDEMPOTENCY,
+        'checksum_unenforceable',
+        'file_too_large',
+        'media_type_unsupported',
+        ...FAILURES,
+      ),
+    },
+  })
+  app.openapi(presign, async (c) => {
+    const { size, sha256, ...body } = c.req.valid('json')
+    const idempotencyKey = c.req.valid('header')['idempotency-key']
+    const link = await media.presign(c.var.caller, { ...body, size, sha256, idempotencyKey })
+    const origin = originOf(c, publicBaseUrl)
+    return c.json(
+      {
+        id: link.id,
+        key: link.key,
+        uploadUrl: absolute(link.uploadUrl, origin),
+        method: 'PUT' as const,
+        headers: link.headers,
+        publicUrl: origin + contentPath(link.id),
+        expiresAt: link.expiresAt.toISOString(),
+      },
+      200,
+    )
+  })
+
+  const complete = createRoute({
+    method: 'post',
+    path: '/media/{id}/complete',
+    summary: 'Say that the bytes have arrived',
+    middleware: known,
+    request: { params: IdParam },
+    responses: {
+      200: { description: 'The media object.', content: { 'application/json': { schema: MediaObject } } },
+      ...problems(
+        ...KNOWN,
+        'not_found',
+        'upload_incomplete',
+        'type_mismatch',
+        'size_mismatch',
+        ...REFUSALS,
+        'overloaded',
+        ...FAILURES,
+      ),
+    },
+  })
+  app.openapi(complete, async (c) => {
+    const origin = originOf(c, publicBaseUrl)
+    const row = await media.complete(c.req.valid('param').id, c.var.caller)
+    return c.json(present(row, urlOf(row, origin)), 200)
+  })
+}

@@ -1,0 +1,226 @@
+/**
+ * For Uppy (`@uppy/aws-s3`), whose uploader speaks S3 and asks for a signed URL before each request. Bytes go to the
+ * store; what begins, lists or ends an upload goes to the service, which answers in S3's words and so knows of it.
+ * @see https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html and its neighbours
+ */
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { idOf } from '../../media/object/object.ts'
+import { type FieldError, notFound, Problem } from '../../problem.ts'
+import { MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES, type StoredPart } from '../../storage/multipart.ts'
+import { jsonOnly } from '../body/read.ts'
+import { declaredFile, type FileLimits, IdParam, JSON_BODY, KNOWN, problems } from '../openapi/schemas.ts'
+import { type Deps, originOf, requireCaller } from '../request/context.ts'
+
+const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
+
+/** What Uppy hands to `signRequest`, and what the page adds about the file. */
+function signBody(limits: FileLimits) {
+  const { filename, fileType, size, visibility } = declaredFile(limits)
+  return z
+    .object({
+      method: z.enum(['GET', 'PUT', 'POST', 'DELETE']),
+      key: z.string().min(1).max(1024).openapi({ description: "Uppy's own for a new file, the store's afterwards." }),
+      contentType: z.string().max(127).optional(),
+      uploadId: z.string().min(1).max(1024).optional(),
+      partNumber: z.int().min(1).max(MAX_PARTS).optional(),
+      partSize: z
+        .int()
+        .min(1)
+        .max(MAX_PART_BYTES)
+        .optional()
+        .openapi({ description: "What the page's `getChunkSize` returns, for a link to a part; else left out." }),
+      filename: filename.optional(),
+      fileType: fileType.optional(),
+      size: size.optional(),
+      visibility,
+    })
+    .openapi('SignRequest', {
+      anyOf: uses(limits),
+      example: { method: 'PUT', key: 'uppy-rocket', filename: 'rocket.jpg', fileType: 'image/jpeg', size: 112_525 },
+    })
+}
+type SignBody = z.infer<ReturnType<typeof signBody>>
+
+const Signed = z
+  .object({
+    url: z.url(),
+    key: z.string().optional().openapi({ description: 'The key of a new object.' }),
+    headers: z.record(z.string(), z.string()).optional().openapi({ description: 'To be sent to the URL.' }),
+    id: z.uuid().openapi({ description: 'The media object; Uppy itself has no use for it.' }),
+  })
+  .openapi('SignedRequest')
+type Signed = z.infer<typeof Signed>
+
+const XML = { 'application/xml': { schema: z.string() } }
+
+export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, fileLimits, urlOf }: Deps): void {
+  const known = requireCaller(identify)
+
+  const sign = createRoute({
+    method: 'post',
+    path: '/media/sign',
+    summary: "Answer Uppy's signRequest",
+    middleware: [known, jsonOnly()] as const,
+    request: { body: { required: true, content: { 'application/json': { schema: signBody(fileLimits) } } } },
+    responses: {
+      200: { description: 'What signRequest returns.', content: { 'application/json': { schema: Signed } } },
+      ...problems(
+        ...JSON_BODY,
+        'not_found',
+        'quota_exceeded',
+        'state_conflict',
+        'file_too_large',
+        'media_type_unsupported',
+        ...FAILURES,
+      ),
+    },
+  })
+  app.openapi(sign, async (c) => {
+    const body = c.req.valid('json')
+    const { caller } = c.var
+    const origin = originOf(c, publicBaseUrl)
+    // The caller's own, for its next request to the service: a token must never go to the store, so the page can't
+    // just send it everywhere.
+    const authorization = c.req.header('authorization')
+    const own = { headers: authorization === undefined ? {} : { authorization } }
+    const uploadUrl = (id: string) => `${origin}/media/${id}/upload`
+    const answer = async (): Promise<Signed> => {
+      const { method, key, uploadId, partNumber, partSize } = body
+      if (uploadId === undefined && method === 'PUT') {
+        const link = await media.presign(caller, { ...described(body), size: body.size })
+        return { id: link.id, key: link.key, url: new URL(link.uploadUrl, origin).href, headers: link.headers }
+      }
+      if (uploadId === undefined && method === 'POST') {
+        const upload = await media.beginMultipart(caller, { ...described(body), size: required(body.size, 'size') })
+        return { id: upload.id, key: upload.key, url: uploadUrl(upload.id), ...own }
+      }
+      if (uploadId === undefined) throw invalid({ field: 'uploadId', message: `expected with ${method}` })
+      const number = method === 'PUT' ? required(partNumber, 'partNumber') : undefined
+      const id = idOf(key)
+      if (id === undefined) throw notFound()
+      if (number === undefined) return { id, url: `${uploadUrl(id)}?uploadId=${encodeURIComponent(uploadId)}`, ...own }
+      return { id, url: await media.linkPart(id, caller, { partNumber: number, uploadId, partSize }) }
+    }
+    return c.json(await answer(), 200)
+  })
+
+  const beginOrComplete = createRoute({
+    method: 'post',
+    path: '/media/{id}/upload',
+    summary: "An upload's beginning, or with uploadId its end, in S3's words",
+    middleware: known,
+    request: { params: IdParam, query: z.object({ uploadId: z.string().optional() }) },
+    responses: {
+      200: { description: 'The XML that S3 answers with.', content: XML },
+      ...problems(
+        ...KNOWN,
+        'not_found',
+        'state_conflict',
+        'upload_incomplete',
+        'type_mismatch',
+        'size_mismatch',
+        'file_too_large',
+        'media_type_unsupported',
+        'image_unreadable',
+        'image_too_large',
+        'overloaded',
+        ...FAILURES,
+      ),
+    },
+  })
+  app.openapi(beginOrComplete, async (c) => {
+    const { id } = c.req.valid('param')
+    if (c.req.valid('query').uploadId === undefined) {
+      const { key, uploadId } = await media.uploadInParts(id, c.var.caller)
+      return xml(c, 'InitiateMultipartUploadResult', { Key: key, UploadId: uploadId })
+    }
+    const origin = originOf(c, publicBaseUrl)
+    const row = await media.complete(id, c.var.caller)
+    return xml(c, 'CompleteMultipartUploadResult', { Location: urlOf(row, origin), Key: row.key })
+  })
+
+  const list = createRoute({
+    method: 'get',
+    path: '/media/{id}/upload',
+    summary: "What has arrived of an upload in parts, in S3's words",
+    middleware: known,
+    request: { params: IdParam },
+    responses: {
+      200: { description: 'The XML that S3 answers with.', content: XML },
+      ...problems(...KNOWN, 'not_found', 'state_conflict', 'upload_incomplete', ...FAILURES),
+    },
+  })
+  app.openapi(list, async (c) => {
+    const { key, uploadId, sizeBytes, parts } = await media.arrivedParts(c.req.valid('param').id, c.var.caller)
+    const Part = (parts ?? everyPart(sizeBytes)).map(({ partNumber, etag, size }) => ({
+      PartNumber: partNumber,
+      ETag: etag,
+      Size: size,
+    }))
+    return xml(c, 'ListPartsResult', { Key: key, UploadId: uploadId, IsTruncated: 'false', Part })
+  })
+}
+
+/** Which fields go together; a new file first, in one piece and in parts, then what belongs to one under way. */
+function uses({ allowedTypes }: FileLimits) {
+  const method = (...methods: string[]) => ({ method: { type: 'string' as const, enum: methods } })
+  const contentType = { type: 'string' as const, enum: [...allowedTypes] }
+  // Uppy says the type of small files itself; what the page says counts more.
+  const typed = [{ required: ['fileType'] }, { required: ['contentType'], properties: { contentType } }]
+  return [
+    { properties: method('PUT'), not: { required: ['uploadId'] }, anyOf: typed },
+    { properties: method('POST'), required: ['size'], anyOf: typed },
+    { properties: method('PUT'), required: ['uploadId', 'partNumber'] },
+    { properties: method('GET', 'POST', 'DELETE'), required: ['uploadId'] },
+  ]
+}
+
+/** What is known of a new file: its type at least. Uppy says the type of small files itself, and no name. */
+function described({ key, contentType, fileType = contentType, filename = key, visibility }: SignBody) {
+  const type = required(fileType, 'fileType')
+  return { filename, fileType: type, visibility, sha256: undefined, idempotencyKey: undefined }
+}
+
+function required<T>(value: T | undefined, field: string): T {
+  if (value === undefined) throw invalid({ field, message: 'is required' })
+  return value
+}
+
+function invalid(error: FieldError): Problem {
+  return new Problem('request_invalid', 'Some fields are not valid.', { errors: [error] })
+}
+
+/**
+ * The parts of an object that is stored already, as many as it can have had: Uppy, which has not heard that its
+ * upload is complete, finds nothing left to send, and completes it once more.
+ */
+function everyPart(size: number): StoredPart[] {
+  const count = Math.min(MAX_PARTS, Math.max(1, Math.ceil(size / MIN_PART_BYTES)))
+  return Array.from({ length: count }, (_, i) => ({ partNumber: i + 1, size: MIN_PART_BYTES, etag: '"stored"' }))
+}
+
+type Content = { [element: string]: string | number | Content[] }
+
+function xml(c: Context, root: string, content: Content): Response {
+  c.header('content-type', 'application/xml')
+  const namespace = 'http://s3.amazonaws.com/doc/2006-03-01/'
+  return c.body(`<?xml version="1.0" encoding="UTF-8"?>\n<${root} xmlns="${namespace}">${elements(content)}</${root}>`)
+}
+
+function elements(content: Content): string {
+  return Object.entries(content)
+    .flatMap(([name, value]) =>
+      (Array.isArray(value) ? value.map(elements) : [escapeText(String(value))]).map(
+        (inner) => `<${name}>${inner}</${name}>`,
+      ),
+    )
+    .join('')
+}
+
+function escapeText(text: string): string {
+  return text.replace(/[&<>"]/g, (c) => ENTITIES[c] ?? c)
+}
+
+// Uppy knows these by name only.
+const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }

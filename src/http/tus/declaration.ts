@@ -1,0 +1,33 @@
+/** What a client says of the file that it is going to send. */
+import { z } from '@hono/zod-openapi'
+import { visibilities } from '../../media/object/object.ts'
+import type { TusDeclaration } from '../../media/uploads/tus.ts'
+import { parse } from '../request/validation.ts'
+
+// HEAD gives it back as a header, so it has to be one that clients can read.
+export const METADATA_BYTES = 4096
+
+/** The keys that tus-js-client's documentation uses, or Uppy; any others are kept and given back. */
+const Metadata = z.object({
+  filename: z.string().max(1024).nullish(),
+  name: z.string().max(1024).nullish(),
+  filetype: z.string({ error: 'expected the media type of the file' }).min(1).max(127),
+  visibility: z.enum(visibilities).default('private'),
+})
+
+/** @throws Problem `request_invalid`, naming the keys of Upload-Metadata */
+export function declarationOf(headers: Headers, metadata: Record<string, string | null>): TusDeclaration {
+  const sent = headers.get('upload-metadata') ?? ''
+  const { filename, name, filetype, visibility } = parse(
+    Metadata.refine(() => sent.length <= METADATA_BYTES, `expected at most ${METADATA_BYTES} bytes of Upload-Metadata`),
+    metadata,
+  )
+  const length = headers.get('upload-length')
+  return {
+    filename: filename ?? name ?? '',
+    fileType: filetype,
+    size: length === null ? undefined : Number(length),
+    visibility,
+    metadata: sent,
+  }
+}

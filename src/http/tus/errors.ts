@@ -1,0 +1,30 @@
+/** tus' own refusals in the words of our catalogue. */
+import { ERRORS } from '@tus/server'
+import { Problem, type ProblemCode } from '../../problem.ts'
+
+/** By status, where tus 1.0 or its clients do not need another one than it has in the catalogue. */
+const CODES: Record<number, ProblemCode> = {
+  400: 'request_invalid',
+  // For a header that is missing.
+  403: 'request_invalid',
+  404: 'not_found',
+  // Upload-Offset is not how far the upload is.
+  409: 'state_conflict',
+  410: 'not_found',
+  412: 'precondition_failed',
+  413: 'file_too_large',
+  // An extension that is not there.
+  501: 'request_invalid',
+}
+
+/** Anything that `@tus/server` threw, or answered, as a Problem; what it does not mean as a refusal is `internal`. */
+export function refusalOf(error: unknown): unknown {
+  if (error instanceof Problem) return error
+  // It was asked to stop: clients try again after 423, after 400 they give up.
+  if (error === ERRORS.ABORTED) return new Problem('upload_locked', 'Another request has taken the upload over.')
+  const refused = typeof error === 'object' && error !== null && 'status_code' in error ? error : undefined
+  const code = CODES[Number(refused?.status_code)]
+  if (refused === undefined || code === undefined) return error
+  const detail = 'body' in refused ? String(refused.body).trim() : ''
+  return new Problem(code, detail === '' ? 'The request is not valid.' : detail, { cause: error })
+}

@@ -1,0 +1,272 @@
+/**
+ * tus 1.0 by `@tus/server`: an upload whose bytes come through the service in any number of requests, each to any
+ * replica, and which becomes an object as every other upload does.
+ * @see https://tus.io/protocols/resumable-upload
+ */
+import { type Locker, Server, TUS_RESUMABLE } from '@tus/server'
+import type { Caller } from '../../auth/auth.ts'
+import type { Log } from '../../log.ts'
+import type { Media } from '../../media/media.ts'
+import { notFound, Problem } from '../../problem.ts'
+import type { Storage } from '../../storage/storage.ts'
+import type { TusStore, TusStores } from '../../storage/tus.ts'
+import { arriving } from './body.ts'
+import { declarationOf } from './declaration.ts'
+import { refusalOf } from './errors.ts'
+import type { LeaseLocker } from './locker.ts'
+
+export type TusRequest = {
+  request: Request
+  /** Of the upload; absent where it is to be created. */
+  id: string | undefined
+  caller: Caller
+  origin: string
+}
+
+export type Tus = ReturnType<typeof createTus>
+
+export type Deps = {
+  media: Media
+  storage: Storage
+  stores: TusStores
+  locker: LeaseLocker
+  log: Log
+  maxObjectBytes: number
+  pendingSeconds: number
+}
+
+/** Uploads are at `TUS_PATH` and their id, which is the media object's, too. */
+export const TUS_PATH = '/media/tus'
+
+// What a writer that is asked to stop may still take in before it does.
+const DRAIN_MS = 300
+
+/** An upload, or null until it has one, and what it can be asked for. */
+type Target = { id: string; key: string }
+
+export function createTus(deps: Deps) {
+  const { media, storage, stores, locker, log } = deps
+
+  /** What the protocol's extensions ask of a store, as far as it may be asked for here. */
+  function open(request: Parameters<TusStores['open']>[0]): TusStore {
+    const store = stores.open(request)
+    if (!media.deferrable) store.extensions = store.extensions.filter((extension) => extension !== DEFERRED_LENGTH)
+    return store
+  }
+
+  /** What tus says of a request. Throws what it refuses as a Problem. */
+  async function serve(
+    { request, caller, origin }: TusRequest,
+    targetOf: (metadata?: Record<string, string | null>) => Promise<Target>,
+    known?: Target,
+  ): Promise<Response> {
+    const lost = new AbortController()
+    const lose = () => lost.abort()
+    let target = known
+    let failure: unknown
+    let finished = false
+    const store = open({ records: media.tusRecords, signal: lost.signal, caller: caller.userId })
+    // What has become an object does not expire, and tus would ask the store for the upload it was.
+    store.getExpiration = () => (finished ? 0 : deps.pendingSeconds * 1000)
+    // Its pipeline may hear of a stream that breaks before it hears from the store why.
+    let writing: Promise<unknown> = Promise.resolve()
+    const write = store.write.bind(store)
+    store.write = (...bytes) => {
+      const written = write(...bytes)
+      writing = written
+      return written
+    }
+    store.remove = async () => {
+      if (target !== undefined) await media.abortUpload(target.id, caller)
+    }
+    const server = new Server({
+      path: TUS_PATH,
+      datastore: store,
+      locker: locker({ ask: request.method !== 'PATCH', onLost: lose }),
+      lockDrainTimeout: DRAIN_MS,
+      maxSize: deps.maxObjectBytes,
+      // What pages of other origins may do is not decided here.
+      allowedOrigins: [],
+      namingFunction: async (_, metadata) => {
+        target = await targetOf(metadata)
+        return target.key
+      },
+      getFileIdFromRequest: () => target?.key,
+      generateUrl: () => `${origin}${TUS_PATH}/${target?.id}`,
+      onUploadFinish: async () => {
+        finished = true
+        return target === undefined ? {} : { headers: await finish(target, caller, origin) }
+      },
+      onResponseError: (_, error) => {
+        failure = error
+        return undefined
+      },
+    })
+    const body = request.body === null ? undefined : arriving(request.body, lost.signal, stores.contended)
+    try {
+      const answer = await server.handleWeb(withBody(request, body?.stream))
+      if (failure !== undefined) throw refusalOf(await reasonOf(writing, failure))
+      if (answer.status >= 400) throw refusalOf({ status_code: answer.status, body: await answer.text() })
+      return withoutCors(answer)
+    } finally {
+      body?.release()
+    }
+  }
+
+  /** The bytes are all there: looks at them, as at those of every other upload. */
+  async function finish({ id, key }: Target, caller: Caller, origin: string): Promise<Record<string, string>> {
+    await media.complete(id, caller)
+    await media.removePieces(key)
+    return locationOf(id, origin)
+  }
+
+  /** Finishes an upload whose last request did not live to do it. */
+  async function settle(target: Target, { caller, origin }: TusRequest): Promise<Record<string, string>> {
+    if ((await storage.head(target.key)) === null) await assemble(target, caller)
+    return finish(target, caller, origin)
+  }
+
+  async function assemble({ id, key }: Target, caller: Caller): Promise<void> {
+    const lost = new AbortController()
+    const lock = locker({ ask: true, onLost: () => lost.abort() }).newLock(key)
+    await lock.lock(lost.signal, () => {})
+    try {
+      if ((await storage.head(key)) !== null) return
+      await open({ records: media.tusRecords, signal: lost.signal, caller: caller.userId }).assemble(key)
+    } catch (error) {
+      // The store has lost it, and the client has to begin anew.
+      if (error instanceof Problem && error.code === 'not_found') await media.abortUpload(id, caller)
+      throw error
+    } finally {
+      await lock.unlock()
+    }
+  }
+
+  async function create(asked: TusRequest): Promise<Response> {
+    let begun: Target | undefined
+    try {
+      return await serve(asked, async (metadata = {}) => {
+        begun = await media.beginTus(asked.caller, declarationOf(asked.request.headers, metadata))
+        return begun
+      })
+    } catch (error) {
+      // The client never hears of it, so nobody else would end it before upkeep does.
+      if (begun !== undefined) await giveUp(begun, asked.caller)
+      throw error
+    }
+  }
+
+  async function giveUp({ id }: Target, caller: Caller): Promise<void> {
+    try {
+      await media.abortUpload(id, caller)
+    } catch (error) {
+      if (error instanceof Problem && error.code === 'not_found') return
+      log.warn({ err: error, id }, 'tus: an upload that was not created is left for upkeep to give up')
+    }
+  }
+
+  async function proceed(asked: TusRequest, upload: Target & { metadata: string }): Promise<Response> {
+    const answer = await serve(asked, async () => upload, upload)
+    if (asked.request.method !== 'HEAD') return answer
+    const { headers } = answer
+    if (upload.metadata !== '') headers.set('upload-metadata', upload.metadata)
+    if (headers.get('upload-offset') !== headers.get('upload-length')) return answer
+    for (const [name, value] of Object.entries(await settle(upload, asked))) headers.set(name, value)
+    return answer
+  }
+
+  return {
+    /**
+     * Answers POST, HEAD, PATCH and DELETE. Whoever brings the last byte, or asks for an upload that has all of them,
+     * is told with `Media-Location` where the object is. Throws Problem `not_found`, `precondition_failed`,
+     * `request_invalid`, `content_type_unsupported`, `state_conflict`, `upload_locked`, or what completing throws.
+     */
+    async handle(asked: TusRequest): Promise<Response> {
+      const { request, id, caller, origin } = asked
+      requireProtocol(request)
+      if (id === undefined) return create(asked)
+      const find = () => media.findTus(id, caller)
+      const upload = await find()
+      if (upload === null) throw notFound()
+      if (upload.status === 'active') return ofFinished(request, upload, origin)
+      if (request.method === 'PATCH' && upload.sizeBytes === null && !media.deferrable)
+        throw new Problem('request_invalid', 'There are quotas by now: begin a new upload, with Upload-Length.')
+      try {
+        return await proceed(asked, upload)
+      } catch (error) {
+        // Perhaps another request has just brought the last byte.
+        const now = error instanceof Problem && MAY_BE_FINISHED.has(error.code) ? await find() : null
+        if (now?.status === 'active') return ofFinished(request, now, origin)
+        throw error
+      }
+    },
+
+    /** What this server can do, as headers for the answer to OPTIONS. */
+    async capabilities(): Promise<[name: string, value: string][]> {
+      const datastore = open({ records: media.tusRecords, signal: new AbortController().signal, caller: '' })
+      const server = new Server({ path: TUS_PATH, datastore, locker: NO_LOCKS, maxSize: deps.maxObjectBytes })
+      const { headers } = await server.handleWeb(new Request(`http://server${TUS_PATH}`, { method: 'OPTIONS' }))
+      return [...headers].filter(([name]) => name.startsWith('tus-'))
+    },
+  }
+}
+
+const DEFERRED_LENGTH = 'creation-defer-length'
+
+const MAY_BE_FINISHED = new Set(['not_found', 'upload_incomplete', 'state_conflict'])
+
+const NO_LOCKS: Locker = {
+  newLock() {
+    throw new Error('nothing is locked to say what can be done')
+  },
+}
+
+/** tus 1.0, "Tus-Version": a request of another version gets 412 and what would be understood. */
+function requireProtocol(request: Request): void {
+  if (request.headers.get('tus-resumable') !== TUS_RESUMABLE)
+    throw new Problem('precondition_failed', `Send Tus-Resumable: ${TUS_RESUMABLE}.`, {
+      headers: { 'tus-version': TUS_RESUMABLE },
+    })
+  if (request.method === 'PATCH' && request.headers.get('content-type') !== 'application/offset+octet-stream')
+    throw new Problem('content_type_unsupported', 'The request has to be application/offset+octet-stream.')
+}
+
+/** An upload that is an object by now: it can be asked for, and nothing else. */
+function ofFinished(
+  request: Request,
+  { id, sizeBytes, metadata }: { id: string; sizeBytes: number | null; metadata: string },
+  origin: string,
+): Response {
+  const length = String(sizeBytes)
+  const headers = { 'upload-offset': length, ...locationOf(id, origin) }
+  if (request.method === 'HEAD') {
+    const described = metadata === '' ? {} : { 'upload-metadata': metadata }
+    const known = { 'upload-length': length, ...described }
+    return new Response(null, { headers: { ...headers, ...known } })
+  }
+  if (request.method === 'PATCH' && request.headers.get('upload-offset') === length)
+    return new Response(null, { status: 204, headers })
+  throw new Problem('state_conflict', 'The upload is complete. What becomes of the object is decided under /media.')
+}
+
+function locationOf(id: string, origin: string): Record<string, string> {
+  return { 'media-location': `${origin}/media/${id}` }
+}
+
+/** What the store says of it, where it says something. */
+function reasonOf(writing: Promise<unknown>, failure: unknown): Promise<unknown> {
+  return writing.then(
+    () => failure,
+    (reason: unknown) => reason,
+  )
+}
+
+function withBody({ url, method, headers }: Request, body: ReadableStream<Uint8Array> | undefined): Request {
+  if (body === undefined) return new Request(url, { method, headers })
+  const init: RequestInit & { duplex: 'half' } = { method, headers, body, duplex: 'half' }
+  return new Request(url, init)
+}
+
+function withoutCors({ body, status, headers }: Response): Response {
+  return new Response(body, { status, headers: [...headers].filter(([name]) => !name.startsWith('access-control-')) })
+}

@@ -1,0 +1,95 @@
+/**
+ * Bytes that go under a further key of the same object: into the CDN's home, or away from a key that an upload link was
+ * signed for. Its row has the key before the bytes go there, and for as long as it is not the object's own: whatever is
+ * left there is removed.
+ */
+import { randomBytes } from 'node:crypto'
+import type { Log } from '../../log.ts'
+import { Problem } from '../../problem.ts'
+import { copyDeadlineMs, type Storage } from '../../storage/storage.ts'
+import { dispositionOf, type Home, prefixOf, type StoredObject } from '../object/object.ts'
+import { removable, type Transients } from '../object/transients.ts'
+import type { Repository } from '../table/repository.ts'
+import { REMOVAL_MS } from './remove.ts'
+
+export type Moves = ReturnType<typeof createMoves>
+
+/** An original that is copied, with what the store says of its bytes. */
+type Original = { id: string; key: string; mimeType: string }
+type Stored = { etag: string; size: number }
+
+// The time that a move has beside that of sending the bytes: for the calls around it, and for a picture to be cleaned.
+const MOVE_SECONDS = 300
+
+export function createMoves({ repository, storage, log }: { repository: Repository; storage: Storage; log: Log }) {
+  const newKey = (id: string, home: Home, name: string) =>
+    `${prefixOf(id, home)}${randomBytes(6).toString('hex')}/${name}`
+  const nameOf = ({ key }: { key: string }) => key.slice(key.lastIndexOf('/') + 1)
+  const leaseFor = (size: number) => MOVE_SECONDS + Math.ceil(copyDeadlineMs(size) / 1000)
+
+  async function copyTo(to: string, { key, mimeType }: Original, { etag, size }: Stored): Promise<string> {
+    const as = { contentType: mimeType, disposition: dispositionOf(mimeType) }
+    await storage.copy(key, to, { etag, size, as })
+    return to
+  }
+
+  /** Removes keys that are not the object's, and tells the row. Returns how many. */
+  async function withdraw(id: string, transients: Transients, signal?: AbortSignal): Promise<number> {
+    const keys = removable(transients)
+    if (keys.length > 0) await storage.remove(keys, { signal })
+    await repository.endTransients(id, keys, transients.asOf)
+    return keys.length
+  }
+
+  /**
+   * A key that was never used before, for a copy that others are to get and that is about to be stored. Null when the
+   * object is not public any more.
+   */
+  async function announce(object: StoredObject, home: Home, name: string): Promise<string | null> {
+    const to = newKey(object.id, home, name)
+    return (await repository.announcePublication(object, to, leaseFor(object.sizeBytes))) ? to : null
+  }
+
+  return {
+    announce,
+
+    /** A copy as it came, for others, under such a key. Null when the object is not public any more. */
+    async publish(object: StoredObject, home: Home, stored: Stored): Promise<string | null> {
+      const to = await announce(object, home, nameOf(object))
+      return to && copyTo(to, object, stored)
+    },
+
+    /**
+     * Copies an object's bytes, if they still have this ETag, to a key that was never used before, and returns it.
+     * The row still has the old key then: the caller's next statement gives it the new one, which fails when copying
+     * took too long. Throws Problem `state_conflict` when the object is on its way out.
+     */
+    async copy(object: Original, home: Home, stored: Stored): Promise<string> {
+      const to = newKey(object.id, home, nameOf(object))
+      if (!(await repository.announceMove(object.id, to, leaseFor(stored.size))))
+        throw new Problem('state_conflict', 'The object is being removed.')
+      return copyTo(to, object, stored)
+    },
+
+    withdraw,
+
+    /** The same, soon or not at all: upkeep does it again, and nobody should wait for it. Never fails. */
+    async tryToWithdraw(id: string, transients: Transients): Promise<void> {
+      if (Object.keys(transients.transientKeys).length === 0) return
+      try {
+        await withdraw(id, transients, AbortSignal.timeout(REMOVAL_MS))
+      } catch (error) {
+        log.warn({ err: error, id }, 'move: bytes left for upkeep to remove')
+      }
+    },
+
+    /** Removes bytes that are not the object's, now or by upkeep. Never fails. */
+    async remove(key: string): Promise<void> {
+      try {
+        await storage.remove([key], { signal: AbortSignal.timeout(REMOVAL_MS) })
+      } catch (error) {
+        log.warn({ err: error, key }, 'move: old bytes left for upkeep to remove')
+      }
+    },
+  }
+}

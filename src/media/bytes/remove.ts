@@ -1,0 +1,27 @@
+/** Takes an object's bytes away: soon for whoever waits for it, for good by upkeep. */
+import type { Log } from '../../log.ts'
+import type { Cancel, Storage } from '../../storage/storage.ts'
+import { prefixesOf } from '../object/object.ts'
+
+type Stored = { id: string; key: string }
+
+/** How long a caller waits for bytes to be removed that upkeep removes in any case. */
+export const REMOVAL_MS = 2000
+
+/** Removes all that the store has of an object now: its uploads in parts that are under way, and all its bytes. */
+export async function removeBytes(storage: Storage, { id, key }: Stored, cancel?: Cancel): Promise<void> {
+  await storage.abortUploads(key, cancel)
+  for (const prefix of prefixesOf(id)) await storage.removePrefix(prefix, cancel)
+}
+
+/** The same, soon or not at all: upkeep does it again, and nobody should wait for it. Never fails. */
+export async function tryToRemoveBytes(
+  { storage, log }: { storage: Storage; log: Log },
+  object: Stored,
+): Promise<void> {
+  try {
+    await removeBytes(storage, object, { signal: AbortSignal.timeout(REMOVAL_MS) })
+  } catch (error) {
+    log.warn({ err: error, id: object.id }, 'object: bytes left for upkeep to remove')
+  }
+}

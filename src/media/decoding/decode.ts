@@ -1,0 +1,109 @@
+/** Has the decoders do something with a stored picture, and remembers what that came to. */
+import {
+  DecodeFailure,
+  type DecodeResult,
+  type Decoders,
+  type DecodeSource,
+  type DecodeTask,
+} from '../../pictures/decoding.ts'
+import { MAX_DECODED_BYTES } from '../../pictures/limits.ts'
+import { Problem } from '../../problem.ts'
+import type { Storage } from '../../storage/storage.ts'
+import type { Dimensions } from '../object/object.ts'
+import { nameOf } from '../renditions/rendition.ts'
+import type { Repository } from '../table/repository.ts'
+import { ALL_RENDITIONS, refusalOf, WHOLE } from './outcomes.ts'
+
+export type Picture = { id: string; key: string; mimeType: string; sizeBytes: number; metadata: Dimensions }
+
+/** Whose place it takes, and until when it waits for one, in Unix milliseconds; see `DecodeRequest`. */
+export type Asking = { party: string; until: number }
+
+/**
+ * Runs a task. A size on the row that turns out wrong is corrected. Throws Problem `image_unreadable` or `image_too_large`
+ * for what the row then remembers, `overloaded`, or what the store throws.
+ */
+export type Decode = {
+  (picture: Picture, task: DecodeTask, asking: Asking): Promise<DecodeResult>
+  /** Of the decoders and their limits, for what is remembered. */
+  readonly version: string
+}
+
+type Deps = { decoders: Decoders; repository: Repository; storage: Storage; limits: { signedUrlSeconds: number } }
+
+const PIECE_BYTES = 4 * 1024 * 1024
+
+export function createDecode({ decoders, repository, storage, limits }: Deps): Decode {
+  async function remember(picture: Picture, task: DecodeTask, failure: Failure): Promise<Problem> {
+    const { id, key: source } = picture
+    const name = taskOf(task)
+    const remembered = await repository.noteOutcome({
+      ...{ id, source, version: decoders.version, code: failure.code, task: scopeOf(task, failure) },
+      final: failure.kind === 'bad-bytes',
+    })
+    const refusal = remembered && refusalOf(remembered, name, groupOf(task))
+    return refusal ?? new Problem('overloaded', 'The picture has changed meanwhile. Try again.')
+  }
+
+  async function run(picture: Picture, task: DecodeTask, asking: Asking): Promise<DecodeResult> {
+    if (picture.sizeBytes > MAX_DECODED_BYTES) throw await remember(picture, task, TOO_LARGE)
+    try {
+      return await decoders.run({ task, source: sourceOf(storage, picture), ...asking })
+    } catch (error) {
+      if (!(error instanceof DecodeFailure)) throw error
+      if (error.kind === 'not-done') throw new NotDone(error)
+      throw await remember(picture, task, error)
+    }
+  }
+
+  const decode = async (picture: Picture, task: DecodeTask, asking: Asking): Promise<DecodeResult> => {
+    const result = await run(picture, task, asking)
+    const { width, height } = picture.metadata
+    // Rows of earlier versions may say nothing.
+    const known = typeof width === 'number' && typeof height === 'number'
+    if (known && (width !== result.width || height !== result.height))
+      await repository.correctSize(picture, result, limits.signedUrlSeconds)
+    return result
+  }
+  return Object.assign(decode, { version: decoders.version })
+}
+
+/** It was not the picture's fault, and nothing of it is remembered. */
+export class NotDone extends Problem {
+  constructor(cause: unknown) {
+    super('overloaded', 'Too many pictures are being decoded. Try again.', { cause })
+  }
+}
+
+type Failure = Pick<DecodeFailure, 'kind' | 'code'>
+const TOO_LARGE: Failure = { kind: 'bad-bytes', code: 'image_too_large' }
+
+/** A task as outcomes call it. */
+function taskOf(task: DecodeTask): string {
+  return task.kind === 'rendition' ? nameOf(task.rendition) : task.kind
+}
+
+export function groupOf(task: Pick<DecodeTask, 'kind'>): string {
+  return task.kind === 'rendition' ? ALL_RENDITIONS : task.kind
+}
+
+/** What is true of all that is made of the same bytes: bad bytes. What is too large for one format may do for others. */
+function scopeOf(task: DecodeTask, { kind, code }: Failure): string {
+  if (kind !== 'bad-bytes' || code !== 'image_unreadable') return taskOf(task)
+  return task.kind === 'rendition' ? ALL_RENDITIONS : WHOLE
+}
+
+/** Reads in pieces, so that no more of it is ever in this process. */
+function sourceOf(storage: Storage, { key, sizeBytes }: Picture): DecodeSource {
+  return {
+    sizeBytes,
+    async *read(signal) {
+      for (let start = 0; start < sizeBytes; ) {
+        const piece = await storage.read(key, { start, length: Math.min(PIECE_BYTES, sizeBytes - start), signal })
+        if (piece.length === 0) throw new Problem('storage_unavailable', 'The bytes could not be read. Try again.')
+        yield piece
+        start += piece.length
+      }
+    },
+  }
+}

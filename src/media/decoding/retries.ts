@@ -1,0 +1,21 @@
+/** How often anything about a picture is tried again, and when: one policy for all of it. */
+import type { Queryable } from '../../db/connect.ts'
+import type { Problem } from '../../problem.ts'
+
+/** After so many tries that were too dear, a task is refused until the limits or the decoders change. */
+export const MOST_DEAR_TRIES = 3
+
+const RETRY_SECONDS = 600
+const RETRY_FACTOR = 4
+const LONGEST_RETRY_SECONDS = 86_400
+
+/** The pause after so many tries: ten minutes, forty, and so on, a day at most. `tries` is an SQL expression. */
+export function backoff(sql: Queryable, tries: ReturnType<Queryable>) {
+  return sql`least(${LONGEST_RETRY_SECONDS}::float8,
+    ${RETRY_SECONDS}::float8 * ${RETRY_FACTOR}::float8 ^ (least(${tries}, 10) - 1)) * interval '1 second'`
+}
+
+/** Whether a failure is the picture's own, so that the outcome is on its row. */
+export function isRefusal({ code }: Problem): boolean {
+  return code === 'image_unreadable' || code === 'image_too_large'
+}

@@ -1,0 +1,41 @@
+/** What concerns everything of one owner: how much it is, and its erasure. */
+import type { Caller } from '../../auth/auth.ts'
+import type { Deps } from '../media.ts'
+import type { Quotas } from '../object/object.ts'
+import type { Usage } from '../table/owners.ts'
+
+/** `left`: objects that are not on their way out yet. `purging`: those that are, until their bytes are gone. */
+export type Erasure = { left: number; purging: number }
+
+const BATCH_ROWS = 100
+// Within what any gateway waits; the next call goes on where this one stopped.
+const ERASURE_MS = 5000
+
+export function createOwners({ repository, relay, log, now, limits }: Deps) {
+  /** Sends what a batch owes before the next one is begun; what can't be sent stays owed on the rows, which wait for it. */
+  async function eraseBatch(userId: string): Promise<boolean> {
+    const rows = await repository.eraseStored(userId, BATCH_ROWS)
+    await relay.send(rows).catch((error) => log.warn({ err: error }, 'erasure: events not sent, they stay owed'))
+    const pending = await repository.erasePending(userId, BATCH_ROWS)
+    return rows.length === BATCH_ROWS || pending === BATCH_ROWS
+  }
+
+  return {
+    /** What the caller has, and may have. */
+    usage: async ({ userId }: Caller): Promise<Usage & Quotas> => ({
+      ...(await repository.usageOf(userId)),
+      ...limits.quotas,
+    }),
+
+    /**
+     * Moves everything of one owner to purging, batch after batch, for as long as a call may take: uploads under way,
+     * objects, and what is in the bin. What is `left` then takes another call.
+     */
+    async erase(userId: string): Promise<Erasure> {
+      const end = now() + ERASURE_MS
+      let more = true
+      while (more && now() < end) more = await eraseBatch(userId)
+      return repository.countLeft(userId)
+    },
+  }
+}

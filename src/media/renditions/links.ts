@@ -1,0 +1,61 @@
+/** Links to renditions that work without a token, for an `<img srcset>`: an HMAC says that the service made them. */
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import type { Dimensions } from '../object/object.ts'
+import { isPicture, renditionOf } from './rendition.ts'
+
+export type RenditionLink = { width: number; height: number; url: string }
+
+export type RenditionLinks = {
+  /**
+   * Links to a picture in these widths, smallest first; none for what is no picture. The same within a window of half
+   * their life, so that caches get hits.
+   */
+  of(
+    object: { id: string; mimeType: string; metadata: Dimensions },
+    widths: readonly number[],
+    origin: string,
+  ): RenditionLink[]
+  /** Whether this is the query of a link to this object that the service signed, and it still counts. */
+  allows(id: string, query: Record<string, string>): boolean
+}
+
+type Deps = {
+  secret: string
+  /** Pixels, ascending. */
+  sizes: readonly number[]
+  /** Life of a link. */
+  seconds: number
+  /** Unix time in milliseconds. */
+  now: () => number
+}
+
+export function createRenditionLinks({ secret, sizes, seconds, now }: Deps): RenditionLinks {
+  const sign = (id: string, width: number, expires: number) =>
+    createHmac('sha256', secret)
+      .update(JSON.stringify(['rendition', id.toLowerCase(), width, expires]))
+      .digest('base64url')
+
+  return {
+    of(object, widths, origin) {
+      if (!isPicture(object)) return []
+      const window = Math.max(1, Math.floor(seconds / 2))
+      const expires = Math.floor(now() / 1000 / window) * window + seconds
+      const links = new Map<number, RenditionLink>()
+      for (const wished of widths.toSorted((a, b) => a - b)) {
+        const wish = { width: wished, height: undefined, fit: 'inside', format: 'webp', quality: 0 } as const
+        const { width, height } = renditionOf(wish, object, { sizes, accept: '' })
+        const size = sizes.find((one) => one >= wished) ?? sizes.at(-1) ?? wished
+        const query = `w=${size}&expires=${expires}&signature=${sign(object.id, size, expires)}`
+        if (!links.has(width)) links.set(width, { width, height, url: `${origin}/media/${object.id}/content?${query}` })
+      }
+      return [...links.values()]
+    },
+
+    allows(id, { w = '', expires = '', signature = '', ...more }) {
+      const presented = Buffer.from(signature)
+      const expected = Buffer.from(sign(id, Number(w), Number(expires)))
+      const ours = presented.length === expected.length && timingSafeEqual(presented, expected)
+      return ours && Number(expires) * 1000 > now() && Object.keys(more).length === 0
+    },
+  }
+}

@@ -1,0 +1,114 @@
+/** The statements that remember what decoding came to. */
+import { type Queryable, within } from '../../db/connect.ts'
+import type { ProblemCode } from '../../problem.ts'
+import { type Outcomes, type Remembered, WHOLE } from '../decoding/outcomes.ts'
+import { backoff, MOST_DEAR_TRIES } from '../decoding/retries.ts'
+import type { Dimensions } from '../object/object.ts'
+import type { Fragments } from './fragments.ts'
+
+/** `final`: the same bytes give the same again, so one try is enough. */
+export type Failed = { id: string; source: string; task: string; version: string; code: ProblemCode; final: boolean }
+
+type Sized = { id: string; key: string; metadata: Dimensions }
+
+// Of one picture; the one that would be tried again first gives way.
+const MOST_OUTCOMES = 100
+const SPREAD_SECONDS = 86_400
+
+/** Pieces of SQL about what a row remembers. */
+export function createOutcomeFragments(sql: Queryable) {
+  /** What the row remembers of these decoders. */
+  const known = (version: string) =>
+    sql`(CASE WHEN decode_version = ${version} THEN decode_outcomes ELSE '{}'::jsonb END)`
+
+  /** The SET clauses for one more outcome, with room made for it. */
+  const noted = ({ task, version, code }: Pick<Failed, 'task' | 'version' | 'code'>, tries: ReturnType<typeof sql>) => {
+    const kept = sql`(CASE WHEN (SELECT count(*) FROM jsonb_object_keys(${known(version)})) < ${MOST_OUTCOMES}
+      THEN ${known(version)} ELSE ${known(version)} - (SELECT each.name FROM jsonb_each(decode_outcomes) AS each (name, value)
+        ORDER BY (each.value ->> 'until')::numeric LIMIT 1) END)`
+    return sql`
+      decode_version = ${version},
+      decode_outcomes = ${kept} || jsonb_build_object(${task}::text, jsonb_build_object('source', storage_key,
+        'code', ${code}::text, 'tries', ${tries}, 'until', extract(epoch FROM now() + ${backoff(sql, tries)})))`
+  }
+
+  return { known, noted }
+}
+
+export function createOutcomeStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
+  const { seconds } = fragments
+  const { known, noted } = createOutcomeFragments(sql)
+
+  /** When upkeep tries again what it does for a picture: later, or not with these decoders. */
+  const dueAgain = ({ task, final }: Failed, tries: ReturnType<typeof sql>) => {
+    const next = sql`CASE WHEN ${final} OR ${tries} >= ${MOST_DEAR_TRIES} THEN 'infinity'
+      ELSE now() + ${backoff(sql, tries)} END`
+    if (task === WHOLE) return sql`, placeholder_due_at = NULL, publish_due_at = NULL`
+    if (task === 'placeholder') return sql`, placeholder_due_at = ${next}`
+    return task === 'clean' ? sql`, publish_due_at = ${next}` : sql``
+  }
+
+  return {
+    /** Notes that a task gave nothing. Returns what the row says since; null when it has other bytes now, or none. */
+    async noteOutcome(failed: Failed): Promise<Remembered | null> {
+      const { id, source, task, version, final } = failed
+      const tries: ReturnType<typeof sql> = final
+        ? sql`${MOST_DEAR_TRIES}::int`
+        : sql`(1 + coalesce((${known(version)} #>> ARRAY[${task}::text, 'tries'])::int, 0))`
+      const [row] = await within(sql<Remembered[]>`
+        UPDATE media_objects SET ${noted(failed, tries)} ${dueAgain(failed, tries)}
+        WHERE id = ${id} AND storage_key = ${source} AND status IN ('active', 'deleted')
+        RETURNING storage_key AS key, decode_outcomes AS outcomes, extract(epoch FROM now())::float8 AS now`)
+      return row ?? null
+    },
+
+    /** What the row remembers of these decoders; null when it is not active. */
+    async findOutcomes(id: string, version: string): Promise<Remembered | null> {
+      const [row] = await within(sql<{ key: string; outcomes: Outcomes; now: number }[]>`
+        SELECT storage_key AS key, ${known(version)} AS outcomes, extract(epoch FROM now())::float8 AS now
+        FROM media_objects WHERE id = ${id} AND status = 'active'`)
+      return row ?? null
+    },
+
+    /**
+     * Forgets what other versions of the decoders refused, of up to `limit` pictures, so that it is tried again: upkeep's
+     * part spread over a day. Returns how many.
+     */
+    async forgetOutcomes(version: string, limit: number): Promise<number> {
+      const refused = sql`(decode_version IS NOT NULL OR publish_due_at IS NULL OR publish_due_at = 'infinity'
+        OR (placeholder_due_at IS NULL AND mime_type LIKE 'image/%' AND NOT metadata ? 'thumbHash'))`
+      // Three ranges of one index: what is unlike a value is none.
+      const some = (range: ReturnType<typeof sql>) => sql`ARRAY(
+        SELECT id FROM media_objects WHERE ${refused} AND ${range} LIMIT ${limit} FOR UPDATE SKIP LOCKED)`
+      const spread = sql`now() + ${SPREAD_SECONDS}::float8 * abs(hashtext(id::text)::float8 / 2147483648) * interval '1 second'`
+      const { count } = await within(sql`
+        UPDATE media_objects
+        SET decode_version = NULL, decode_outcomes = '{}',
+          publish_due_at = coalesce(nullif(publish_due_at, 'infinity'), ${spread}), publish_tries = 0,
+          placeholder_due_at = CASE WHEN metadata ? 'thumbHash' THEN NULL
+            ELSE coalesce(nullif(placeholder_due_at, 'infinity'), ${spread}) END, placeholder_tries = 0
+        WHERE id = ANY(${some(sql`decode_version < ${version}`)} || ${some(sql`decode_version > ${version}`)}
+          || ${some(sql`decode_version IS NULL`)})`)
+      return count
+    },
+
+    /**
+     * The decoder found another size than the row says: the row is corrected, unless it was meanwhile. What was made for
+     * the wrong size goes; links to it live on for `linksSeconds`.
+     */
+    async correctSize(
+      { id, key, metadata }: Sized,
+      { width, height }: { width: number; height: number },
+      linksSeconds: number,
+    ): Promise<void> {
+      const linksEnd = sql`now() + ${seconds(linksSeconds)}`
+      await within(sql`
+        UPDATE media_objects
+        SET metadata = metadata || jsonb_build_object('width', ${width}::int, 'height', ${height}::int),
+          renditions = '{}', rendition_bytes = 0, stranger_bytes = 0,
+          links_until = greatest(links_until, ${linksEnd}), sweep_due_at = least(sweep_due_at, ${linksEnd})
+        WHERE id = ${id} AND storage_key = ${key} AND status IN ('active', 'deleted')
+          AND (metadata ->> 'width')::int = ${metadata.width} AND (metadata ->> 'height')::int = ${metadata.height}`)
+    },
+  }
+}

@@ -1,0 +1,118 @@
+/** The statements about what others than its owner get of an object. */
+import { type Queryable, within } from '../../db/connect.ts'
+import { backoff } from '../decoding/retries.ts'
+import type { ChangedObject, StoredObject } from '../object/object.ts'
+import type { Transients } from '../object/transients.ts'
+import type { Announcement, Fragments } from './fragments.ts'
+
+// A place to be decoded in is free again by then.
+const SOON_SECONDS = 60
+
+export function createPublicationStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
+  const { columns, changed, seconds, epoch, announced, transients, withdraw, owe } = fragments
+
+  return {
+    /**
+     * Gives an object the announced copy that others get, in place of the one it had, which its row then has among the
+     * keys to remove. Null when it is not public any more, was moved, or has got another one meanwhile; or when making the
+     * copy took so long that upkeep may have removed it.
+     */
+    async publish(
+      { id, key, publicKey }: StoredObject,
+      to: string,
+      event: Announcement | undefined,
+    ): Promise<(ChangedObject & Transients) | null> {
+      const rest = sql`transient_keys - ${to}::text`
+      const [row] = await within(sql<(ChangedObject & Transients)[]>`
+        UPDATE media_objects
+        SET public_key = ${to},
+          transient_keys = CASE WHEN public_key IS NULL THEN ${rest}
+            ELSE (${rest}) || jsonb_build_object(public_key, ${epoch}) END,
+          transient_due_at = CASE WHEN public_key IS NULL THEN transient_due_at ELSE now() END
+          ${event === undefined ? sql`` : sql`, ${owe(event)}`}
+        WHERE id = ${id} AND status = 'active' AND visibility = 'public' AND storage_key = ${key}
+          AND public_key IS NOT DISTINCT FROM ${publicKey} AND ${announced(to)}
+        RETURNING ${changed}, ${transients}`)
+      return row ?? null
+    },
+
+    /** Keeps upkeep from trying again to make a copy that the decoders refuse; see `forgetOutcomes`. */
+    async refusePublication(id: string): Promise<void> {
+      await within(sql`
+        UPDATE media_objects SET publish_due_at = 'infinity'
+        WHERE id = ${id} AND decode_version IS NOT NULL AND publish_due_at IS NOT NULL`)
+    },
+
+    /** Gives a claim back as if it had not been taken: nothing was tried, and nobody is to blame. */
+    async releasePublication(id: string): Promise<void> {
+      await within(sql`
+        UPDATE media_objects
+        SET publish_tries = greatest(publish_tries - 1, 0), publish_due_at = now() + ${seconds(SOON_SECONDS)}
+        WHERE id = ${id} AND public_key IS NULL AND publish_due_at < 'infinity'`)
+    },
+
+    /**
+     * Claims the public object that has been due for longest, for a CDN; null when there is none. The next try is set
+     * here, so that one which ends the process counts like any other.
+     */
+    async claimPublication(): Promise<StoredObject | null> {
+      const [row] = await within(sql<StoredObject[]>`
+        UPDATE media_objects
+        SET publish_tries = least(publish_tries + 1, 100), publish_due_at = now() + ${backoff(sql, sql`publish_tries + 1`)}
+        WHERE id = ANY(ARRAY(
+          SELECT id FROM media_objects
+          WHERE status = 'active' AND visibility = 'public' AND public_key IS NULL AND publish_due_at <= now()
+          ORDER BY publish_due_at LIMIT 1 FOR UPDATE SKIP LOCKED))
+        RETURNING ${columns}`)
+      return row ?? null
+    },
+
+    /** Takes the copies off up to `limit` pictures that others get as they came. Returns how many. */
+    async withdrawUncleaned(limit: number): Promise<number> {
+      const { count } = await within(sql`
+        UPDATE media_objects SET publish_due_at = now(), publish_tries = 0, ${withdraw}
+        WHERE id = ANY(ARRAY(
+          SELECT id FROM media_objects WHERE mime_type LIKE 'image/%' AND public_key LIKE '%/original.%'
+          ORDER BY id LIMIT ${limit} FOR UPDATE SKIP LOCKED))`)
+      return count
+    },
+
+    /**
+     * Up to `limit` objects whose original lies where a CDN serves it, after a key: versions before 0006 moved public
+     * ones there.
+     */
+    async exposedAfter(key: string, limit: number): Promise<StoredObject[]> {
+      return within(sql<StoredObject[]>`
+        SELECT ${columns} FROM media_objects
+        WHERE storage_key > ${key} AND storage_key >= 'public/' AND storage_key < 'public0'
+          AND status IN ('active', 'deleted')
+        ORDER BY storage_key LIMIT ${limit}`)
+    },
+
+    async isPublished(id: string, key: string): Promise<boolean> {
+      const rows = await within(sql`SELECT 1 FROM media_objects WHERE id = ${id} AND public_key = ${key}`)
+      return rows.length > 0
+    },
+
+    /** Takes a copy off its row that is not there; the next who asks makes another. */
+    async unpublish(id: string, key: string): Promise<void> {
+      await within(sql`
+        UPDATE media_objects SET public_key = NULL, publish_due_at = now(), publish_tries = 0
+        WHERE id = ${id} AND public_key = ${key}`)
+    },
+
+    /**
+     * Tells the row that its original was copied to the announced key. Null when it was not at the old one any more, or
+     * copying took too long.
+     */
+    async recall({ id, key }: StoredObject, to: string): Promise<Transients | null> {
+      const [row] = await within(sql<Transients[]>`
+        UPDATE media_objects
+        SET storage_key = ${to}, transient_due_at = now(),
+          transient_keys = (transient_keys - ${to}::text) || jsonb_build_object(storage_key, ${epoch})
+        WHERE id = ${id} AND storage_key = ${key} AND status IN ('active', 'deleted') AND ${announced(to)}
+        RETURNING ${transients}`)
+      return row ?? null
+    },
+  }
+}

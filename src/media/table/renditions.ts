@@ -1,0 +1,145 @@
+/** The statements of renditions. An entry of a row says where one is before its bytes go there. */
+import { type Queryable, violates, within } from '../../db/connect.ts'
+import { forStrangers, type Remembered } from '../decoding/outcomes.ts'
+import type { Placeholder, VisibleObject } from '../object/object.ts'
+import { LEAST_STRANGERS_BYTES, MOST_RENDITIONS, type Places, type Victim } from '../renditions/places.ts'
+import { WRITER_GRACE_SECONDS } from '../uploads/new-object.ts'
+import { type Fragments, QUOTA } from './fragments.ts'
+import { createOutcomeFragments } from './outcomes.ts'
+import { MOVE_GRACE_SECONDS } from './upkeep.ts'
+
+/** An object that somebody may see, with what was made of it, and what could not be. */
+export type Rendered = VisibleObject & Places & Remembered & { strangerBytes: number }
+
+/** One that is being made, under a key of its own. `own`: for the owner, or for a signed link. */
+export type Claim = { id: string; userId: string; name: string; key: string; own: boolean; version: string }
+
+export function createRenditionStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
+  const { seconds, withinQuota } = fragments
+  const { known, noted } = createOutcomeFragments(sql)
+
+  const unixTime = sql`extract(epoch FROM now())`
+  /** That a claim is in force: a maker that slept has lost it, perhaps to another one. */
+  const inForce = ({ name, key }: Pick<Claim, 'name' | 'key'>) => sql`
+    renditions #>> ARRAY[${name}::text, 'key'] = ${key}
+    AND (renditions #>> ARRAY[${name}::text, 'until'])::numeric > ${unixTime}`
+  const leased = (leaseSeconds: number) => sql`
+    greatest(links_until, now() + ${seconds(leaseSeconds + WRITER_GRACE_SECONDS)})`
+
+  return {
+    /**
+     * Takes the making of one for a while, under a key that was never used; what becomes of the bytes is looked after
+     * from then on, however it ends. The one that gives its place away leaves the row now, and its bytes stay while links
+     * to them live. False when it is there, or somebody else makes it; when making it failed and is not to be tried again
+     * yet; or when the object is not active any more, or has all it may have.
+     */
+    async claimRendition(
+      { id, name, key, own, version }: Claim,
+      { victim, leaseSeconds, linksSeconds }: { victim: Victim | null; leaseSeconds: number; linksSeconds: number },
+    ): Promise<boolean> {
+      const by = own ? sql`'{}'::jsonb` : sql`'{"by": "stranger"}'::jsonb`
+      const gone = victim?.name ?? name
+      const linksEnd = victim === null ? sql`links_until` : sql`now() + ${seconds(linksSeconds)}`
+      const { count } = await within(sql`
+        UPDATE media_objects
+        SET renditions = (renditions - ${gone}::text) || jsonb_build_object(${name}::text, ${by} || jsonb_build_object(
+            'key', ${key}::text, 'until', extract(epoch FROM now() + ${seconds(leaseSeconds)}))),
+          stranger_bytes = stranger_bytes - coalesce((renditions #>> ARRAY[${gone}::text, 'sizeBytes'])::bigint, 0),
+          links_until = greatest(${leased(leaseSeconds)}, ${linksEnd}),
+          sweep_due_at = least(sweep_due_at, now() + ${seconds(MOVE_GRACE_SECONDS)})
+        WHERE id = ${id} AND status = 'active'
+          AND ((renditions -> ${name}::text) ? 'sizeBytes') IS NOT TRUE
+          AND coalesce((renditions #>> ARRAY[${name}::text, 'until'])::numeric, 0) < ${unixTime}
+          AND coalesce((${known(version)} #>> ARRAY[${name}::text, 'until'])::numeric, 0) < ${unixTime}
+          AND ${victim === null ? sql`true` : sql`renditions #>> ARRAY[${gone}::text, 'key'] = ${victim.key}`}
+          AND (SELECT count(*) FROM jsonb_object_keys(renditions - ${gone}::text - ${name}::text)) < ${MOST_RENDITIONS}`)
+      return count > 0
+    },
+
+    /** Holds a claim for longer, while it is in force. */
+    async renewRendition({ id, name, key }: Claim, leaseSeconds: number): Promise<boolean> {
+      const { count } = await within(sql`
+        UPDATE media_objects
+        SET renditions = jsonb_set(renditions, ARRAY[${name}::text, 'until'],
+            to_jsonb(extract(epoch FROM now() + ${seconds(leaseSeconds)}))),
+          links_until = ${leased(leaseSeconds)}
+        WHERE id = ${id} AND status = 'active' AND ${inForce({ name, key })}`)
+      return count > 0
+    },
+
+    /**
+     * The bytes are there, and perhaps the picture's first placeholder. `lost`: the object is on its way out, or the claim
+     * is not in force any more. `over_quota`: the owner may not have them, or strangers not have caused them, which the
+     * row then remembers. In both cases they are the caller's to remove.
+     */
+    async keepRendition(
+      { id, userId, name, key, own, version }: Claim,
+      { sizeBytes, placeholder }: { sizeBytes: number; placeholder: Placeholder | undefined },
+    ): Promise<'kept' | 'lost' | 'over_quota'> {
+      const { thumbHash, dominantColor } = placeholder ?? {}
+      const shown =
+        thumbHash === undefined || dominantColor === undefined
+          ? sql``
+          : sql`metadata = jsonb_build_object('thumbHash', ${thumbHash}::text, 'dominantColor', ${dominantColor}::text)
+              || metadata, placeholder_due_at = NULL,`
+      const mine = sql`id = ${id} AND status IN ('active', 'deleted') AND ${inForce({ name, key })}`
+      const kept = sql`'key', ${key}::text, 'sizeBytes', ${sizeBytes}::bigint`
+      if (!own) {
+        const fits = sql`stranger_bytes + ${sizeBytes}::bigint <= greatest(size_bytes, ${LEAST_STRANGERS_BYTES}::bigint)`
+        const task = forStrangers(name)
+        const tries: ReturnType<typeof sql> =
+          sql`(1 + coalesce((${known(version)} #>> ARRAY[${task}::text, 'tries'])::int, 0))`
+        const fitting = await within(sql`
+          UPDATE media_objects
+          SET ${shown} stranger_bytes = stranger_bytes + ${sizeBytes},
+            renditions = renditions || jsonb_build_object(${name}::text, jsonb_build_object(${kept},
+              'by', 'stranger', 'used', floor(${unixTime} / 86400)::int))
+          WHERE ${mine} AND ${fits}`)
+        if (fitting.count > 0) return 'kept'
+        const refused = await within(sql`
+          UPDATE media_objects
+          SET ${shown} renditions = renditions - ${name}::text, ${noted({ task, version, code: 'quota_exceeded' }, tries)}
+          WHERE ${mine} AND NOT ${fits}`)
+        return refused.count > 0 ? 'over_quota' : 'lost'
+      }
+      try {
+        const { count } = await within(sql`
+          UPDATE media_objects
+          SET ${shown} rendition_bytes = rendition_bytes + ${sizeBytes},
+            renditions = renditions || jsonb_build_object(${name}::text, jsonb_build_object(${kept}))
+          WHERE id = ${id} AND CASE WHEN ${mine}
+            THEN ${withinQuota(sql`${userId}::uuid`, { bytes: sizeBytes, objects: 0 })} END`)
+        return count > 0 ? 'kept' : 'lost'
+      } catch (error) {
+        if (violates(error, QUOTA)) return 'over_quota'
+        throw error
+      }
+    },
+
+    /** Notes that a stranger's was asked for today. */
+    async noteUse(id: string, name: string, { key }: { key: string }): Promise<void> {
+      const today = sql`floor(${unixTime} / 86400)::int`
+      await within(sql`
+        UPDATE media_objects SET renditions = jsonb_set(renditions, ARRAY[${name}::text, 'used'], to_jsonb(${today}))
+        WHERE id = ${id} AND renditions #>> ARRAY[${name}::text, 'key'] = ${key}
+          AND (renditions #>> ARRAY[${name}::text, 'used'])::int < ${today}`)
+    },
+
+    /** Gives up one that is being made, or one whose bytes are not there: the next who asks makes it. */
+    async dropRendition(id: string, key: string): Promise<void> {
+      // Of the row that is changed, as it is then: a subquery on the table would see it as it was before another change.
+      const entry = (
+        column: ReturnType<typeof sql>,
+      ) => sql`(SELECT ${column} FROM jsonb_each(renditions) AS each (name, value)
+        WHERE each.value ->> 'key' = ${key})`
+      const size = sql`coalesce((each.value ->> 'sizeBytes')::bigint, 0)`
+      const ofStrangers = sql`each.value ? 'by'`
+      await within(sql`
+        UPDATE media_objects
+        SET renditions = renditions - ${entry(sql`each.name`)},
+          rendition_bytes = rendition_bytes - ${entry(sql`CASE WHEN ${ofStrangers} THEN 0 ELSE ${size} END`)},
+          stranger_bytes = stranger_bytes - ${entry(sql`CASE WHEN ${ofStrangers} THEN ${size} ELSE 0 END`)}
+        WHERE id = ${id} AND jsonb_path_exists(renditions, '$.* ? (@.key == $key)', jsonb_build_object('key', ${key}::text))`)
+    },
+  }
+}

@@ -1,0 +1,112 @@
+/** The statements of tus uploads: what is remembered of one beside its bytes, and who may write to it. */
+import type { Caller } from '../../auth/auth.ts'
+import { type Queryable, violates, within } from '../../db/connect.ts'
+import type { UploadRecord } from '../../storage/tus.ts'
+import { overQuota, WRITER_GRACE_SECONDS } from '../uploads/new-object.ts'
+import { type Fragments, QUOTA } from './fragments.ts'
+
+/** `pending`: under way, or whole and not looked at yet. */
+export type TusUpload = {
+  id: string
+  key: string
+  status: 'pending' | 'active'
+  sizeBytes: number | null
+  metadata: string
+}
+
+/** What a store keeps of an upload beside the object: its key, then this and a number; see storage/s3-tus.ts. */
+export const PIECE = '.part'
+
+/** `gone`: the upload is not under way (any more). */
+export type LeaseOutcome = 'taken' | 'held' | 'gone'
+
+/** How long a writer has the upload to itself unless it renews: as long as others wait for one that died. */
+export const UPLOAD_LEASE_SECONDS = 10
+
+/** How long from the beginning or a renewal of a lease on bytes can come from its holder, who may be slow to stop. */
+export const TUS_LINKS_SECONDS = UPLOAD_LEASE_SECONDS + WRITER_GRACE_SECONDS
+
+type Settings = { sql: Queryable; fragments: Fragments }
+
+export function createTusStatements({ sql, fragments }: Settings) {
+  const { letBytesIn, ownedBy, seconds, withinQuota } = fragments
+
+  /** The SET clauses by which a writer has the upload for a while, and whatever it leaves behind is swept later. */
+  const hold = sql`
+    upload_lease_until = now() + ${seconds(UPLOAD_LEASE_SECONDS)},
+    ${letBytesIn(TUS_LINKS_SECONDS)}`
+
+  return {
+    /** The caller's tus upload, under way or become an object. */
+    async findTusUpload(id: string, caller: Caller): Promise<TusUpload | null> {
+      const [row] = await within(sql<TusUpload[]>`
+        SELECT id, storage_key AS key, status, size_bytes AS "sizeBytes", tus_metadata AS metadata
+        FROM media_objects
+        WHERE id = ${id} AND ${ownedBy(caller)} AND tus_metadata IS NOT NULL AND status IN ('pending', 'active')`)
+      return row ?? null
+    },
+
+    /** What is remembered of an upload under way. */
+    async tusRecord(key: string): Promise<UploadRecord | null> {
+      const [row] = await within(sql<UploadRecord[]>`
+        SELECT size_bytes AS size, mime_type AS "contentType", tus_upload_id AS "uploadId", created_at AS "createdAt"
+        FROM media_objects WHERE storage_key = ${key} AND tus_metadata IS NOT NULL AND status = 'pending'`)
+      return row ?? null
+    },
+
+    /** Remembers the store's id of an upload; false when it is not under way (any more). */
+    async keepTusUploadId(key: string, uploadId: string): Promise<boolean> {
+      const { count } = await within(sql`
+        UPDATE media_objects SET tus_upload_id = ${uploadId} WHERE storage_key = ${key} AND status = 'pending'`)
+      return count > 0
+    },
+
+    /** Remembers the length of an upload that was begun without one, once. Throws Problem `quota_exceeded`. */
+    async declareTusSize(key: string, size: number): Promise<boolean> {
+      try {
+        const { count } = await within(sql`
+          UPDATE media_objects SET size_bytes = ${size}
+          WHERE storage_key = ${key} AND status = 'pending' AND size_bytes IS NULL
+            AND ${withinQuota(sql`user_id`, { bytes: size, objects: 0 })}`)
+        return count > 0
+      } catch (error) {
+        if (violates(error, QUOTA)) throw overQuota()
+        throw error
+      }
+    },
+
+    /**
+     * Takes the lease on an upload, if nobody has it or its holder let it run out. `ask`: whoever has it is to hear
+     * that someone waits.
+     */
+    async takeUploadLease(key: string, lease: string, { ask }: { ask: boolean }): Promise<LeaseOutcome> {
+      const { count } = await within(sql`
+        UPDATE media_objects SET upload_lease = ${lease}, upload_lease_wanted = false, ${hold}
+        WHERE storage_key = ${key} AND status = 'pending'
+          AND (upload_lease IS NULL OR upload_lease_until <= now())`)
+      if (count > 0) return 'taken'
+      const rows = ask
+        ? await within(sql`
+            UPDATE media_objects SET upload_lease_wanted = true
+            WHERE storage_key = ${key} AND status = 'pending' RETURNING 1`)
+        : await within(sql`SELECT 1 FROM media_objects WHERE storage_key = ${key} AND status = 'pending'`)
+      return rows.length > 0 ? 'held' : 'gone'
+    },
+
+    /** Makes a lease last longer, and tells whether someone waits for its end; null when it is lost. */
+    async renewUploadLease(key: string, lease: string): Promise<{ wanted: boolean } | null> {
+      const [row] = await within(sql<{ wanted: boolean }[]>`
+        UPDATE media_objects SET ${hold}
+        WHERE storage_key = ${key} AND status = 'pending' AND upload_lease = ${lease}
+        RETURNING upload_lease_wanted AS wanted`)
+      return row ?? null
+    },
+
+    /** Gives a lease back, if it is still held. */
+    async releaseUploadLease(key: string, lease: string): Promise<void> {
+      await within(sql`
+        UPDATE media_objects SET upload_lease = NULL, upload_lease_until = NULL, upload_lease_wanted = false
+        WHERE storage_key = ${key} AND upload_lease = ${lease}`)
+    },
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * Compares the whole store with the whole table: for after a restore from backup, or to be sure. Both come in the
+ * byte order of their keys and are merged, so that neither is ever held in memory.
+ */
+import type { Storage } from '../../storage/storage.ts'
+import { idOf, madeAtOf } from '../object/object.ts'
+import type { Repository } from '../table/repository.ts'
+import type { KeyRow, RenderedRow } from '../table/upkeep.ts'
+
+export type Finding =
+  /** Stored, and no row knows it. */
+  | { kind: 'bytes_without_row'; key: string; size: number }
+  /** Stored beside an object's own bytes, unknown to its row, while nobody can put bytes there. */
+  | { kind: 'stray_bytes'; id: string; key: string; size: number }
+  /** A row that says its bytes are stored, and they are not. */
+  | { kind: 'row_without_bytes'; id: string; key: string }
+  /** A row that says where others get it, and nothing is there. */
+  | { kind: 'copy_without_bytes'; id: string; key: string }
+  /** Row and bytes are there, and do not fit. */
+  | { kind: 'size_differs'; id: string; key: string; size: number; expected: number }
+  /** A rendition that the row of a picture says is stored, and it is not, or of another size. */
+  | { kind: 'rendition_lost'; id: string; key: string }
+  /** Under no key that this service makes: reported, never touched. */
+  | { kind: 'foreign'; key: string }
+
+/** How far it has come. */
+export type Progress = { objects: number; rows: number }
+
+type Deps = {
+  repository: Repository
+  storage: Storage
+}
+
+const PAGE = 1000
+
+/** Yields each finding, looked at a second time so that nothing that is only under way is one. */
+export async function* reconcile(deps: Deps, progress: Progress = { objects: 0, rows: 0 }): AsyncGenerator<Finding> {
+  const objects = pages((startAfter) => deps.storage.list({ prefix: '', startAfter, limit: PAGE }))
+  const rows = withRenditions(pages((startAfter) => deps.repository.keysAfter(startAfter, PAGE)))
+  let object = await objects.next()
+  let row = await rows.next()
+  while (!object.done || !row.done) {
+    const order = object.done
+      ? 1
+      : row.done
+        ? -1
+        : Buffer.compare(Buffer.from(object.value.key), Buffer.from(row.value.key))
+    if (order <= 0) progress.objects += 1
+    if (order >= 0) progress.rows += 1
+    if (order < 0 && !object.done) yield* unknown(object.value, deps)
+    if (order > 0 && !row.done) yield* suspicious(row.value, null, deps)
+    if (order === 0 && !object.done && !row.done) yield* suspicious(row.value, object.value.size, deps)
+    if (order <= 0) object = await objects.next()
+    if (order >= 0) row = await rows.next()
+  }
+}
+
+/** Ends what a finding found: removes bytes without a row, gives up rows that promise what is not there. */
+export async function repair(
+  finding: Finding,
+  { repository, storage }: Pick<Deps, 'repository' | 'storage'>,
+): Promise<void> {
+  if (finding.kind === 'bytes_without_row') await storage.remove([finding.key])
+  // Its own keys once more: a copy may have become one of them since.
+  if (finding.kind === 'stray_bytes' && (await isStray(finding, repository))) await storage.remove([finding.key])
+  if (finding.kind === 'row_without_bytes' || finding.kind === 'size_differs')
+    await repository.giveUp(finding.id, finding.key)
+  if (finding.kind === 'rendition_lost') await repository.dropRendition(finding.id, finding.key)
+  if (finding.kind === 'copy_without_bytes') await repository.unpublish(finding.id, finding.key)
+}
+
+/** What no row names. Young ids may have a row on its way; how old they are says the database's clock. */
+async function* unknown({ key, size }: { key: string; size: number }, { repository }: Deps): AsyncGenerator<Finding> {
+  const id = idOf(key)
+  if (id === undefined) return yield { kind: 'foreign', key }
+  if (madeAtOf(id) >= (await repository.oldBefore())) return
+  if ((await repository.idsWithRow([id])).size === 0) yield { kind: 'bytes_without_row', key, size }
+  else if (await isStray({ id, key }, repository)) yield { kind: 'stray_bytes', id, key, size }
+}
+
+async function isStray({ id, key }: { id: string; key: string }, repository: Repository): Promise<boolean> {
+  const own = await repository.ownKeys(id)
+  return own !== null && !own.includes(key)
+}
+
+async function* missingCopy(
+  { id, key }: KeyRow,
+  listed: number | null,
+  { repository, storage }: Pick<Deps, 'repository' | 'storage'>,
+): AsyncGenerator<Finding> {
+  if (listed !== null || (await storage.head(key)) !== null) return
+  if (await repository.isPublished(id, key)) yield { kind: 'copy_without_bytes', id, key }
+}
+
+/** A row that was settled before its bytes were looked at, and is still afterwards, has had no time to be under way. */
+async function* suspicious(row: KeyRow, listed: number | null, { repository, storage }: Deps): AsyncGenerator<Finding> {
+  const { id, key, kind, sizeBytes: expected } = row
+  if (kind === 'copy') return yield* missingCopy(row, listed, { repository, storage })
+  if (!row.settled || listed === expected) return
+  const stored = await storage.head(key)
+  if (expected === null || !(await repository.isSettled(id))) return
+  if (kind === 'rendition') {
+    const known = stored?.size === expected || !(await repository.knownKeys([key])).has(key)
+    if (!known) yield { kind: 'rendition_lost', id, key }
+    return
+  }
+  if (stored === null) yield { kind: 'row_without_bytes', id, key }
+  else if (stored.size !== expected) yield { kind: 'size_differs', id, key, size: stored.size, expected }
+}
+
+/** Rows with what was made of them, all of it in the byte order of keys. */
+async function* withRenditions(rows: AsyncIterable<RenderedRow>): AsyncGenerator<KeyRow, void> {
+  // Of one object: what was made of it may come before a copy of it that is a row of its own.
+  const group: KeyRow[] = []
+  for await (const { renditions, ...row } of rows) {
+    if (group[0] !== undefined && prefixIn(group[0]) !== prefixIn(row)) yield* inOrder(group.splice(0))
+    const made = Object.values(renditions).map((entry) => ({
+      ...row,
+      kind: 'rendition' as const,
+      key: entry.key,
+      ...('sizeBytes' in entry ? { sizeBytes: entry.sizeBytes } : { sizeBytes: null, settled: false }),
+    }))
+    group.push(row, ...made)
+  }
+  yield* inOrder(group)
+}
+
+function prefixIn({ key }: KeyRow): string {
+  return key.split('/', 2).join('/')
+}
+
+function inOrder(rows: KeyRow[]): KeyRow[] {
+  return rows.sort((a, b) => (a.key < b.key ? -1 : 1))
+}
+
+/** One stream out of pages that begin after the last key of the page before. */
+async function* pages<T extends { key: string }>(page: (startAfter: string) => Promise<T[]>): AsyncGenerator<T, void> {
+  for (let startAfter = ''; ; ) {
+    const items = await page(startAfter)
+    yield* items
+    const last = items.at(-1)
+    if (last === undefined || items.length < PAGE) return
+    startAfter = last.key
+  }
+}

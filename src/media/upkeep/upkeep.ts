@@ -1,0 +1,101 @@
+/**
+ * Ends what nobody else will: uploads that never came, objects whose time in the bin is over, bytes without a row.
+ * Runs in every replica; what one has claimed the others leave alone for a while.
+ */
+import type { Step, UpkeepDeps, UpkeepReport } from './step.ts'
+import { expire } from './steps/expire.ts'
+import { forgetOutcomes } from './steps/forget-outcomes.ts'
+import { mendJson } from './steps/mend-json.ts'
+import { recheckOrphans, removeOrphans } from './steps/orphans.ts'
+import { makePlaceholders } from './steps/placeholders.ts'
+import { publishAll } from './steps/publish.ts'
+import { purge } from './steps/purge.ts'
+import { recallOriginals } from './steps/recall-originals.ts'
+import { retire } from './steps/retire.ts'
+import { sweep } from './steps/sweep.ts'
+import { removeTransients } from './steps/transients.ts'
+import { withdrawUncleaned } from './steps/withdraw-uncleaned.ts'
+
+export type Upkeep = {
+  /** One pass over everything that is due. Never throws. */
+  run(): Promise<UpkeepReport>
+  /** Repeats `run` until `stop`, and tells what each one did. */
+  start(told?: (report: UpkeepReport) => void): void
+  /** Resolves when no pass is running any more. */
+  stop(): Promise<void>
+}
+
+/** In this order: what others must not get any more goes first. */
+const steps: Record<string, Step> = {
+  withdrawUncleaned,
+  removeTransients,
+  mendJson,
+  expire,
+  retire,
+  purge,
+  removeOrphans,
+  recheckOrphans,
+  sweep,
+  recallOriginals,
+  forgetOutcomes,
+  publishAll,
+  makePlaceholders,
+}
+
+const NOTHING = {
+  expired: 0,
+  retired: 0,
+  emptied: 0,
+  forgotten: 0,
+  orphans: 0,
+  placeholders: 0,
+  published: 0,
+  mended: 0,
+}
+const LONGEST_PAUSE_SECONDS = 60
+
+export function createUpkeep(ports: Omit<UpkeepDeps, 'stopping'>): Upkeep {
+  const { log, pendingSeconds } = ports
+  const deps: UpkeepDeps = { ...ports, stopping: () => stopped }
+
+  async function run(): Promise<UpkeepReport> {
+    const report: UpkeepReport = { ...NOTHING, failed: [] }
+    for (const [name, step] of Object.entries(steps)) {
+      try {
+        await step(deps, report)
+      } catch (error) {
+        report.failed.push(name)
+        log.warn({ err: error, step: name }, 'upkeep: not finished, trying again with the next pass')
+      }
+    }
+    return report
+  }
+
+  let running: Promise<void> | undefined
+  let timer: ReturnType<typeof setTimeout> | undefined
+  let stopped = false
+
+  /** Spread over time, so that replicas which started together do not keep meeting. */
+  function schedule(told: (report: UpkeepReport) => void): void {
+    if (stopped) return
+    const seconds = Math.min(LONGEST_PAUSE_SECONDS, pendingSeconds) * (0.75 + Math.random() / 2)
+    timer = setTimeout(() => {
+      running = run().then((report) => {
+        told(report)
+        const { failed, ...counts } = report
+        if (Object.values(counts).some((count) => count > 0)) log.info({ ...counts, failed }, 'upkeep: done')
+        schedule(told)
+      })
+    }, seconds * 1000)
+  }
+
+  return {
+    run,
+    start: (told = () => {}) => schedule(told),
+    async stop() {
+      stopped = true
+      clearTimeout(timer)
+      await running
+    },
+  }
+}

@@ -1,0 +1,79 @@
+/** A retry with the same Idempotency-Key gets the first answer, not a second object. */
+import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Problem } from '../../problem.ts'
+import { concerns } from '../../telemetry/record.ts'
+import type { MediaRow, StoredObject, UnsettledObject } from '../object/object.ts'
+import type { Idempotency, Repository } from '../table/repository.ts'
+
+const POLL_MS = 200
+const WAIT_MS = 5000
+
+/** What identifies a request: every part that makes a difference, bytes by their own hash. */
+export function idempotencyOf(key: string | undefined, ...parts: unknown[]): Idempotency | undefined {
+  if (key === undefined) return undefined
+  const hash = createHash('sha256')
+  for (const part of parts) {
+    if (part instanceof Uint8Array) hash.update(createHash('sha256').update(part).digest())
+    else hash.update(`${JSON.stringify(part)}\n`)
+  }
+  return { key, hash: hash.digest('hex') }
+}
+
+/**
+ * What an earlier upload with this key made; null when there was none, or none that came to anything. Waits a while
+ * for one that is still at work; one that has been for longer than `attemptSeconds` is dead, and given to `discard`.
+ * Throws Problem `idempotency_conflict`, or `state_conflict` when the first is not done yet, or its object was deleted.
+ */
+export async function earlierUpload(
+  { repository }: { repository: Repository },
+  discard: (row: MediaRow) => Promise<void>,
+  { userId, idempotency, attemptSeconds }: { userId: string; idempotency: Idempotency; attemptSeconds: number },
+): Promise<StoredObject | null> {
+  for (let waited = 0; ; waited += POLL_MS) {
+    const row = await repository.findAttempt(userId, idempotency.key, attemptSeconds)
+    if (row === null) return null
+    refuseOther(row, idempotency)
+    concerns(row.id)
+    if (row.status === 'active') return row
+    if (row.status !== 'pending') throw settled(row)
+    if (!row.underWay) {
+      await discard(row)
+      return null
+    }
+    if (waited >= WAIT_MS)
+      throw new Problem('state_conflict', 'The first request with this Idempotency-Key is still at work.', {
+        headers: { 'retry-after': '5' },
+      })
+    await sleep(POLL_MS)
+  }
+}
+
+/**
+ * The upload that an earlier request with this key announced and that is still under way; null when there was none, or
+ * none that came to anything. Throws Problem `idempotency_conflict`, or `state_conflict` with the object's id when
+ * that is complete or deleted.
+ */
+export async function earlierAnnouncement(
+  repository: Repository,
+  userId: string,
+  idempotency: Idempotency,
+): Promise<UnsettledObject | null> {
+  const row = await repository.findAttempt(userId, idempotency.key, 0)
+  if (row === null) return null
+  refuseOther(row, idempotency)
+  concerns(row.id)
+  if (row.status !== 'pending') throw settled(row)
+  return row
+}
+
+function refuseOther(row: { hash: string }, { hash }: Idempotency): void {
+  if (row.hash !== hash)
+    throw new Problem('idempotency_conflict', 'This Idempotency-Key came with another request before.')
+}
+
+/** A client whose answer was lost goes on with the id: to `complete`, which is idempotent. */
+function settled({ id, status }: MediaRow): Problem {
+  const became = status === 'active' ? 'is complete: call complete, or get it' : 'was deleted'
+  return new Problem('state_conflict', `The upload of this Idempotency-Key ${became}.`, { id })
+}

@@ -1,0 +1,94 @@
+/** tus uploads on disk: `@tus/file-store` in a folder beside the objects, with what it remembers on the row. */
+import { rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { FileStore } from '@tus/file-store'
+import { ERRORS, type KvStore, Upload } from '@tus/server'
+import { notFound } from '../../problem.ts'
+import { reached, type TusStore, type TusStores, type UploadRecords } from '../tus.ts'
+import { unavailable } from '../unavailable.ts'
+import { type DiskStorage, ifMissing } from './storage.ts'
+
+type Disk = Pick<DiskStorage, 'adopt' | 'head' | 'uploads'>
+
+export function createDiskTusStores(disk: Disk): TusStores {
+  return {
+    open: ({ records }) => new ArrivingFiles(disk, records),
+    contended: () => false,
+    room: () => NO_ROOM,
+    close() {},
+  }
+}
+
+// Bytes go where they stay.
+const NO_ROOM = { limit: 0, reserved: 0, waiting: 0 }
+
+class ArrivingFiles extends FileStore implements TusStore {
+  private readonly disk: Disk
+  private readonly records: UploadRecords
+
+  constructor(disk: Disk, records: UploadRecords) {
+    super({ directory: disk.uploads, configstore: onTheRow(records) })
+    this.disk = disk
+    this.records = records
+  }
+
+  override create(upload: Upload): Promise<Upload> {
+    return reached(() => super.create(upload))
+  }
+
+  /** Whole where the bytes are no upload any more but an object. */
+  override getUpload(id: string): Promise<Upload> {
+    return reached(async () => {
+      try {
+        return await super.getUpload(id)
+      } catch (error) {
+        const stored = error === ERRORS.FILE_NO_LONGER_EXISTS ? await this.disk.head(id) : null
+        if (stored === null) throw error
+        return new Upload({ id, size: stored.size, offset: stored.size })
+      }
+    })
+  }
+
+  override async write(source: Readable, id: string, offset: number): Promise<number> {
+    const newOffset = await super.write(source, id, offset).catch((cause) => {
+      // Its own error tells nothing of why, and is a status that clients do not try again after.
+      throw unavailable(cause)
+    })
+    if (newOffset === (await this.records.load(id))?.size) await this.assemble(id)
+    return newOffset
+  }
+
+  assemble(id: string): Promise<void> {
+    return reached(async () => {
+      const record = await this.records.load(id)
+      const path = join(this.directory, id)
+      if (record === null || (await stat(path).catch(ifMissing)) === null) throw notFound()
+      await this.disk.adopt(path, id, record.contentType)
+      await rm(dirname(path), { recursive: true, force: true })
+    })
+  }
+}
+
+/** Where the store would keep a JSON file beside each upload. */
+function onTheRow(records: UploadRecords): KvStore<Upload> {
+  return {
+    async get(id) {
+      const record = await records.load(id)
+      if (record === null) return undefined
+      const { size, createdAt } = record
+      return new Upload({
+        id,
+        offset: 0,
+        creation_date: createdAt.toISOString(),
+        ...(size !== null && { size }),
+      })
+    },
+    async set(id, { size }) {
+      const before = await records.load(id)
+      if (size === undefined || before?.size === size) return
+      if (!(await records.declareSize(id, size))) throw ERRORS.INVALID_LENGTH
+    },
+    async delete() {},
+  }
+}

@@ -1,0 +1,58 @@
+/** What everything that talks to an S3 store shares. */
+import { Agent as HttpAgent } from 'node:http'
+import { Agent as HttpsAgent } from 'node:https'
+import { S3Client } from '@aws-sdk/client-s3'
+import type { S3Config } from '../../config.ts'
+import { unavailable } from '../unavailable.ts'
+
+/**
+ * A client for the endpoint that the service itself reaches. Connections that were idle when one call got no answer in
+ * time may be as dead as that call's, and each would cost another call its deadline: they are closed.
+ */
+export function createClient({ region, credentials, forcePathStyle, endpoint }: S3Config): S3Client {
+  const httpAgent = new HttpAgent(AGENT)
+  const httpsAgent = new HttpsAgent(AGENT)
+  const client = new S3Client({
+    region,
+    forcePathStyle,
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(credentials === undefined ? {} : { credentials }),
+    // Otherwise signed PUTs carry the checksum of an empty body, and older stores refuse the trailer.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    expectContinueHeader: false,
+    requestHandler: { connectionTimeout: 3000, httpAgent, httpsAgent },
+  })
+  client.middlewareStack.add(
+    (next) => async (request) => {
+      try {
+        return await next(request)
+      } catch (error) {
+        if (isLate(error)) closeIdle(httpAgent, httpsAgent)
+        throw error
+      }
+    },
+    { step: 'initialize', name: 'closeIdle' },
+  )
+  return client
+}
+
+export const AGENT = { keepAlive: true, maxSockets: 128 }
+
+/** Whether a call was given up because its deadline was over. */
+export function isLate(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'AbortError' || error.name === 'TimeoutError')
+}
+
+export function closeIdle(...agents: HttpAgent[]): void {
+  for (const { freeSockets } of agents) for (const socket of Object.values(freeSockets).flat()) socket?.destroy()
+}
+
+/** What a call gives; whatever it throws becomes Problem `storage_unavailable`. */
+export async function reach<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    throw unavailable(error)
+  }
+}
