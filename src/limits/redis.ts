@@ -1,14 +1,35 @@
 /** Counts in Redis, for all replicas together. */
-import { Redis } from 'ioredis'
-import { RateLimiterRedis } from 'rate-limiter-flexible'
+import { type ClientContext, Redis, type Result } from 'ioredis'
 import type { Log } from '../log.ts'
-import { begin } from '../telemetry/record.ts'
-import { allowanceOf } from './allowance.ts'
-import { type Limiter, WINDOW_SECONDS } from './limits.ts'
+import { begin, beginForRequest, unrecorded } from '../telemetry/record.ts'
+import { createBlockedKeys } from './blocked-keys.ts'
+import { gatherCounts, type Standing } from './gather-counts.ts'
+import { type Allowance, type Limiter, WINDOW_SECONDS } from './limits.ts'
 
 const DEADLINE_MS = 250
 // For so long nobody asks a Redis that did not answer, so that requests are not slowed.
 const PASS_MS = 5000
+const PREFIX = 'media:limit:'
+// The window of a key begins with its first request. A key that lost its end, which nothing here does, gets one again.
+const SCRIPT = `local standings = {}
+for i, key in ipairs(KEYS) do
+  local place = redis.call('INCRBY', key, ARGV[i + 1])
+  local left = redis.call('PTTL', key)
+  if left < 0 then
+    left = tonumber(ARGV[1])
+    redis.call('PEXPIRE', key, left)
+  end
+  standings[2 * i - 1] = place
+  standings[2 * i] = left
+end
+return standings`
+
+declare module 'ioredis' {
+  interface RedisCommander<Context extends ClientContext = { type: 'default' }> {
+    /** `given`: so many keys, then the length of the window in milliseconds and what to add to each of them. */
+    countRequests(keys: number, given: (string | number)[]): Result<number[], Context>
+  }
+}
 
 /**
  * Connects in the background and for ever again; resolves when the first attempt has ended, well or not. While there is
@@ -32,17 +53,12 @@ export async function createRedisLimiter(deps: {
     enableOfflineQueue: false,
     retryStrategy: (attempt) => Math.min(attempt * 100, 2000),
   })
+  redis.defineCommand('countRequests', { lua: SCRIPT })
   // Told by `take`, once an outage.
   redis.on('error', () => {})
   await redis.connect().catch(() => {})
-  const counter = new RateLimiterRedis({
-    storeClient: redis,
-    points: limit,
-    duration: WINDOW_SECONDS,
-    keyPrefix: 'media:limit',
-    // Who is over the limit is refused from memory: their flood does not reach Redis.
-    inMemoryBlockOnConsumed: limit + 1,
-  })
+  const count = gatherCounts((counts) => unrecorded(() => send(redis, counts)))
+  const blocked = createBlockedKeys(now)
   let passUntil = 0
   let counting = true
 
@@ -51,16 +67,19 @@ export async function createRedisLimiter(deps: {
 
     async take(key) {
       if (now() < passUntil) return null
+      const blockedMs = blocked.msLeft(key)
+      if (blockedMs > 0) return allowanceAt({ place: limit + 1, msLeft: blockedMs }, limit)
       // One request finds out whether Redis is back; those beside it are not to wait for that.
       if (!counting) passUntil = now() + PASS_MS
-      const end = begin('limits')
+      const end = beginForRequest('limits')
       try {
-        const allowance = await allowanceOf(counter.consume(key))
+        const standing = await count(key)
         if (!counting) log.info('limits: requests are counted again')
         counting = true
         passUntil = 0
         end()
-        return allowance
+        if (standing.place > limit) blocked.block(key, standing.msLeft)
+        return allowanceAt(standing, limit)
       } catch (error) {
         end(true)
         if (counting) log.warn({ err: error }, 'limits: Redis does not answer, requests pass without being counted')
@@ -73,5 +92,27 @@ export async function createRedisLimiter(deps: {
     async close() {
       redis.disconnect()
     },
+  }
+}
+
+/** One step for the metrics, whatever the number of requests. */
+async function send(redis: Redis, counts: ReadonlyMap<string, number>): Promise<Standing[]> {
+  const end = begin('limits')
+  try {
+    const keys = [...counts.keys()].map((key) => PREFIX + key)
+    const figures = await redis.countRequests(keys.length, [...keys, WINDOW_SECONDS * 1000, ...counts.values()])
+    end()
+    return keys.map((_, i) => ({ place: Number(figures[2 * i]), msLeft: Number(figures[2 * i + 1]) }))
+  } catch (error) {
+    end(true)
+    throw error
+  }
+}
+
+function allowanceAt({ place, msLeft }: Standing, limit: number): Allowance {
+  return {
+    allowed: place <= limit,
+    remaining: Math.max(0, limit - place),
+    resetSeconds: Math.max(1, Math.ceil(msLeft / 1000)),
   }
 }

@@ -1,7 +1,12 @@
 import { afterAll, describe, expect, test } from 'bun:test'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { RedisClient } from 'bun'
+import { Hono } from 'hono'
 import type { Limiter } from '../../src/limits/limits.ts'
 import { createMemoryLimiter } from '../../src/limits/memory.ts'
 import { createRedisLimiter } from '../../src/limits/redis.ts'
+import { type RequestRecord, STEPS_CHANNEL } from '../../src/telemetry/record.ts'
+import { observeRequests } from '../../src/observe/requests.ts'
 import { startProxy } from '../proxy.ts'
 import { createRecordingLog } from '../recording-log.ts'
 import { haveServices, services } from '../services/shared.ts'
@@ -85,6 +90,72 @@ describe.skipIf(!(await haveServices()))('a limiter in Redis', () => {
     expect(await take(key)).toMatchObject({ allowed: true })
     expect(lines.map(({ level }) => level)).toEqual([40, 30])
     await proxy.close()
+  })
+
+  test('sends what comes at the same time in one command, and answers each request for itself', async () => {
+    const proxy = await startProxy((await services()).redisUrl)
+    const { take } = await onRedis(proxy.url)
+    const [key, other] = [crypto.randomUUID(), crypto.randomUUID()]
+    await take(crypto.randomUUID())
+    const before = proxy.received()
+    await take(crypto.randomUUID())
+    const one = proxy.received() - before
+    const answers = await Promise.all([key, other, key, key, other, key].map(take))
+    // Six commands would take six times as much.
+    expect(proxy.received() - before - one).toBeLessThan(2 * one)
+    expect(answers.map((answer) => [answer?.allowed, answer?.remaining])).toEqual([
+      [true, 2],
+      [true, 2],
+      [true, 1],
+      [true, 0],
+      [true, 1],
+      [false, 0],
+    ])
+    await proxy.close()
+  })
+
+  test('lets all of what was sent together pass when Redis hangs, each within its time, and says so once', async () => {
+    const proxy = await startProxy((await services()).redisUrl)
+    const { log, lines } = createRecordingLog()
+    const { take } = await onRedis(proxy.url, { log })
+    await proxy.blackhole()
+    const start = performance.now()
+    expect(await Promise.all(Array.from({ length: 50 }, (_, i) => take(`${i % 5}`)))).toEqual(Array(50).fill(null))
+    expect(performance.now() - start).toBeLessThan(2000)
+    expect(lines.filter(({ level }) => level === 40)).toHaveLength(1)
+    await proxy.close()
+  })
+
+  test('shows each request its own wait, and the metrics one step', async () => {
+    const { take } = await onRedis((await services()).redisUrl)
+    const records: RequestRecord[] = []
+    const app = new Hono()
+    app.use(observeRequests((record) => records.push(record)))
+    app.get('/', async (c) => c.json(await take(crypto.randomUUID())))
+    const steps: unknown[] = []
+    const hear = (step: unknown) => void steps.push(step)
+    subscribe(STEPS_CHANNEL, hear)
+    await Promise.all(Array.from({ length: 3 }, () => app.request('/')))
+    unsubscribe(STEPS_CHANNEL, hear)
+    expect(steps).toMatchObject([{ dependency: 'limits', failed: false }])
+    expect(records).toHaveLength(3)
+    for (const { spent, steps: own } of records) {
+      expect(spent.limits).toBeGreaterThan(0)
+      expect(own).toMatchObject([{ dependency: 'limits', failed: false }])
+    }
+  })
+
+  test('keeps the window that a key has, whoever began it', async () => {
+    const { redisUrl } = await services()
+    const redis = new RedisClient(redisUrl)
+    const [begun, endless] = [crypto.randomUUID(), crypto.randomUUID()]
+    await redis.send('SET', [`media:limit:${begun}`, '1', 'EX', '30'])
+    await redis.set(`media:limit:${endless}`, '1')
+    const { take } = await onRedis(redisUrl)
+    expect((await take(begun))?.resetSeconds).toBeWithin(28, 31)
+    expect((await take(endless))?.resetSeconds).toBe(60)
+    expect(await take(begun)).toMatchObject({ allowed: true, remaining: 0 })
+    redis.close()
   })
 
   test('does not ask Redis any more about who is over the limit', async () => {
