@@ -3,7 +3,8 @@
  * measured in turns of a second or two, so that what the machine does otherwise hits all of them alike. What counts is
  * the ratio of CPU time to the first one's in the same round: its median, and in parentheses its quartiles.
  *
- *   --variants base=/a/checkout,new=.   names and folders, each with its packages; `reference` is the reference
+ *   --variants base=/a/checkout,new=.   names and folders, each with its packages; `reference` is the reference, and a
+ *                                       name that begins with `limited` runs with rate limit and quotas
  *   --ops upload,presign,get,delete     see `workload.ts`
  *   --connections 1,16,64
  *   --rounds 20 --seconds 1 --warm 3    turns of each, and how long one is; before them, the warm-up
@@ -14,7 +15,7 @@ import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createFolder } from '../test/services/folder.ts'
 import { settingsOf, startServices } from '../test/services/services.ts'
-import { type Contestant, open, openService } from './contestants.ts'
+import { type Contestant, LIMITS, open, openService } from './contestants.ts'
 import { writeInputs } from './inputs.ts'
 import { openLoad } from './load.ts'
 import { markdown, median } from './report.ts'
@@ -44,7 +45,10 @@ try {
   for (const variant of values.variants.split(',')) {
     const [label = '', checkout = '.'] = variant.split('=')
     if (label === 'reference') variants.push(await open.reference(services, folder.path))
-    else variants.push(await openService({ label, services, folder: folder.path, checkout: resolve(checkout) }))
+    else {
+      const settings = label.startsWith('limited') ? LIMITS : {}
+      variants.push(await openService({ label, services, folder: folder.path, checkout: resolve(checkout), settings }))
+    }
   }
   const all = variants.map((variant) => ({ variant, ...createWorkload(variant, bench) }))
   for (const operation of chosen) {

@@ -6,12 +6,12 @@ import { join } from 'node:path'
 import { connect, type Sql } from '../src/db/connect.ts'
 import { createRepository } from '../src/media/table/repository.ts'
 import { createFolder } from '../test/services/folder.ts'
-import { type Services, settingsOf, startServices } from '../test/services/services.ts'
-import { authorization, type Contestant, open, USER } from './contestants.ts'
+import { settingsOf, startServices } from '../test/services/services.ts'
+import { authorization, type Contestant, openService, USER } from './contestants.ts'
 import { cpuSeconds } from './cpu.ts'
 import { writeInputs } from './inputs.ts'
-import { type Load, openLoad, type Request } from './load.ts'
-import { measure } from './workload.ts'
+import { openLoad, type Request } from './load.ts'
+import { type Bench, createWorkload, type Measured, measure, type Operation } from './workload.ts'
 
 const FEW = 1000
 const MANY = 1_000_000
@@ -21,8 +21,20 @@ const SECONDS = 5
 const CONNECTIONS = 16
 // Statements that find nothing to do, as almost always.
 const PASSES = 10_000
+// What uses its objects up, with the seconds for which the workload is to make some: short, so that few stay few.
+const CHANGES: [Operation, number][] = [
+  ['upload', SECONDS],
+  ['complete', 2],
+  ['delete', 1],
+]
 
-type Candidate = Contestant & { rows: number; sql: Sql; requests: Record<string, Request>; ids: string }
+type Candidate = Contestant & {
+  rows: number
+  sql: Sql
+  requests: Record<string, Request>
+  ids: string
+  madeUntil: string
+}
 
 const services = await startServices({}, { durable: true })
 // For what takes the services from the environment.
@@ -30,13 +42,13 @@ Object.assign(process.env, settingsOf(services))
 const folder = await createFolder()
 const candidates: Candidate[] = []
 try {
-  const load = await openLoad()
-  for (const rows of [FEW, MANY]) candidates.push(await prepare(rows))
+  const bench = { services, load: await openLoad(), inputs: await writeInputs(folder.path), folder: folder.path }
+  for (const rows of [FEW, MANY]) candidates.push(await prepare(rows, bench))
   // The first turn of each only warms up.
   const costs = new Map<string, Map<number, number[]>>()
   for (let round = 0; round <= ROUNDS; round++) {
     for (const candidate of candidates) {
-      for (const [what, cost] of Object.entries(await costsOf(candidate, load, services))) {
+      for (const [what, cost] of Object.entries(await costsOf(candidate, bench))) {
         const byRows = costs.get(what) ?? new Map<number, number[]>()
         costs.set(what, byRows)
         if (round > 0) byRows.set(candidate.rows, [...(byRows.get(candidate.rows) ?? []), cost])
@@ -64,8 +76,8 @@ try {
   await services.stop()
 }
 
-async function prepare(rows: number): Promise<Candidate> {
-  const contestant = await open.ours(services, folder.path)
+async function prepare(rows: number, { inputs: { presign } }: Bench): Promise<Candidate> {
+  const contestant = await openService({ label: `rows-${rows}`, services, folder: folder.path })
   const sql = connect({ url: contestant.databaseUrl ?? '' })
   console.log(`bench: making ${rows} objects`)
   await sql`ALTER TABLE media_objects DISABLE TRIGGER USER`
@@ -84,7 +96,6 @@ async function prepare(rows: number): Promise<Candidate> {
   await Bun.write(ids, some.map(({ id }) => `${id}\n`).join(''))
   const deep = some.map(({ id }) => id).sort()[FEW / 10]
   const headers = await authorization()
-  const { presign } = await writeInputs(folder.path)
   const media = `${contestant.baseUrl}/media`
   const json = { ...headers, 'content-type': 'application/json' }
   const requests = {
@@ -93,24 +104,40 @@ async function prepare(rows: number): Promise<Candidate> {
     'a page of 20, far down': { method: 'GET', url: `${media}?limit=20&cursor=${deep}`, headers },
     presign: { method: 'POST', url: `${media}/presign`, headers: json, body: presign },
   }
-  return { ...contestant, rows, sql, requests, ids }
+  const madeUntil =
+    some
+      .map(({ id }) => id)
+      .sort()
+      .at(-1) ?? ''
+  return { ...contestant, rows, sql, requests, ids, madeUntil }
 }
 
-async function costsOf(candidate: Candidate, load: Load, of: Services): Promise<Record<string, number>> {
+async function costsOf(candidate: Candidate, bench: Bench): Promise<Record<string, number>> {
   const costs: Record<string, number> = {}
-  for (const [what, request] of Object.entries(candidate.requests)) {
-    const extent = { connections: CONNECTIONS, seconds: SECONDS, ids: candidate.ids }
-    const { cpu, behind, bad, sample } = await measure(candidate, { load, services: of }, request, extent)
+  const note = (what: string, { cpu, behind, bad, sample }: Omit<Measured, 'operation' | 'connections'>) => {
     if (bad > 0) throw new Error(`${what} failed: ${sample}`)
     costs[what] = cpu + behind.database
   }
+  for (const [what, request] of Object.entries(candidate.requests)) {
+    const extent = { connections: CONNECTIONS, seconds: SECONDS, ids: candidate.ids }
+    note(what, await measure(candidate, bench, request, extent))
+  }
+  const { prepare, run } = createWorkload(candidate, bench)
+  for (const [operation, seconds] of CHANGES) {
+    const ready = await prepare(operation, seconds)
+    // Until what was made is used up.
+    note(operation, await run(operation, { connections: CONNECTIONS, seconds: SECONDS, ...ready }))
+  }
+  // Few stay few, and nothing of one turn is left to be cleaned up during another.
+  await candidate.sql`DELETE FROM media_objects WHERE id > ${candidate.madeUntil}`
+  await candidate.sql`VACUUM ANALYZE media_objects`
   const repository = createRepository({ sql: candidate.sql, pendingSeconds: 86_400, retentionSeconds: 86_400 })
   const passes = {
     'looking for events to send': () => repository.claimOwed(100),
     'looking for what has expired': () => repository.expire(100),
     'looking for what is to be purged': () => repository.claimPurging(20),
   }
-  const pid = of.control?.postgres.pid
+  const pid = services.control?.postgres.pid
   for (const [what, pass] of Object.entries(passes)) {
     const before = pid === undefined ? 0 : cpuSeconds(pid)
     for (let i = 0; i < PASSES; i++) await pass()
