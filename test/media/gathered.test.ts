@@ -122,6 +122,19 @@ for (const { name, present, open } of databases) {
       for (const object of objects) expect(await rowOf(object)).toMatchObject({ outbox: [], outbox_due_at: null })
     })
 
+    test('settled twice at once, a row is settled once, and an event that came between stays', async () => {
+      const object = await make('active')
+      const [first] = (await repository.remove(object.id, callerOf(object)))!.outbox
+      await Promise.all([repository.settle([first!]), repository.settle([first!]), make('active')])
+      const left = await rowOf(object)
+      expect(left?.outbox.map((owed: { channel: string }) => owed.channel)).toEqual(['photo:deleted'])
+      const restoring = repository.restore(object.id, callerOf(object), { channel: 'photo:restored' })
+      const sent = left?.outbox as never
+      const [back] = await Promise.all([restoring, repository.settle(sent), repository.settle(sent)])
+      expect(back?.outbox.at(-1)?.channel).toBe('photo:restored')
+      expect((await rowOf(object))?.outbox).toMatchObject([{ channel: 'photo:restored' }])
+    })
+
     test('each sees what it may see', async () => {
       const [mine, open, theirs] = [
         await make('active'),

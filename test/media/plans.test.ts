@@ -7,7 +7,8 @@ import { createRepository, type Repository } from '../../src/media/table/reposit
 import { databases, type OpenDatabase } from '../databases.ts'
 import { arrived, changed, newObject, restored } from './objects.ts'
 
-const ROWS = 60_000
+/** Of the table. Making a million of them takes the embedded database minutes, and its planner is Postgres' own. */
+const SIZES: Record<string, number> = { Postgres: 1_000_000, PGlite: 60_000 }
 // How many of them are still on their way.
 const RECENT = 20_000
 const owner: Caller = { userId: crypto.randomUUID(), role: 'user' }
@@ -22,6 +23,7 @@ async function readOf(sql: Queryable) {
 const page = { status: 'active', type: undefined, before: undefined, limit: 21 } as const
 
 for (const { name, present, open } of databases) {
+  const ROWS = SIZES[name] ?? 0
   describe.skipIf(!present)(`one person's ${ROWS} objects on ${name}`, () => {
     let database: OpenDatabase
     /** Of an object in the middle of the table. */
@@ -48,7 +50,7 @@ for (const { name, present, open } of databases) {
         SELECT id, storage_key AS key FROM media_objects ORDER BY id OFFSET ${ROWS / 2} LIMIT 1`
       id = middle?.id ?? ''
       key = middle?.key ?? ''
-    }, 60_000)
+    }, 300_000)
     afterAll(() => database.close(), 30_000)
 
     const calls: Record<string, (repository: Repository) => Promise<unknown>> = {
@@ -100,7 +102,7 @@ for (const { name, present, open } of databases) {
     }
     const event = { userId: owner.userId, eventId: crypto.randomUUID(), seq: 1, occurredAt: '' }
 
-    describe.each([2, 8, 64])('%d calls at once', (count) => {
+    describe.each([1, 8, 64])('%d at once', (count) => {
       test.each(Object.keys(gathered))('%s read a few rows for each by an index', async (call) => {
         await database.sql.begin(async (sql) => {
           const repository = createRepository({ sql, pendingSeconds: 100, retentionSeconds: 1000 })

@@ -6,8 +6,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Caller } from '../../src/auth/auth.ts'
 import { audit } from './audit.ts'
 import { type Fault, faults, type Plan } from './circuit.ts'
-import { type Operation, operations, type Trial } from './operations.ts'
+import { operations } from './operations.ts'
 import { attempt, type Outcome, passOver, soundly, startReplica } from './replica.ts'
+import type { Operation, Trial } from './trials.ts'
 import { PENDING_SECONDS, RETENTION_SECONDS, type World, worlds } from './world.ts'
 
 for (const [index, { name, present, open }] of worlds.entries()) {
@@ -22,7 +23,10 @@ for (const [index, { name, present, open }] of worlds.entries()) {
     afterAll(async () => {
       await world.close()
       const lost = finished === here.length ? 'none lost' : 'NOT ALL HELD'
-      console.log(`crash points: ${tried} tried over ${finished} operations (${name}), ${lost}`)
+      const together = JSON.stringify(world.batches.counts())
+      console.log(
+        `crash points: ${tried} tried over ${finished} operations (${name}), ${lost}; went together: ${together}`,
+      )
     }, 60_000)
 
     for (const operation of here) {
@@ -81,7 +85,7 @@ async function sound<T>(work: Promise<T>): Promise<T> {
 async function tryPoint(world: World, operation: Operation, plan: Plan, retry: boolean): Promise<Point> {
   const person: Caller = { userId: crypto.randomUUID(), role: 'user' }
   const trial = await sound(operation.begin(world, person))
-  const replica = startReplica(world, { plan })
+  const replica = startReplica(world, { plan, unlimited: operation.unlimited === true })
   const first = await attempt(replica, trial.run)
   while (underWay.size > 0) await Promise.allSettled([...underWay])
   await world.clock.advance(60)

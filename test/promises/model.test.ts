@@ -25,7 +25,7 @@ for (const { name, present, open } of worlds) {
     afterAll(async () => {
       await world.close()
       console.log(
-        `model: ${played} sequences of ${steps} steps tried (${name}, seed ${seed}), ${held ? 'none lost' : 'NOT ALL HELD'}`,
+        `model: ${played} sequences of ${steps} steps tried (${name}, seed ${seed}), ${held ? 'none lost' : 'NOT ALL HELD'}; went together: ${JSON.stringify(world.batches.counts())}`,
       )
     }, 60_000)
 
@@ -37,6 +37,8 @@ for (const { name, present, open } of worlds) {
       })
       await fc.assert(property, { seed, numRuns })
       expect(played).toBe(numRuns)
+      const together = Object.values(world.batches.counts()).reduce((sum, { statements }) => sum + statements, 0)
+      expect(together).toBeGreaterThan(numRuns / 4)
       held = true
     }, 300_000)
   })

@@ -8,7 +8,7 @@ import { audit } from './audit.ts'
 import type { Plan, Turn } from './circuit.ts'
 import { type Answer, after, type Call, type Observation, type State, show } from './model.ts'
 import { picture } from './pictures.ts'
-import { attempt, type Outcome, passOver, type Replica, soundly, startReplica } from './replica.ts'
+import { attempt, byOneProcess, type Outcome, passOver, type Replica, soundly, startReplica } from './replica.ts'
 import { type Act, PEOPLE, type Step } from './sequences.ts'
 import { interleave } from './turns.ts'
 import { PENDING_SECONDS, UPLOAD_URL_SECONDS, type World } from './world.ts'
@@ -49,6 +49,7 @@ export async function play(world: World, steps: readonly Step[]): Promise<void> 
   const { clock } = world
   const start = (plan: Plan | null, turn?: Turn) =>
     startReplica(shared, { ...(plan && { plan }), ...(turn && { turn }) })
+  const startUnlimited = (plan: Plan | null) => startReplica(shared, { ...(plan && { plan }), unlimited: true })
 
   async function play(step: Step): Promise<void> {
     switch (step.do) {
@@ -62,7 +63,9 @@ export async function play(world: World, steps: readonly Step[]): Promise<void> 
       case 'upload':
         return upload(newThing(step.person, step.isPublic), step.fault)
       case 'presign':
-        return presign(newThing(step.person, step.isPublic), step.fault)
+        return presign(step)
+      case 'at once':
+        return atOnce(step.acts, step.fault)
     }
     const thing = chosen(step.object)
     if (thing === undefined) return
@@ -130,18 +133,64 @@ export async function play(world: World, steps: readonly Step[]): Promise<void> 
     expect(thing.states, 'a retry was given what is gone, or not given what is there').not.toEqual([])
   }
 
-  async function presign(thing: Thing, fault: Plan | null): Promise<void> {
-    const { name, isPublic } = thing
-    const visibility = isPublic ? 'public' : 'private'
+  async function presign(step: Step & { do: 'presign' }): Promise<void> {
+    const { fault } = step
+    const made = Array.from({ length: step.count }, () => newThing(step.person, step.isPublic))
     const unbound = { size: undefined, sha256: undefined, idempotencyKey: undefined }
-    const declared = { filename: name, fileType: 'image/png', visibility, ...unbound } as const
-    const outcome = await attempt(start(fault), ({ media }) => media.presign(thing.owner, declared))
-    if (outcome.kind !== 'answered') return expectFault(outcome, fault)
-    thing.id = outcome.value.id
-    thing.link = outcome.value
-    thing.putUntil = clock.now() + (UPLOAD_URL_SECONDS + LATE_SECONDS) * 1000
-    thing.states = [{ status: 'pending', since: clock.now(), bytes: 'none', name, isPublic }]
-    things.push(thing)
+    const outcomes = await byOneProcess(
+      startUnlimited(fault),
+      made.map(({ name, isPublic, owner }) => ({ media }) => {
+        const visibility = isPublic ? 'public' : 'private'
+        return media.presign(owner, { filename: name, fileType: 'image/png', visibility, ...unbound })
+      }),
+    )
+    for (const [i, thing] of made.entries()) {
+      const outcome = outcomes[i]
+      if (outcome?.kind !== 'answered') {
+        if (outcome) expectFault(outcome, fault)
+        continue
+      }
+      thing.id = outcome.value.id
+      thing.link = outcome.value
+      thing.putUntil = clock.now() + (UPLOAD_URL_SECONDS + LATE_SECONDS) * 1000
+      const { name, isPublic } = thing
+      if (step.arrived) await putOn(thing, { right: true })
+      const bytes = step.arrived ? 'right' : 'none'
+      thing.states = [{ status: 'pending', since: clock.now(), bytes, name, isPublic }]
+      things.push(thing)
+    }
+  }
+
+  /** What one process is asked for at the same time, about several objects. A fault may be that of any of them. */
+  async function atOnce(acts: { object: number; act: Act }[], fault: Plan | null): Promise<void> {
+    const asked = acts.flatMap(({ object, act }) => {
+      const thing = chosen(object)
+      if (thing === undefined || (act.do === 'put' && !canPut(thing))) return []
+      return [{ thing, call: callOf(act) }]
+    })
+    // A client's PUT arrives also where the process dies.
+    const puts: Promise<void>[] = []
+    const replica = start(fault)
+    const outcomes = await byOneProcess(
+      replica,
+      asked.map(({ thing, call }) => (process) => {
+        if (call.do !== 'put') return make(process, thing, call)
+        puts.push(putOn(thing, call))
+        return Promise.resolve('ok')
+      }),
+    )
+    await Promise.all(puts)
+    const faulty = fault !== null && replica.circuit.struck()
+    const now = clock.now()
+    for (const one of things) {
+      const observations = asked.flatMap(({ thing, call }, i): Observation[] => {
+        const outcome = outcomes[i]
+        if (outcome === undefined || (thing !== one && call.do !== 'upkeep')) return []
+        if (call.do === 'put') return [{ call, answer: 'ok', faulty: false }]
+        return [{ call, answer: answerOf(outcome), faulty }]
+      })
+      observe(one, observations, now)
+    }
   }
 
   /** Does one or more things at the same time to one object; upkeep, whoever it was meant for, sees all of them. */
@@ -153,15 +202,17 @@ export async function play(world: World, steps: readonly Step[]): Promise<void> 
   ): Promise<void> {
     const calls = acts.filter((act) => act.do !== 'put' || canPut(thing)).map((act) => callOf(act))
     const observations = await order((turn) =>
-      Promise.all(calls.map((call, index) => observe(thing, call, index === 0 ? fault : null, turn))),
+      Promise.all(calls.map((call, index) => ask(thing, call, index === 0 ? fault : null, turn))),
     )
     const now = clock.now()
-    for (const one of things) {
-      const seen = one === thing ? observations : observations.filter(({ call }) => call.do === 'upkeep')
-      const states = after(one.states, seen, now)
-      expect(states, `${JSON.stringify(seen)} of ${JSON.stringify(one.states)}`).not.toEqual([])
-      one.states = states
-    }
+    for (const one of things)
+      observe(one, one === thing ? observations : observations.filter(({ call }) => call.do === 'upkeep'), now)
+  }
+
+  function observe(thing: Thing, observations: Observation[], now: number): void {
+    const states = after(thing.states, observations, now)
+    expect(states, `${JSON.stringify(observations)} of ${JSON.stringify(thing.states)}`).not.toEqual([])
+    thing.states = states
   }
 
   function callOf(act: Act): Call {
@@ -172,17 +223,20 @@ export async function play(world: World, steps: readonly Step[]): Promise<void> 
 
   const canPut = ({ link, putUntil }: Thing) => link !== undefined && clock.now() < putUntil
 
-  async function observe(thing: Thing, call: Call, fault: Plan | null, turn?: Turn): Promise<Observation> {
+  async function ask(thing: Thing, call: Call, fault: Plan | null, turn?: Turn): Promise<Observation> {
     if (call.do === 'put') {
-      const { link } = thing
-      if (link === undefined) throw new Error('there is no link to put on')
-      const put = () => world.put(link, call.right ? png : gif)
+      const put = () => putOn(thing, call)
       await (turn ? turn(put) : put())
       return { call, answer: 'ok', faulty: false }
     }
     const replica = start(fault, turn)
     const outcome = await attempt(replica, (process) => make(process, thing, call))
     return { call, answer: answerOf(outcome), faulty: fault !== null && replica.circuit.struck() }
+  }
+
+  async function putOn({ link }: Thing, { right }: { right: boolean }): Promise<void> {
+    if (link === undefined) throw new Error('there is no link to put on')
+    await world.put(link, right ? png : gif)
   }
 
   async function make({ media, relay, upkeep }: Replica, { id = '', owner }: Thing, call: Call): Promise<Answer> {

@@ -23,15 +23,23 @@ const allowedTypes = new Set(['image/gif', 'image/png'])
 const probeImage = createImageProbe({ allowedTypes, maxPixels: 1_000_000 })
 const inspect = createInspect({ allowedTypes, probeImage })
 
-/** Starts a process with a CDN before public objects; nothing of it runs in the background. With a plan one of its calls to the outside goes wrong. */
-export function startReplica(world: World, { plan, turn }: { plan?: Plan; turn?: Turn } = {}): Replica {
+type Options = {
+  /** One of its calls to the outside goes wrong. */
+  plan?: Plan
+  turn?: Turn
+  /** Without quotas, inserts of several objects go to the database together. */
+  unlimited?: boolean
+}
+
+/** Starts a process with a CDN before public objects; nothing of it runs in the background. */
+export function startReplica(world: World, { plan, turn, unlimited = false }: Options = {}): Replica {
   const { sql, clock } = world
   const { log } = createRecordingLog()
   const repository = createRepository({
     sql,
     pendingSeconds: PENDING_SECONDS,
     retentionSeconds: RETENTION_SECONDS,
-    quotas: QUOTAS,
+    quotas: unlimited ? NO_QUOTAS : QUOTAS,
   })
   const circuit = createCircuit({ repository, storage: world.storage, events: world.events }, plan, turn)
   const ports = { repository: circuit.repository, storage: circuit.storage, events: circuit.events, log }
@@ -66,6 +74,25 @@ export async function attempt<T>(replica: Replica, work: (replica: Replica) => P
   const outcome = await Promise.race([ended, killed])
   await circuit.end()
   return outcome
+}
+
+/** Has a process do several things at the same time. Those without an answer when it dies count as killed. */
+export async function byOneProcess<T>(
+  replica: Replica,
+  works: readonly ((replica: Replica) => Promise<T>)[],
+): Promise<Outcome<T>[]> {
+  const outcomes = works.map((): Outcome<T> => ({ kind: 'killed' }))
+  await attempt(replica, () =>
+    Promise.all(
+      works.map(async (work, i) => {
+        outcomes[i] = await work(replica).then(
+          (value): Outcome<T> => ({ kind: 'answered', value }),
+          (error): Outcome<T> => ({ kind: 'refused', error }),
+        )
+      }),
+    ),
+  )
+  return outcomes
 }
 
 /** The same by a process that meets no fault. Throws what the work throws. */

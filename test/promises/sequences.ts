@@ -10,11 +10,15 @@ export type Act =
   | { do: 'upkeep' | 'relay' }
 
 export type Step =
-  | { do: 'upload' | 'presign'; person: number; isPublic: boolean; fault: Plan | null }
+  | { do: 'upload'; person: number; isPublic: boolean; fault: Plan | null }
+  /** So many at the same time, by one process. `arrived`: what is declared is put on each link at once. */
+  | { do: 'presign'; count: number; arrived: boolean; person: number; isPublic: boolean; fault: Plan | null }
   | { do: 'upload again'; object: number; fault: Plan | null }
   | { do: 'act'; object: number; act: Act; fault: Plan | null }
   /** All at the same time, their calls to the outside in the order that the numbers choose. */
   | { do: 'together'; object: number; acts: Act[]; order: number[]; fault: Plan | null }
+  /** All at the same time by one process, whose calls to the database go together. */
+  | { do: 'at once'; acts: { object: number; act: Act }[]; fault: Plan | null }
   | { do: 'list'; person: number }
   | { do: 'wait'; seconds: number }
   | { do: 'bus'; up: boolean }
@@ -38,11 +42,19 @@ const act: fc.Arbitrary<Act> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('upkeep' as const, 'relay' as const) }) },
 )
 
+const aimed = fc.record({ object: number, act })
+
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
-    weight: 5,
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant('upload' as const), person, isPublic: fc.boolean(), fault }),
+  },
+  {
+    weight: 3,
     arbitrary: fc.record({
-      do: fc.constantFrom('upload' as const, 'presign' as const),
+      do: fc.constant('presign' as const),
+      count: fc.integer({ min: 1, max: 3 }),
+      arrived: fc.boolean(),
       person,
       isPublic: fc.boolean(),
       fault,
@@ -57,6 +69,17 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       object: number,
       acts: fc.array(act, { minLength: 2, maxLength: 4 }),
       order: fc.array(number, { minLength: 4, maxLength: 12 }),
+      fault,
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant('at once' as const),
+      // Mostly the same, since only calls of one kind go together.
+      acts: fc
+        .tuple(act, fc.array(number, { minLength: 3, maxLength: 6 }), fc.array(aimed, { maxLength: 2 }))
+        .map(([same, objects, others]) => [...objects.map((object) => ({ object, act: same })), ...others]),
       fault,
     }),
   },

@@ -17,6 +17,7 @@ import { databases } from '../databases.ts'
 import { createRecordingLog } from '../recording-log.ts'
 import { createFolder } from '../services/folder.ts'
 import { haveServices, services } from '../services/shared.ts'
+import { type Batches, watchBatches } from './batches.ts'
 import { type Clock, shiftClock } from './clock.ts'
 import { type Arrow, watchArrows } from './witness.ts'
 
@@ -34,6 +35,8 @@ export type World = {
   /** The same without the shifted clock: its times are the real ones. */
   bareStorage: Storage
   events: EventBus
+  /** Which calls of `sql` went together. */
+  batches: Batches
   /** Puts bytes on an upload link as a client does, one that began before the link expired. Whether they were taken. */
   put(link: UploadLink, bytes: Uint8Array): Promise<boolean>
   /** Every change of a row since `clear`, as the database saw it, by object. */
@@ -69,7 +72,8 @@ async function open(
 ): Promise<World> {
   const database = await databases.find(({ name }) => name === databaseName)?.open()
   if (database === undefined) throw new Error(`no database called ${databaseName}`)
-  const { sql, clock } = await shiftClock(database)
+  const { sql: bare, clock } = await shiftClock(database)
+  const { sql, batches } = watchBatches(bare)
   await migrate(sql)
   const witness = await watchArrows(sql)
   const store = await openStorage(clock.now)
@@ -88,6 +92,7 @@ async function open(
   return {
     sql,
     clock,
+    batches,
     storage,
     bareStorage: store.storage,
     events: bus.events,
