@@ -1,8 +1,11 @@
 /** How many calls went to the database together, told by the statements that were sent. */
 import type { Sql } from '../../src/db/connect.ts'
 
-/** Each gathered kind, by words that only its statement for many calls has. */
-const KINDS = {
+export const KINDS = ['insert', 'activate', 'remove', 'settle', 'findRendered', 'findVisible', 'findOwned'] as const
+type Kind = (typeof KINDS)[number]
+
+/** By words that only the statement of that kind for many calls has; the first that fits. */
+const WORDS: Record<Kind, RegExp> = {
   insert: /INSERT INTO media_objects/,
   activate: /SET status = 'active'/,
   remove: /SET status = 'deleted'/,
@@ -10,9 +13,7 @@ const KINDS = {
   findRendered: /AS outcomes/,
   findVisible: /AS own/,
   findOwned: /user_id = by/,
-} as const
-type Kind = keyof typeof KINDS
-const kinds = Object.keys(KINDS) as Kind[]
+}
 
 export type Batches = {
   /** Statements for more than one call since the last `clear`, by kind, with the most calls that one had. */
@@ -25,7 +26,7 @@ export function watchBatches(sql: Sql): { sql: Sql; batches: Batches } {
   let sizes: { kind: Kind; size: number }[] = []
   const unsafe: Sql['unsafe'] = (text, parameters, options) => {
     const size = text.includes('AS calls (n integer') ? lengthOf(parameters?.[0]) : 0
-    const kind = kinds.find((name) => KINDS[name].test(text))
+    const kind = KINDS.find((name) => WORDS[name].test(text))
     if (size > 1 && kind !== undefined) sizes.push({ kind, size })
     return sql.unsafe(text, parameters, options)
   }

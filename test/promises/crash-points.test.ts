@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Caller } from '../../src/auth/auth.ts'
 import { audit } from './audit.ts'
+import { KINDS } from './batches.ts'
 import { type Fault, faults, type Plan } from './circuit.ts'
 import { operations } from './operations.ts'
 import { attempt, type Outcome, passOver, soundly, startReplica } from './replica.ts'
@@ -37,6 +38,12 @@ for (const [index, { name, present, open }] of worlds.entries()) {
         finished += 1
       }, 180_000)
     }
+
+    test('and calls of each gathered kind went to the database together', () => {
+      // Not where only some of the operations were tried.
+      if (finished === here.length)
+        expect(Object.keys(world.batches.counts()).toSorted()).toEqual([...KINDS].toSorted())
+    })
   })
 }
 
