@@ -18,15 +18,20 @@ const STALLED_MS = 30_000
 
 /** Takes in what no handler has read of the body, so that the client gets to read the answer. */
 export function drainUnread(): MiddlewareHandler {
-  return async function drainUnread(c, next) {
-    await next()
-    const { raw } = c.req
-    // `body` comes last: asked for, it is made as a stream, even where nothing came or all was read.
-    if (raw.bodyUsed || !mayHaveBody(raw)) return
-    const { body } = raw
-    if (body === null || body.locked) return
-    await drain(body.getReader())
+  return function drainUnread(c, next) {
+    return mayHaveBody(c.req.raw) ? drainAfter(c.req, next) : next()
   }
+}
+
+async function drainAfter(req: { raw: Request }, next: () => Promise<void>): Promise<void> {
+  await next()
+  // Not asked for before: a handler may have put another request in its place.
+  const { raw } = req
+  // `body` comes last: asked for, it is made as a stream, even where nothing came or all was read.
+  if (raw.bodyUsed) return
+  const { body } = raw
+  if (body === null || body.locked) return
+  await drain(body.getReader())
 }
 
 /** By its headers; a body of HTTP/2 needs none, but belongs to no GET, HEAD or DELETE that a client sends. */
