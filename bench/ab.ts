@@ -13,8 +13,8 @@
  */
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { createFolder } from '../test/services/folder.ts'
-import { settingsOf, startServices } from '../test/services/services.ts'
+import { createFolder } from '../test/support/services/folder.ts'
+import { settingsOf, startServices } from '../test/support/services/services.ts'
 import { type Contestant, LIMITS, open, openService } from './contestants.ts'
 import { writeInputs } from './inputs.ts'
 import { openLoad } from './load.ts'

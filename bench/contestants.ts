@@ -1,14 +1,15 @@
 /** Who is measured: the service as it ships, also with limits, the reference, and the store alone; each on parts of its own. */
+
 import { join } from 'node:path'
 import { CreateBucketCommand } from '@aws-sdk/client-s3'
-import { JWT_SECRET, tokenFor } from '../test/acceptance/client.ts'
-import { repository } from '../test/acceptance/service.ts'
-import { settingsFor } from '../test/acceptance/stage.ts'
-import { createBucketName, removeBucket, s3Client } from '../test/buckets.ts'
-import { createDatabase } from '../test/database.ts'
-import { freePort } from '../test/port.ts'
-import { tied } from '../test/process.ts'
-import type { Services } from '../test/services/services.ts'
+import { JWT_SECRET, tokenFor } from '../test/support/http/client.ts'
+import { settingsFor } from '../test/support/process/acceptance.ts'
+import { freePort } from '../test/support/process/port.ts'
+import { tied } from '../test/support/process/process.ts'
+import { repository } from '../test/support/repository.ts'
+import { createBucketName, removeBucket, s3Client } from '../test/support/services/buckets.ts'
+import { createDatabase } from '../test/support/services/database.ts'
+import type { Services } from '../test/support/services/services.ts'
 import { openReference } from './reference.ts'
 
 export const names = ['ours', 'limited', 'reference', 'floor'] as const

@@ -1,6 +1,6 @@
 /** CPU time of processes, as the Linux kernel counts it (proc(5)): it depends little on what else the machine does. */
 import { readFileSync } from 'node:fs'
-import { processTree } from '../test/process.ts'
+import { processTree } from '../test/support/process/process.ts'
 
 // USER_HZ is 100 on every platform that Bun runs on.
 const TICKS_PER_SECOND = 100

@@ -1,9 +1,9 @@
 /** Large files through the service, many at once: what a gateway without limits of its own lets happen. */
-import { newUser, tokenFor } from '../test/acceptance/client.ts'
-import { multipart } from '../test/acceptance/multipart.ts'
-import { jpegOf } from '../test/acceptance/parts.ts'
-import { openStage } from '../test/acceptance/stage.ts'
-import { MB, peakOf, resetPeak } from '../test/process-memory.ts'
+import { newUser, tokenFor } from '../test/support/http/client.ts'
+import { multipart } from '../test/support/http/multipart.ts'
+import { jpegOf } from '../test/support/http/parts.ts'
+import { openStage } from '../test/support/process/acceptance.ts'
+import { MB, peakOf, resetPeak } from '../test/support/process/process-memory.ts'
 import type { Figure } from './memory.ts'
 import { openReference } from './reference.ts'
 

@@ -1,7 +1,7 @@
 /** How much a service grows over one large upload. */
-import { MiB } from '../test/acceptance/parts.ts'
-import { openStage, type Stage } from '../test/acceptance/stage.ts'
-import { peakOf, resetPeak, residentOf } from '../test/process-memory.ts'
+import { MiB } from '../test/support/http/parts.ts'
+import { openStage, type Stage } from '../test/support/process/acceptance.ts'
+import { peakOf, resetPeak, residentOf } from '../test/support/process/process-memory.ts'
 import type { Figure } from './memory.ts'
 
 const WARM_UP = { times: 10, size: 40 * MiB }

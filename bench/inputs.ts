@@ -1,8 +1,8 @@
 /** The files that are uploaded, and the bodies of requests, written into a folder once. */
 import { join } from 'node:path'
 import sharp from 'sharp'
-import { multipart } from '../test/acceptance/multipart.ts'
-import { readCorpus } from '../test/corpus.ts'
+import { multipart } from '../test/support/http/multipart.ts'
+import { readCorpus } from '../test/support/pictures/corpus.ts'
 
 export type Picture = { bytes: number; file: string; form: string; formType: string }
 export type Inputs = { small: Picture; large: Picture; photo: Picture; presign: string }

@@ -1,6 +1,6 @@
 /** The load generator of `load/`, a program in Go: this process would take too much of the two cores it may have. */
 import { join } from 'node:path'
-import { runToEnd, tied } from '../test/process.ts'
+import { runToEnd, tied } from '../test/support/process/process.ts'
 import { built } from './cache.ts'
 
 export type Request = {

@@ -4,8 +4,8 @@
  * takes more than it may. Direct uploads are sent to the reference in turn. Needs Linux.
  */
 
-import { MB } from '../test/process-memory.ts'
-import { endWhatIsShared } from '../test/services/shared.ts'
+import { MB } from '../test/support/process/process-memory.ts'
+import { endWhatIsShared } from '../test/support/services/shared.ts'
 import { manyDirect, sixDirect } from './direct.ts'
 import { multipart } from './multipart.ts'
 import { tus } from './tus.ts'

@@ -1,8 +1,8 @@
 /** A file of 2 GiB, sent in parts straight to the store: none of it passes through the service. */
 import { randomBytes } from 'node:crypto'
-import { answered, type MediaObject, newUser } from '../test/acceptance/client.ts'
-import { jpegOf, MiB, type Multipart, partsClient } from '../test/acceptance/parts.ts'
-import type { Stage } from '../test/acceptance/stage.ts'
+import { answered, type MediaObject, newUser } from '../test/support/http/client.ts'
+import { jpegOf, MiB, type Multipart, partsClient } from '../test/support/http/parts.ts'
+import type { Stage } from '../test/support/process/acceptance.ts'
 import { growthOver } from './growth.ts'
 import type { Figure } from './memory.ts'
 

@@ -1,10 +1,10 @@
 /** A file of 2 GiB by tus: all of it passes through the service, by way of the temporary folder. */
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { answered, type MediaObject, newUser } from '../test/acceptance/client.ts'
-import { jpegOf, MiB } from '../test/acceptance/parts.ts'
-import type { Stage } from '../test/acceptance/stage.ts'
-import { tusUpload } from '../test/acceptance/tus-client.ts'
+import { answered, type MediaObject, newUser } from '../test/support/http/client.ts'
+import { jpegOf, MiB } from '../test/support/http/parts.ts'
+import { tusUpload } from '../test/support/http/tus-client.ts'
+import type { Stage } from '../test/support/process/acceptance.ts'
 import { growthOver } from './growth.ts'
 import type { Figure } from './memory.ts'
 

@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createFolder, type Folder } from './services/folder.ts'
-
-const repository = join(import.meta.dir, '..')
+import { repository } from './support/repository.ts'
+import { createFolder, type Folder } from './support/services/folder.ts'
 
 // One line each that must not be where it is. A file of this name need not exist.
 const violations: [file: string, line: string, rule: string][] = [

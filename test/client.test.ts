@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { cp, mkdir, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { runToEnd } from './process.ts'
-import { createFolder, type Folder } from './services/folder.ts'
+import { runToEnd } from './support/process/process.ts'
+import { repository } from './support/repository.ts'
+import { createFolder, type Folder } from './support/services/folder.ts'
 
-const repository = join(import.meta.dir, '..')
 const MOST_BYTES = 8 * 1024
 
 test('the client is small in a page', async () => {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { ConfigError, describeSettings, readConfig } from '../src/config.ts'
 import { NO_QUOTAS } from '../src/media/object/object.ts'
+import { repository } from './support/repository.ts'
 
 type Env = Record<string, string>
 
@@ -206,7 +207,7 @@ describe('describeSettings', () => {
 })
 
 test('every setting can be given through the compose file, and nothing there is no setting', async () => {
-  const file = (name: string) => Bun.file(join(import.meta.dir, '..', name)).text()
+  const file = (name: string) => Bun.file(join(repository, name)).text()
   const compose = Bun.YAML.parse(await file('docker-compose.yml')) as { services: { media: { environment: object } } }
   const inCompose = Object.keys(compose.services.media.environment)
   const inImage = [...(await file('Dockerfile')).matchAll(/^(?:ENV| {4})\s*([A-Z_]+)=/gm)].map(([, name]) => name)

@@ -1,8 +1,8 @@
 import { expect, test } from 'bun:test'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { repository } from './support/repository.ts'
 
-const repository = join(import.meta.dir, '..')
 const read = (file: string) => Bun.file(join(repository, file)).text()
 
 /** Everything that the Dockerfile takes from here. */

@@ -1,11 +1,11 @@
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
 import pLimit, { type LimitFunction } from 'p-limit'
-import { inCi } from './ci.ts'
 import { type Count, countTests } from './counting.ts'
-import { signalTree, tied } from './process.ts'
-import { createFolder } from './services/folder.ts'
-import { type Services, ServicesMissing, settingsOf, startServices } from './services/services.ts'
+import { inCi } from './support/process/ci.ts'
+import { signalTree, tied } from './support/process/process.ts'
+import { repository } from './support/repository.ts'
+import { createFolder } from './support/services/folder.ts'
+import { type Services, ServicesMissing, settingsOf, startServices } from './support/services/services.ts'
 
 type Stage = {
   name: string
@@ -109,7 +109,6 @@ const stages: Stage[] = [
   { name: 'browser', command: [...tests, 'test/browser'], counts: 'tests', services: 'needed' },
 ]
 
-const repository = join(import.meta.dir, '..')
 const interruption = new AbortController()
 
 for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129 })) {

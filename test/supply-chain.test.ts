@@ -1,7 +1,6 @@
 import { expect, test } from 'bun:test'
 import { join } from 'node:path'
-
-const repository = join(import.meta.dir, '..')
+import { repository } from './support/repository.ts'
 
 /** SPDX ids of licences that ask for no more than to be named, and leave the service's own code alone. */
 const ALLOWED = new Set(['0BSD', 'Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', 'BlueOak-1.0.0', 'CC0-1.0', 'ISC'])

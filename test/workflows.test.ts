@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test'
 import { join } from 'node:path'
-import { findActionlint, haveActionlint } from './actionlint.ts'
+import { findActionlint, haveActionlint } from './support/process/actionlint.ts'
+import { repository } from './support/repository.ts'
 
 type Step = { uses?: string; run?: string }
 type Workflow = {
@@ -8,7 +9,6 @@ type Workflow = {
   jobs: Record<string, { permissions?: unknown; container?: string; 'timeout-minutes'?: number; steps: Step[] }>
 }
 
-const repository = join(import.meta.dir, '..')
 const files = [...new Bun.Glob('.github/workflows/*.yml').scanSync({ cwd: repository, dot: true })]
 const read = async (file: string) => Bun.YAML.parse(await Bun.file(join(repository, file)).text()) as Workflow
 const workflows = await Promise.all(files.map(read))

@@ -1,11 +1,11 @@
 import { afterAll, expect, test } from 'bun:test'
 import { v7 as uuidv7 } from 'uuid'
-import { readCorpus } from '../corpus.ts'
-import { answered, type Call, newUser, type Page, tokenFor } from './client.ts'
-import { multipart } from './multipart.ts'
-import { MiB, type Multipart } from './parts.ts'
-import { backend, openStage } from './stage.ts'
-import { TUS } from './tus-client.ts'
+import { answered, type Call, newUser, type Page, tokenFor } from '../support/http/client.ts'
+import { multipart } from '../support/http/multipart.ts'
+import { MiB, type Multipart } from '../support/http/parts.ts'
+import { TUS } from '../support/http/tus-client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { backend, openStage } from '../support/process/acceptance.ts'
 
 const GATEWAY_SECRET = 'what only the gateway and the service know'
 // Without limits: their headers count, so that no two answers would be equal.

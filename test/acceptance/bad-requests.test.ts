@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
-import { answered, expectInvalid, expectProblem, type MediaObject, newUser, tokenFor } from './client.ts'
-import { openRawConnection, requestHead } from './raw-connection.ts'
-import { usualStage } from './stage.ts'
+import { answered, expectInvalid, expectProblem, type MediaObject, newUser, tokenFor } from '../support/http/client.ts'
+import { openRawConnection, requestHead } from '../support/http/raw-connection.ts'
+import { usualStage } from '../support/process/acceptance.ts'
 
 const { baseUrl, call, inside, patch, presign, uploaded } = await usualStage()
 

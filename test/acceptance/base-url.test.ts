@@ -1,10 +1,10 @@
 import { afterAll, expect, test } from 'bun:test'
 import { request } from 'node:http'
-import { readCorpus } from '../corpus.ts'
-import { type MediaObject, newUser, tokenFor, until } from './client.ts'
-import { eventsOf, listen } from './event-source.ts'
-import { multipart } from './multipart.ts'
-import { openStage } from './stage.ts'
+import { type MediaObject, newUser, tokenFor, until } from '../support/http/client.ts'
+import { eventsOf, listen } from '../support/http/event-source.ts'
+import { multipart } from '../support/http/multipart.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { openStage } from '../support/process/acceptance.ts'
 
 const BASE = 'https://media.example.com/under/a/path'
 const [plain, based] = await Promise.all([openStage(), openStage({ PUBLIC_BASE_URL: BASE })])

@@ -1,5 +1,4 @@
 import { afterAll, describe, expect, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
 import {
   answered,
   expectBytes,
@@ -8,10 +7,11 @@ import {
   newUser,
   type Presigned,
   type SignedMediaObject,
-} from './client.ts'
-import type { Multipart } from './parts.ts'
-import { backend, openStage } from './stage.ts'
-import { TUS } from './tus-client.ts'
+} from '../support/http/client.ts'
+import type { Multipart } from '../support/http/parts.ts'
+import { TUS } from '../support/http/tus-client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { backend, openStage } from '../support/process/acceptance.ts'
 
 const PAGE = 'https://app.example.test'
 const { call, complete, get, patch, presign, presigned, put, remove, restore, upload, uploaded, close } =

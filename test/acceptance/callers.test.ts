@@ -1,9 +1,17 @@
 import { describe, expect, test } from 'bun:test'
 import { SignJWT, UnsecuredJWT } from 'jose'
-import { readCorpus } from '../corpus.ts'
-import { answered, type Call, expectProblem, JWT_SECRET, type MediaObject, newUser, tokenFor } from './client.ts'
-import { multipart } from './multipart.ts'
-import { usualStage } from './stage.ts'
+import {
+  answered,
+  type Call,
+  expectProblem,
+  JWT_SECRET,
+  type MediaObject,
+  newUser,
+  tokenFor,
+} from '../support/http/client.ts'
+import { multipart } from '../support/http/multipart.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { usualStage } from '../support/process/acceptance.ts'
 
 const { call, complete, get, inside, page, patch, presigned, put, remove, restore, uploaded } = await usualStage()
 

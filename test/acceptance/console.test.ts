@@ -1,8 +1,8 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { request } from 'node:http'
-import { answered, type Page, until } from './client.ts'
-import { startService } from './service.ts'
-import { createDataDir, openStage, runtime, usualStage } from './stage.ts'
+import { answered, type Page, until } from '../support/http/client.ts'
+import { createDataDir, openStage, runtime, usualStage } from '../support/process/acceptance.ts'
+import { startService } from '../support/process/service.ts'
 
 setDefaultTimeout(60_000)
 const cleanups: (() => Promise<unknown>)[] = []

@@ -1,7 +1,14 @@
 import { afterAll, describe, expect, test } from 'bun:test'
-import { accepted, DEFAULT_TYPES, names, readCorpus, refused } from '../corpus.ts'
-import { answered, expectBytes, expectProblem, type MediaObject, newUser, type SignedMediaObject } from './client.ts'
-import { openStage } from './stage.ts'
+import {
+  answered,
+  expectBytes,
+  expectProblem,
+  type MediaObject,
+  newUser,
+  type SignedMediaObject,
+} from '../support/http/client.ts'
+import { accepted, DEFAULT_TYPES, names, readCorpus, refused } from '../support/pictures/corpus.ts'
+import { openStage } from '../support/process/acceptance.ts'
 
 const { get, inside, page, upload, close } = await openStage()
 afterAll(close)

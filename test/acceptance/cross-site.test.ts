@@ -1,8 +1,8 @@
 import { afterAll, describe, expect, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
-import { answered, type Call, expectProblem, type MediaObject, newUser, tokenFor } from './client.ts'
-import { multipart } from './multipart.ts'
-import { openStage } from './stage.ts'
+import { answered, type Call, expectProblem, type MediaObject, newUser, tokenFor } from '../support/http/client.ts'
+import { multipart } from '../support/http/multipart.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { openStage } from '../support/process/acceptance.ts'
 
 const GATEWAY_SECRET = 'the secret of a gateway, that is long enough'
 const APP = 'https://app.example.com'

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
-import { newUser, until } from './client.ts'
-import { type Family, parseMetrics, type Sample, sumOf } from './prometheus.ts'
-import { parseQuery, type Query } from './promql.ts'
-import { repository } from './service.ts'
-import { openStage } from './stage.ts'
+import { newUser, until } from '../support/http/client.ts'
+import { type Family, parseMetrics, type Sample, sumOf } from '../support/http/prometheus.ts'
+import { parseQuery, type Query } from '../support/http/promql.ts'
+import { openStage } from '../support/process/acceptance.ts'
+import { repository } from '../support/repository.ts'
 
 const { call, uploaded, close } = await openStage()
 afterAll(close)

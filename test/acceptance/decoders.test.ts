@@ -1,9 +1,9 @@
 /** Decoder processes of the service itself, as it is started on either runtime. */
 import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
-import { decodersOf, noise } from '../pictures/pool.ts'
-import { waitUntilGone } from '../process.ts'
-import { answered, type MediaObject, newUser, until } from './client.ts'
-import { openStage, type Stage } from './stage.ts'
+import { answered, type MediaObject, newUser, until } from '../support/http/client.ts'
+import { decodersOf, noise } from '../support/pictures/pool.ts'
+import { openStage, type Stage } from '../support/process/acceptance.ts'
+import { waitUntilGone } from '../support/process/process.ts'
 
 setDefaultTimeout(60_000)
 

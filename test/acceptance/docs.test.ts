@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
-import { readCorpus } from '../corpus.ts'
-import { readReadme } from '../readme.ts'
-import { createFolder, type Folder } from '../services/folder.ts'
-import { answered, expectProblem, newUser, tokenFor } from './client.ts'
-import { backend, openStage } from './stage.ts'
+import { answered, expectProblem, newUser, tokenFor } from '../support/http/client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { backend, openStage } from '../support/process/acceptance.ts'
+import { readReadme } from '../support/readme.ts'
+import { createFolder, type Folder } from '../support/services/folder.ts'
 
 type Operation = { description: string; security?: object[]; responses: Record<string, unknown> }
 type Document = { paths: Record<string, Record<string, Operation>> }

@@ -1,10 +1,10 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
-import { readCorpus } from '../corpus.ts'
-import { createFolder } from '../services/folder.ts'
-import { answered, createClient, expectBytes, type Page, until } from './client.ts'
-import { type RunningService, startService } from './service.ts'
-import { backend, runtime } from './stage.ts'
+import { answered, createClient, expectBytes, type Page, until } from '../support/http/client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { backend, runtime } from '../support/process/acceptance.ts'
+import { type RunningService, startService } from '../support/process/service.ts'
+import { createFolder } from '../support/services/folder.ts'
 
 if (backend === 'embedded') {
   setDefaultTimeout(60_000)

@@ -1,7 +1,7 @@
 import { afterAll, expect, test } from 'bun:test'
-import { answered, expectInvalid, expectProblem, newUser, tokenFor, until } from './client.ts'
-import { runUpkeep } from './service.ts'
-import { openStage } from './stage.ts'
+import { answered, expectInvalid, expectProblem, newUser, tokenFor, until } from '../support/http/client.ts'
+import { openStage } from '../support/process/acceptance.ts'
+import { runUpkeep } from '../support/process/service.ts'
 
 const { call, env, get, inside, page, presigned, remove, uploaded, close } = await openStage()
 afterAll(close)

@@ -1,12 +1,12 @@
 import { afterAll, afterEach, describe, expect, test } from 'bun:test'
 import { connect } from 'node:net'
 import { Redis } from 'ioredis'
-import { MB, peakOf, resetPeak, residentOf } from '../process-memory.ts'
-import { expectProblem, newUser, tokenFor, until } from './client.ts'
-import { type EventSource, eventsOf, listen } from './event-source.ts'
-import { parseMetrics, sumOf } from './prometheus.ts'
-import { requestHead } from './raw-connection.ts'
-import { backend, openStage } from './stage.ts'
+import { expectProblem, newUser, tokenFor, until } from '../support/http/client.ts'
+import { type EventSource, eventsOf, listen } from '../support/http/event-source.ts'
+import { parseMetrics, sumOf } from '../support/http/prometheus.ts'
+import { requestHead } from '../support/http/raw-connection.ts'
+import { backend, openStage } from '../support/process/acceptance.ts'
+import { MB, peakOf, resetPeak, residentOf } from '../support/process/process-memory.ts'
 
 const MOST_STREAMS = 10
 const HEARTBEAT_SECONDS = 15

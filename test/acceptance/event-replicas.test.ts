@@ -1,10 +1,10 @@
 import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { Redis } from 'ioredis'
-import { type Services, startServices } from '../services/services.ts'
-import { createClient, expectProblem, JWT_SECRET, newUser, tokenFor, until } from './client.ts'
-import { type EventSource, eventsOf, listen } from './event-source.ts'
-import { startService } from './service.ts'
-import { backend, expectNoFailures, runtime, settingsFor } from './stage.ts'
+import { createClient, expectProblem, JWT_SECRET, newUser, tokenFor, until } from '../support/http/client.ts'
+import { type EventSource, eventsOf, listen } from '../support/http/event-source.ts'
+import { backend, expectNoFailures, runtime, settingsFor } from '../support/process/acceptance.ts'
+import { startService } from '../support/process/service.ts'
+import { type Services, startServices } from '../support/services/services.ts'
 
 // The embedded default is one process, and has no Redis to lose.
 if (backend === 'real') {

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from 'bun:test'
-import { expectProblem, newUser, tokenFor, until } from './client.ts'
-import { type EventSource, eventsOf, listen } from './event-source.ts'
-import { openStage } from './stage.ts'
+import { expectProblem, newUser, tokenFor, until } from '../support/http/client.ts'
+import { type EventSource, eventsOf, listen } from '../support/http/event-source.ts'
+import { openStage } from '../support/process/acceptance.ts'
 
 const stage = await openStage({ RATE_LIMIT_PER_MINUTE: '0' })
 const { call, patch, remove, restore, uploaded } = stage

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
-import { answered, type MediaObject, newUser, until } from './client.ts'
-import { usualStage } from './stage.ts'
+import { answered, type MediaObject, newUser, until } from '../support/http/client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { usualStage } from '../support/process/acceptance.ts'
 
 const { complete, inside, patch, presigned, put, remove, restore, uploaded } = await usualStage()
 

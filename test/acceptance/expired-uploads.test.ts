@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from 'bun:test'
-import { answered, expectProblem, newUser, until } from './client.ts'
-import { jpegOf, MiB, type Multipart, partsClient, uploadsUnderWay } from './parts.ts'
-import { backend, openStage } from './stage.ts'
+import { answered, expectProblem, newUser, until } from '../support/http/client.ts'
+import { jpegOf, MiB, type Multipart, partsClient, uploadsUnderWay } from '../support/http/parts.ts'
+import { backend, openStage } from '../support/process/acceptance.ts'
 
 const PENDING_SECONDS = 4
 

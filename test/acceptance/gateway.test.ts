@@ -1,8 +1,16 @@
 import { afterAll, describe, expect, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
-import { answered, expectBytes, expectProblem, type MediaObject, newUser, type Presigned, tokenFor } from './client.ts'
-import { multipart } from './multipart.ts'
-import { openStage } from './stage.ts'
+import {
+  answered,
+  expectBytes,
+  expectProblem,
+  type MediaObject,
+  newUser,
+  type Presigned,
+  tokenFor,
+} from '../support/http/client.ts'
+import { multipart } from '../support/http/multipart.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { openStage } from '../support/process/acceptance.ts'
 
 const GATEWAY_SECRET = 'what only the gateway and the service know'
 const PUBLIC = 'https://media.example.test'

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
-import { answered, expectProblem, newUser } from './client.ts'
-import { multipart } from './multipart.ts'
-import { usualStage } from './stage.ts'
+import { answered, expectProblem, newUser } from '../support/http/client.ts'
+import { multipart } from '../support/http/multipart.ts'
+import { usualStage } from '../support/process/acceptance.ts'
 
 const { call, upload } = await usualStage()
 

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
-import { answered, expectProblem, type MediaObject, newUser, type Presigned, tokenFor } from './client.ts'
-import { multipart } from './multipart.ts'
-import { jpegOf, MiB, type Multipart, partsClient } from './parts.ts'
-import { backend, usualStage } from './stage.ts'
+import { answered, expectProblem, type MediaObject, newUser, type Presigned, tokenFor } from '../support/http/client.ts'
+import { multipart } from '../support/http/multipart.ts'
+import { jpegOf, MiB, type Multipart, partsClient } from '../support/http/parts.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { backend, usualStage } from '../support/process/acceptance.ts'
 
 const stage = await usualStage()
 const { call, complete, inside, page, put, remove } = stage

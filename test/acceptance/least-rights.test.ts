@@ -9,15 +9,16 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3'
-import { createBucketName, removeBucket, s3Client } from '../buckets.ts'
-import { readCorpus } from '../corpus.ts'
-import { createFolder, type Folder } from '../services/folder.ts'
-import { services } from '../services/shared.ts'
-import { answered, expectBytes, type MediaObject, newUser, type SignedMediaObject } from './client.ts'
-import { jpegOf, MiB, type Multipart, partsClient } from './parts.ts'
-import { repository, runUpkeep } from './service.ts'
-import { backend, openStage, type Stage } from './stage.ts'
-import { tusCalls } from './tus-client.ts'
+import { answered, expectBytes, type MediaObject, newUser, type SignedMediaObject } from '../support/http/client.ts'
+import { jpegOf, MiB, type Multipart, partsClient } from '../support/http/parts.ts'
+import { tusCalls } from '../support/http/tus-client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { backend, openStage, type Stage } from '../support/process/acceptance.ts'
+import { runUpkeep } from '../support/process/service.ts'
+import { repository } from '../support/repository.ts'
+import { createBucketName, removeBucket, s3Client } from '../support/services/buckets.ts'
+import { createFolder, type Folder } from '../support/services/folder.ts'
+import { services } from '../support/services/shared.ts'
 
 describe.skipIf(backend === 'embedded')('a key with the rights that compose gives it', () => {
   const bucket = createBucketName()

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
 import {
   answered,
   expectBytes,
@@ -8,8 +7,9 @@ import {
   newUser,
   type SignedMediaObject,
   until,
-} from './client.ts'
-import { usualStage } from './stage.ts'
+} from '../support/http/client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { usualStage } from '../support/process/acceptance.ts'
 
 const { call, complete, get, inside, page, patch, presigned, put, remove, restore, uploaded } = await usualStage()
 

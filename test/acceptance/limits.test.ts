@@ -1,5 +1,4 @@
 import { afterAll, describe, expect, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
 import {
   answered,
   expectBytes,
@@ -8,8 +7,9 @@ import {
   newUser,
   type SignedMediaObject,
   until,
-} from './client.ts'
-import { openStage } from './stage.ts'
+} from '../support/http/client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { openStage } from '../support/process/acceptance.ts'
 
 const { complete, get, inside, page, presign, presigned, put, remove, restore, upload, uploaded, close } =
   await openStage({

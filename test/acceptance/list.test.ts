@@ -1,7 +1,14 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
-import { expectBytes, expectInvalid, expectProblem, type MediaObject, newUser, type Page } from './client.ts'
-import { usualStage } from './stage.ts'
+import {
+  expectBytes,
+  expectInvalid,
+  expectProblem,
+  type MediaObject,
+  newUser,
+  type Page,
+} from '../support/http/client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { usualStage } from '../support/process/acceptance.ts'
 
 const { call, page, presigned, remove, uploaded } = await usualStage()
 

@@ -1,12 +1,13 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
-import { freePort } from '../port.ts'
-import { tied } from '../process.ts'
-import { createClient, expectProblem, JWT_SECRET, newUser, until } from './client.ts'
-import { multipart } from './multipart.ts'
-import { openRawConnection, requestHead } from './raw-connection.ts'
-import { commandFor, repository, startService } from './service.ts'
-import { backend, createDataDir, openStage, runtime } from './stage.ts'
+import { createClient, expectProblem, JWT_SECRET, newUser, until } from '../support/http/client.ts'
+import { multipart } from '../support/http/multipart.ts'
+import { openRawConnection, requestHead } from '../support/http/raw-connection.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { backend, createDataDir, openStage, runtime } from '../support/process/acceptance.ts'
+import { freePort } from '../support/process/port.ts'
+import { tied } from '../support/process/process.ts'
+import { commandFor, startService } from '../support/process/service.ts'
+import { repository } from '../support/repository.ts'
 
 const stage = await openStage()
 const { call, complete, presigned, put, uploaded, service, close, baseUrl } = stage

@@ -1,13 +1,13 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { POOL_CONNECTIONS } from '../../src/db/connect.ts'
-import { readCorpus } from '../corpus.ts'
-import { freePort } from '../port.ts'
-import { createClient, JWT_SECRET, newUser, until } from './client.ts'
-import { type Family, parseMetrics, sumOf } from './prometheus.ts'
-import { openRawConnection, requestHead } from './raw-connection.ts'
-import { expectNoSecrets } from './secrets.ts'
-import { startService } from './service.ts'
-import { backend, createDataDir, openStage, runtime } from './stage.ts'
+import { createClient, JWT_SECRET, newUser, until } from '../support/http/client.ts'
+import { type Family, parseMetrics, sumOf } from '../support/http/prometheus.ts'
+import { openRawConnection, requestHead } from '../support/http/raw-connection.ts'
+import { expectNoSecrets } from '../support/http/secrets.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { backend, createDataDir, openStage, runtime } from '../support/process/acceptance.ts'
+import { freePort } from '../support/process/port.ts'
+import { startService } from '../support/process/service.ts'
 
 const stage = await openStage({ PENDING_SECONDS: '2', RATE_LIMIT_PER_MINUTE: '1000' })
 const { baseUrl, call, env, presign, remove, upload, uploaded, close } = stage

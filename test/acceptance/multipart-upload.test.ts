@@ -1,10 +1,18 @@
 import { describe, expect, test } from 'bun:test'
 import { CompleteMultipartUploadCommand, CreateMultipartUploadCommand } from '@aws-sdk/client-s3'
-import { s3Client } from '../buckets.ts'
-import { readCorpus } from '../corpus.ts'
-import { answered, expectBytes, expectInvalid, expectProblem, type MediaObject, newUser, until } from './client.ts'
-import { jpegOf, MiB, type Multipart, type Parts, partsClient, uploadsUnderWay } from './parts.ts'
-import { backend, usualStage } from './stage.ts'
+import {
+  answered,
+  expectBytes,
+  expectInvalid,
+  expectProblem,
+  type MediaObject,
+  newUser,
+  until,
+} from '../support/http/client.ts'
+import { jpegOf, MiB, type Multipart, type Parts, partsClient, uploadsUnderWay } from '../support/http/parts.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { backend, usualStage } from '../support/process/acceptance.ts'
+import { s3Client } from '../support/services/buckets.ts'
 
 const stage = await usualStage()
 const { call, complete, get, presigned, put, inside, env } = stage

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
-import { answered, expectInvalid, expectProblem, type MediaObject, newUser } from './client.ts'
-import { BOUNDARY, head, multipart, type Part, rawMultipart } from './multipart.ts'
-import { usualStage } from './stage.ts'
+import { answered, expectInvalid, expectProblem, type MediaObject, newUser } from '../support/http/client.ts'
+import { BOUNDARY, head, multipart, type Part, rawMultipart } from '../support/http/multipart.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { usualStage } from '../support/process/acceptance.ts'
 
 const { call, inside, page, sendParts, uploaded } = await usualStage()
 

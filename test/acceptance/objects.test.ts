@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'bun:test'
-import { names, readCorpus } from '../corpus.ts'
 import {
   answered,
   expectBytes,
@@ -9,8 +8,9 @@ import {
   newUser,
   type SignedMediaObject,
   tokenFor,
-} from './client.ts'
-import { usualStage } from './stage.ts'
+} from '../support/http/client.ts'
+import { names, readCorpus } from '../support/pictures/corpus.ts'
+import { usualStage } from '../support/process/acceptance.ts'
 
 const { call, get, inside, page, patch, uploaded } = await usualStage()
 

@@ -1,10 +1,18 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
-import { type Services, startServices } from '../services/services.ts'
-import { answered, createClient, expectProblem, JWT_SECRET, type MediaObject, newUser, until } from './client.ts'
-import { lookInside } from './inside.ts'
-import { startService } from './service.ts'
-import { backend, expectNoFailures, runtime, settingsFor } from './stage.ts'
+import {
+  answered,
+  createClient,
+  expectProblem,
+  JWT_SECRET,
+  type MediaObject,
+  newUser,
+  until,
+} from '../support/http/client.ts'
+import { lookInside } from '../support/http/inside.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { backend, expectNoFailures, runtime, settingsFor } from '../support/process/acceptance.ts'
+import { startService } from '../support/process/service.ts'
+import { type Services, startServices } from '../support/services/services.ts'
 
 // Only parts that are processes of their own can be killed.
 if (backend === 'real') {

@@ -1,8 +1,8 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import postgres from 'postgres'
 import { thumbHashToApproximateAspectRatio } from 'thumbhash'
-import { answered, type MediaObject, newUser, type SignedMediaObject, until } from './client.ts'
-import { backend, openStage } from './stage.ts'
+import { answered, type MediaObject, newUser, type SignedMediaObject, until } from '../support/http/client.ts'
+import { backend, openStage } from '../support/process/acceptance.ts'
 
 // Upkeep runs as often as this is short.
 const stage = await openStage({ PENDING_SECONDS: '4', ALLOWED_TYPES: 'image/jpeg,video/mp4' })

@@ -1,7 +1,14 @@
 import { describe, expect, test } from 'bun:test'
-import { accepted, DEFAULT_TYPES, names, readCorpus, refused } from '../corpus.ts'
-import { answered, expectBytes, expectProblem, type MediaObject, newUser, type SignedMediaObject } from './client.ts'
-import { usualStage } from './stage.ts'
+import {
+  answered,
+  expectBytes,
+  expectProblem,
+  type MediaObject,
+  newUser,
+  type SignedMediaObject,
+} from '../support/http/client.ts'
+import { accepted, DEFAULT_TYPES, names, readCorpus, refused } from '../support/pictures/corpus.ts'
+import { usualStage } from '../support/process/acceptance.ts'
 
 const { complete, get, inside, page, presign, presigned, put } = await usualStage()
 

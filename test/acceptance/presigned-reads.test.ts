@@ -1,9 +1,9 @@
 import { afterAll, describe, expect, test } from 'bun:test'
-import { startProxy } from '../proxy.ts'
-import { services } from '../services/shared.ts'
-import { answered, type MediaObject, newUser } from './client.ts'
-import { jpegOf, MiB } from './parts.ts'
-import { backend, openStage } from './stage.ts'
+import { answered, type MediaObject, newUser } from '../support/http/client.ts'
+import { jpegOf, MiB } from '../support/http/parts.ts'
+import { backend, openStage } from '../support/process/acceptance.ts'
+import { startProxy } from '../support/process/proxy.ts'
+import { services } from '../support/services/shared.ts'
 
 const SIZE = 30_000_000
 // The proxy counts what comes over TCP: the heads of the store's answers as well, some 1,250 bytes of two.

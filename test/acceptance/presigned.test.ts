@@ -1,8 +1,15 @@
 import { describe, expect, test } from 'bun:test'
 import { createHash } from 'node:crypto'
-import { readCorpus } from '../corpus.ts'
-import { answered, expectInvalid, expectProblem, type MediaObject, newUser, type Presigned } from './client.ts'
-import { usualStage } from './stage.ts'
+import {
+  answered,
+  expectInvalid,
+  expectProblem,
+  type MediaObject,
+  newUser,
+  type Presigned,
+} from '../support/http/client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { usualStage } from '../support/process/acceptance.ts'
 
 const { baseUrl, call, complete, get, inside, page, patch, presign, presigned, put, remove, restore } =
   await usualStage()

@@ -1,7 +1,6 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import { crc32 } from 'node:zlib'
 import sharp, { type Sharp } from 'sharp'
-import { readCorpus } from '../corpus.ts'
 import {
   answered,
   expectBytes,
@@ -12,9 +11,10 @@ import {
   type SignedMediaObject,
   tokenFor,
   until,
-} from './client.ts'
-import { runUpkeep } from './service.ts'
-import { backend, openStage, type Stage } from './stage.ts'
+} from '../support/http/client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { backend, openStage, type Stage } from '../support/process/acceptance.ts'
+import { runUpkeep } from '../support/process/service.ts'
 
 const TYPES =
   'image/jpeg,image/png,image/apng,image/webp,image/gif,image/avif,image/tiff,image/heic,video/mp4,application/pdf'

@@ -1,11 +1,11 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import postgres from 'postgres'
-import { readCorpus } from '../corpus.ts'
-import { answered, expectInvalid, expectProblem, type MediaObject, newUser, until } from './client.ts'
-import type { Parts } from './parts.ts'
-import { runUpkeep } from './service.ts'
-import { openStage } from './stage.ts'
-import { described, patchAt, TUS } from './tus-client.ts'
+import { answered, expectInvalid, expectProblem, type MediaObject, newUser, until } from '../support/http/client.ts'
+import type { Parts } from '../support/http/parts.ts'
+import { described, patchAt, TUS } from '../support/http/tus-client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { openStage } from '../support/process/acceptance.ts'
+import { runUpkeep } from '../support/process/service.ts'
 
 const rocket = await readCorpus('accept/rocket.jpg')
 const QUOTA_BYTES = 10 * rocket.length

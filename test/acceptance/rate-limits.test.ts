@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { answered, type Client, createClient, expectProblem, newUser } from './client.ts'
-import { type RunningService, startService } from './service.ts'
-import { openStage, runtime } from './stage.ts'
+import { answered, type Client, createClient, expectProblem, newUser } from '../support/http/client.ts'
+import { openStage, runtime } from '../support/process/acceptance.ts'
+import { type RunningService, startService } from '../support/process/service.ts'
 
 const LIMIT = 5
 const stage = await openStage({ RATE_LIMIT_PER_MINUTE: String(LIMIT) })

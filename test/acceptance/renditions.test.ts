@@ -1,9 +1,6 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import { DeleteObjectCommand } from '@aws-sdk/client-s3'
 import sharp from 'sharp'
-import { s3Client } from '../buckets.ts'
-import { accepted, DEFAULT_TYPES, readCorpus } from '../corpus.ts'
-import { residentOf } from '../process-memory.ts'
 import {
   answered,
   createClient,
@@ -13,9 +10,13 @@ import {
   newUser,
   type SignedMediaObject,
   until,
-} from './client.ts'
-import { repository, runUpkeep, startService } from './service.ts'
-import { openStage, runtime, type Stage } from './stage.ts'
+} from '../support/http/client.ts'
+import { accepted, DEFAULT_TYPES, readCorpus } from '../support/pictures/corpus.ts'
+import { openStage, runtime, type Stage } from '../support/process/acceptance.ts'
+import { residentOf } from '../support/process/process-memory.ts'
+import { runUpkeep, startService } from '../support/process/service.ts'
+import { repository } from '../support/repository.ts'
+import { s3Client } from '../support/services/buckets.ts'
 
 const RETENTION_SECONDS = 2
 const stage = await openStage({

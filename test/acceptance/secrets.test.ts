@@ -1,7 +1,7 @@
 import { afterAll, expect, test } from 'bun:test'
-import { expectProblem, newUser, tokenFor } from './client.ts'
-import { expectNoSecrets } from './secrets.ts'
-import { backend, openStage } from './stage.ts'
+import { expectProblem, newUser, tokenFor } from '../support/http/client.ts'
+import { expectNoSecrets } from '../support/http/secrets.ts'
+import { backend, openStage } from '../support/process/acceptance.ts'
 
 const GATEWAY_SECRET = 'what only the gateway and the service know'
 const LINK_SECRET = 'what the links of the disk store are signed with'

@@ -1,12 +1,12 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
-import { createFolder, type Folder } from '../services/folder.ts'
-import { startService } from './service.ts'
-import { backend, openStage, runtime } from './stage.ts'
+import { backend, openStage, runtime } from '../support/process/acceptance.ts'
+import { startService } from '../support/process/service.ts'
+import { repository } from '../support/repository.ts'
+import { createFolder, type Folder } from '../support/services/folder.ts'
 
 setDefaultTimeout(60_000)
 
-const repository = join(import.meta.dir, '..', '..')
 const cleanups: (() => Promise<unknown>)[] = []
 afterAll(async () => {
   for (const clean of cleanups.reverse()) await clean()

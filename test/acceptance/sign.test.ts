@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
-import { answered, expectInvalid, expectProblem, type MediaObject, newUser, tokenFor } from './client.ts'
-import { jpegOf, MiB, partsClient } from './parts.ts'
-import { backend, usualStage } from './stage.ts'
+import { answered, expectInvalid, expectProblem, type MediaObject, newUser, tokenFor } from '../support/http/client.ts'
+import { jpegOf, MiB, partsClient } from '../support/http/parts.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { backend, usualStage } from '../support/process/acceptance.ts'
 
 const stage = await usualStage()
 const { baseUrl, call, complete, get, inside } = stage

@@ -1,10 +1,10 @@
 import { afterAll, describe, expect, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
-import { type MediaObject, newUser, tokenFor, until } from './client.ts'
-import { type EventSource, listen } from './event-source.ts'
-import { multipart } from './multipart.ts'
-import { openRawConnection, requestHead } from './raw-connection.ts'
-import { openStage } from './stage.ts'
+import { type MediaObject, newUser, tokenFor, until } from '../support/http/client.ts'
+import { type EventSource, listen } from '../support/http/event-source.ts'
+import { multipart } from '../support/http/multipart.ts'
+import { openRawConnection, requestHead } from '../support/http/raw-connection.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { openStage } from '../support/process/acceptance.ts'
 
 const stages = await Promise.all([openStage(), openStage(), openStage(), openStage()])
 const [busy, stuck, idle, heard] = stages

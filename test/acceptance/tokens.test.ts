@@ -1,9 +1,9 @@
 import { afterAll, expect, test } from 'bun:test'
 import { exportJWK, exportSPKI, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose'
-import { freePort } from '../port.ts'
-import { answered, expectProblem, JWT_SECRET, newUser, tokenFor, until } from './client.ts'
-import { openRawConnection } from './raw-connection.ts'
-import { openStage } from './stage.ts'
+import { answered, expectProblem, JWT_SECRET, newUser, tokenFor, until } from '../support/http/client.ts'
+import { openRawConnection } from '../support/http/raw-connection.ts'
+import { openStage } from '../support/process/acceptance.ts'
+import { freePort } from '../support/process/port.ts'
 
 const KID = 'of the auth service'
 const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true })

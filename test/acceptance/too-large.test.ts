@@ -1,9 +1,9 @@
 import { afterAll, describe, expect, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
-import { answered, expectProblem, type MediaObject, newUser, tokenFor } from './client.ts'
-import { BOUNDARY, head, multipart } from './multipart.ts'
-import { openRawConnection, type RawAnswer, requestHead } from './raw-connection.ts'
-import { openStage } from './stage.ts'
+import { answered, expectProblem, type MediaObject, newUser, tokenFor } from '../support/http/client.ts'
+import { BOUNDARY, head, multipart } from '../support/http/multipart.ts'
+import { openRawConnection, type RawAnswer, requestHead } from '../support/http/raw-connection.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { openStage } from '../support/process/acceptance.ts'
 
 const MiB = 1024 * 1024
 const LIMIT = MiB

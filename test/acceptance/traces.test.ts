@@ -1,11 +1,12 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
-import { freePort } from '../port.ts'
-import { runToEnd } from '../process.ts'
-import { createClient, JWT_SECRET, newUser, until } from './client.ts'
-import { multipart } from './multipart.ts'
-import { repository, startService } from './service.ts'
-import { backend, createDataDir, openStage, runtime } from './stage.ts'
+import { createClient, JWT_SECRET, newUser, until } from '../support/http/client.ts'
+import { multipart } from '../support/http/multipart.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { backend, createDataDir, openStage, runtime } from '../support/process/acceptance.ts'
+import { freePort } from '../support/process/port.ts'
+import { runToEnd } from '../support/process/process.ts'
+import { startService } from '../support/process/service.ts'
+import { repository } from '../support/repository.ts'
 
 type Span = {
   traceId: string

@@ -1,9 +1,26 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { answered, createClient, expectBytes, expectProblem, newUser, type SignedMediaObject, until } from './client.ts'
-import { jpegOf, MiB, uploadsUnderWay } from './parts.ts'
-import { type RunningService, startService } from './service.ts'
-import { backend, expectNoFailures, openStage, runtime } from './stage.ts'
-import { idIn, patchAt, slowPatch, startRoundRobin, TUS, tusBroken, tusUpload, untilTaken } from './tus-client.ts'
+import {
+  answered,
+  createClient,
+  expectBytes,
+  expectProblem,
+  newUser,
+  type SignedMediaObject,
+  until,
+} from '../support/http/client.ts'
+import { jpegOf, MiB, uploadsUnderWay } from '../support/http/parts.ts'
+import {
+  idIn,
+  patchAt,
+  slowPatch,
+  startRoundRobin,
+  TUS,
+  tusBroken,
+  tusUpload,
+  untilTaken,
+} from '../support/http/tus-client.ts'
+import { backend, expectNoFailures, openStage, runtime } from '../support/process/acceptance.ts'
+import { type RunningService, startService } from '../support/process/service.ts'
 
 const stage = await openStage()
 // A lease lasts 10 seconds: as long as the others wait for a replica that died. And each shares the machine with all.

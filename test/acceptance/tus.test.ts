@@ -1,10 +1,7 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import { Readable } from 'node:stream'
-import { accepted, readCorpus } from '../corpus.ts'
-import { startProxy } from '../proxy.ts'
-import { answered, expectInvalid, expectProblem, newUser, until } from './client.ts'
-import { jpegOf, MiB } from './parts.ts'
-import { openStage } from './stage.ts'
+import { answered, expectInvalid, expectProblem, newUser, until } from '../support/http/client.ts'
+import { jpegOf, MiB } from '../support/http/parts.ts'
 import {
   answerIn,
   described,
@@ -17,7 +14,10 @@ import {
   tusCalls,
   tusUpload,
   untilTaken,
-} from './tus-client.ts'
+} from '../support/http/tus-client.ts'
+import { accepted, readCorpus } from '../support/pictures/corpus.ts'
+import { openStage } from '../support/process/acceptance.ts'
+import { startProxy } from '../support/process/proxy.ts'
 
 const GATEWAY_SECRET = 'the gateway secret of the tus tests, long enough'
 const PAGE = 'https://app.example'

@@ -1,14 +1,15 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { createMediaClient, type LiveEvent, type MediaClient, MediaError } from '../../src/client/client.ts'
-import { readCorpus } from '../corpus.ts'
-import { startProxy } from '../proxy.ts'
-import { fencedBlocks } from '../readme.ts'
-import { createFolder } from '../services/folder.ts'
-import { newUser, tokenFor, until } from './client.ts'
-import { jpegOf } from './parts.ts'
-import { commandFor, repository } from './service.ts'
-import { backend, openStage, runtime } from './stage.ts'
+import { newUser, tokenFor, until } from '../support/http/client.ts'
+import { jpegOf } from '../support/http/parts.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { backend, openStage, runtime } from '../support/process/acceptance.ts'
+import { startProxy } from '../support/process/proxy.ts'
+import { commandFor } from '../support/process/service.ts'
+import { fencedBlocks } from '../support/readme.ts'
+import { repository } from '../support/repository.ts'
+import { createFolder } from '../support/services/folder.ts'
 
 const MB = 1_000_000
 const stage = await openStage({ MAX_UPLOAD_BYTES: String(30 * MB) })

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test'
 import { HeadObjectCommand, PutObjectCommand, type PutObjectCommandInput } from '@aws-sdk/client-s3'
-import { s3Client } from '../buckets.ts'
-import { readCorpus } from '../corpus.ts'
-import { answered, expectProblem, type MediaObject, newUser, type Presigned } from './client.ts'
-import { usualStage } from './stage.ts'
+import { answered, expectProblem, type MediaObject, newUser, type Presigned } from '../support/http/client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { usualStage } from '../support/process/acceptance.ts'
+import { s3Client } from '../support/services/buckets.ts'
 
 const { complete, env, get, inside, presigned, put } = await usualStage()
 const Bucket = env.S3_BUCKET ?? ''

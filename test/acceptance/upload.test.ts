@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test'
-import { readCorpus } from '../corpus.ts'
-import { answered, expectBytes, type MediaObject, newUser, tokenFor } from './client.ts'
-import { multipart } from './multipart.ts'
-import { openRawConnection, requestHead } from './raw-connection.ts'
-import { usualStage } from './stage.ts'
+import { answered, expectBytes, type MediaObject, newUser, tokenFor } from '../support/http/client.ts'
+import { multipart } from '../support/http/multipart.ts'
+import { openRawConnection, requestHead } from '../support/http/raw-connection.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { usualStage } from '../support/process/acceptance.ts'
 
 const { baseUrl, call, get, inside, page, upload, uploaded } = await usualStage()
 

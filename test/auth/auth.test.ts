@@ -2,7 +2,7 @@ import { afterEach, describe, expect, setSystemTime, test } from 'bun:test'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
 import { type AuthSettings, createAuthenticate } from '../../src/auth/auth.ts'
 import { developmentToken } from '../../src/auth/development.ts'
-import { refusal } from '../refusal.ts'
+import { refusal } from '../support/http/refusal.ts'
 
 const SECRET = 'a secret of thirty-two characters'
 const GATEWAY = 'another secret of a trusted gateway'

@@ -2,9 +2,9 @@ import { afterEach, beforeEach, describe, expect, setSystemTime, test } from 'bu
 import { exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT } from 'jose'
 import { createAuthenticate } from '../../src/auth/auth.ts'
 import { createJwks } from '../../src/auth/jwks.ts'
-import { createRecordingLog } from '../recording-log.ts'
-import { refusal } from '../refusal.ts'
-import { until } from '../until.ts'
+import { until } from '../support/clock/until.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { createRecordingLog } from '../support/process/recording-log.ts'
 
 const ID = '0190f6a2-7c5e-4d52-b54b-3f7c1f0e6a11'
 const SECRET = 'a secret of thirty-two characters'

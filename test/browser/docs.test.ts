@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Browser, Page } from 'playwright-core'
-import { createClient, JWT_SECRET, newUser, tokenFor, until } from '../acceptance/client.ts'
-import { type RunningService, startService } from '../acceptance/service.ts'
-import { createDataDir } from '../acceptance/stage.ts'
-import { haveChromium, launchChromium } from './chromium.ts'
+import { haveChromium, launchChromium } from '../support/browser/chromium.ts'
+import { createClient, JWT_SECRET, newUser, tokenFor, until } from '../support/http/client.ts'
+import { createDataDir } from '../support/process/acceptance.ts'
+import { type RunningService, startService } from '../support/process/service.ts'
 
 describe.skipIf(!haveChromium())('/docs in a browser, on the embedded default', () => {
   let dataDir: Awaited<ReturnType<typeof createDataDir>>

@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import type { Browser } from 'playwright-core'
-import { createClient, newUser, tokenFor, until } from '../acceptance/client.ts'
-import { jpegOf } from '../acceptance/parts.ts'
-import { openStage, type Stage } from '../acceptance/stage.ts'
-import { fencedBlocks } from '../readme.ts'
-import { createFolder, type Folder } from '../services/folder.ts'
-import { haveServices } from '../services/shared.ts'
-import { haveChromium, launchChromium } from './chromium.ts'
+import { haveChromium, launchChromium } from '../support/browser/chromium.ts'
+import { createClient, newUser, tokenFor, until } from '../support/http/client.ts'
+import { jpegOf } from '../support/http/parts.ts'
+import { openStage, type Stage } from '../support/process/acceptance.ts'
+import { fencedBlocks } from '../support/readme.ts'
+import { repository } from '../support/repository.ts'
+import { createFolder, type Folder } from '../support/services/folder.ts'
+import { haveServices } from '../support/services/shared.ts'
 
 const SIZE = 12_000_000
 
@@ -24,7 +25,11 @@ describe.skipIf(!(haveChromium() && (await haveServices())))('an example of the 
   let browser: Browser
   beforeAll(async () => {
     folder = await createFolder()
-    await Bun.build({ entrypoints: [join(import.meta.dir, 'packages.ts')], outdir: folder.path, target: 'browser' })
+    await Bun.build({
+      entrypoints: [join(repository, 'test/support/browser/packages.ts')],
+      outdir: folder.path,
+      target: 'browser',
+    })
     pages = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: servePage })
     stage = await openStage({ CORS_ORIGINS: pages.url.origin })
     browser = await launchChromium()

@@ -2,14 +2,15 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
-import { type MediaObject, newUser, tokenFor, until } from '../acceptance/client.ts'
-import { jpegOf, MiB, uploadsUnderWay } from '../acceptance/parts.ts'
-import { openStage, type Stage } from '../acceptance/stage.ts'
-import { startProxy, type TcpProxy } from '../proxy.ts'
-import { createFolder, type Folder } from '../services/folder.ts'
-import { haveServices, services } from '../services/shared.ts'
-import { haveChromium, launchChromium } from './chromium.ts'
-import type { State } from './page.ts'
+import { haveChromium, launchChromium } from '../support/browser/chromium.ts'
+import type { State } from '../support/browser/page.ts'
+import { type MediaObject, newUser, tokenFor, until } from '../support/http/client.ts'
+import { jpegOf, MiB, uploadsUnderWay } from '../support/http/parts.ts'
+import { openStage, type Stage } from '../support/process/acceptance.ts'
+import { startProxy, type TcpProxy } from '../support/process/proxy.ts'
+import { repository } from '../support/repository.ts'
+import { createFolder, type Folder } from '../support/services/folder.ts'
+import { haveServices, services } from '../support/services/shared.ts'
 
 const CUT_MS = 5000
 
@@ -23,7 +24,11 @@ describe.skipIf(!(haveChromium() && (await haveServices())))('Uppy in a browser'
   let page: Page
   beforeAll(async () => {
     folder = await createFolder()
-    await Bun.build({ entrypoints: [join(import.meta.dir, 'page.ts')], outdir: folder.path, target: 'browser' })
+    await Bun.build({
+      entrypoints: [join(repository, 'test/support/browser/page.ts')],
+      outdir: folder.path,
+      target: 'browser',
+    })
     pages = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: servePage })
     store = await startProxy((await services()).s3.endpoint)
     stage = await openStage({ S3_PUBLIC_ENDPOINT: store.url, CORS_ORIGINS: pages.url.origin })

@@ -2,10 +2,10 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import sharp from 'sharp'
 import { MAX_DECODED_BYTES } from '../../src/pictures/limits.ts'
-import { readCorpus } from '../corpus.ts'
-import { createInProcessDecoders } from '../pictures/in-process.ts'
-import { failureOf, job, openPool, renditionOf } from '../pictures/pool.ts'
-import { refusal } from '../refusal.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { createInProcessDecoders } from '../support/pictures/in-process.ts'
+import { failureOf, job, openPool, renditionOf } from '../support/pictures/pool.ts'
 
 const rocket = await readCorpus('accept/rocket.jpg')
 const gif = await readCorpus('accept/three-frames-120x80.gif')

@@ -11,11 +11,11 @@ import {
 } from '../../src/events/events.ts'
 import { createMemoryEventBus } from '../../src/events/memory.ts'
 import { createRedisEventBus, EVENT_STREAM } from '../../src/events/redis.ts'
-import { startProxy } from '../proxy.ts'
-import { createRecordingLog } from '../recording-log.ts'
-import { type Services, startServices } from '../services/services.ts'
-import { haveServices } from '../services/shared.ts'
-import { until } from '../until.ts'
+import { until } from '../support/clock/until.ts'
+import { startProxy } from '../support/process/proxy.ts'
+import { createRecordingLog } from '../support/process/recording-log.ts'
+import { type Services, startServices } from '../support/services/services.ts'
+import { haveServices } from '../support/services/shared.ts'
 
 type OpenBus = {
   bus: EventBus

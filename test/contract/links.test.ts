@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { createHash, randomBytes } from 'node:crypto'
 import type { Storage } from '../../src/storage/storage.ts'
-import { JPEG, newPrefix, type OpenStore, same, stores } from './stores.ts'
+import { JPEG, newPrefix, type OpenStore, same, stores } from '../support/services/stores.ts'
 
 // MinIO says 400 where a signed header is missing, AWS 403.
 const REFUSED = [400, 403, 422]

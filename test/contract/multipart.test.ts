@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { MIN_PART_BYTES, type MultipartStorage } from '../../src/storage/multipart.ts'
 import type { Storage } from '../../src/storage/storage.ts'
-import { refusal } from '../refusal.ts'
-import { type OpenStore, openDisk, stores } from './stores.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { type OpenStore, openDisk, stores } from '../support/services/stores.ts'
 
 const JPEG = { contentType: 'image/jpeg' }
 const UNAVAILABLE = expect.objectContaining({ code: 'storage_unavailable', status: 503 })

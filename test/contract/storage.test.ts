@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { putDeadlineMs, type Storage } from '../../src/storage/storage.ts'
-import { refusal } from '../refusal.ts'
-import { JPEG, newPrefix, type OpenStore, same, stores } from './stores.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { JPEG, newPrefix, type OpenStore, same, stores } from '../support/services/stores.ts'
 
 const AS_JPEG = { ...JPEG, disposition: 'inline' }
 const UNAVAILABLE = expect.objectContaining({ code: 'storage_unavailable', status: 503 })

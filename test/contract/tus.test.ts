@@ -10,10 +10,10 @@ import { createS3TusStores } from '../../src/storage/s3/tus.ts'
 import type { Storage } from '../../src/storage/storage.ts'
 import { openTemporaryFiles } from '../../src/storage/temporary.ts'
 import { TUS_PART_BYTES, type TusStores, type UploadRecord, type UploadRecords } from '../../src/storage/tus.ts'
-import { removeBucket, s3Client } from '../buckets.ts'
-import { refusal } from '../refusal.ts'
-import { haveServices } from '../services/shared.ts'
-import { openDisk, s3Config } from './stores.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { removeBucket, s3Client } from '../support/services/buckets.ts'
+import { haveServices } from '../support/services/shared.ts'
+import { openDisk, s3Config } from '../support/services/stores.ts'
 
 const MiB = 1024 * 1024
 const SIZE = 2 * TUS_PART_BYTES + 3 * MiB

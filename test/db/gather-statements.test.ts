@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { POOL_CONNECTIONS, type Sql, within } from '../../src/db/connect.ts'
 import { createGather, type Kind, LOCKED } from '../../src/db/gather.ts'
-import { databases, type OpenDatabase } from '../databases.ts'
-import { refusal } from '../refusal.ts'
-import { until } from '../until.ts'
+import { until } from '../support/clock/until.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { databases, type OpenDatabase } from '../support/services/databases.ts'
 
 type Change = { owner: string; id: string; text: string }
 

@@ -3,8 +3,8 @@ import { Hono } from 'hono'
 import { createGather, type Kind, LOCKED } from '../../src/db/gather.ts'
 import { observeRequests } from '../../src/observe/requests.ts'
 import type { RequestRecord } from '../../src/telemetry/record.ts'
-import { refusal } from '../refusal.ts'
-import { until } from '../until.ts'
+import { until } from '../support/clock/until.ts'
+import { refusal } from '../support/http/refusal.ts'
 
 const OUT_OF_TIME = { code: 'database_unavailable', status: 503 }
 

@@ -2,10 +2,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MIGRATIONS_FOLDER, migrate } from '../../src/db/migrate.ts'
-import { databases, type OpenDatabase, openPostgres } from '../databases.ts'
-import { refusal } from '../refusal.ts'
-import { createFolder, type Folder } from '../services/folder.ts'
-import { haveServices } from '../services/shared.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { databases, type OpenDatabase, openPostgres } from '../support/services/databases.ts'
+import { createFolder, type Folder } from '../support/services/folder.ts'
+import { haveServices } from '../support/services/shared.ts'
 
 for (const { name, present, open } of databases) {
   describe.skipIf(!present)(`migrations on ${name}`, () => {

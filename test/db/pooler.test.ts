@@ -3,12 +3,12 @@ import { connect } from '../../src/db/connect.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { carriesPreparedStatements } from '../../src/db/pooler.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
-import { createDatabase, type TestDatabase } from '../database.ts'
-import { arrived, callerOf, newObject } from '../media/objects.ts'
-import { createFolder, type Folder } from '../services/folder.ts'
-import type { ServiceControl } from '../services/native.ts'
-import { havePgBouncer, pgBouncerCarries, startPgBouncer } from '../services/pgbouncer.ts'
-import { haveServices } from '../services/shared.ts'
+import { arrived, callerOf, newObject } from '../support/media/objects.ts'
+import { createDatabase, type TestDatabase } from '../support/services/database.ts'
+import { createFolder, type Folder } from '../support/services/folder.ts'
+import type { ServiceControl } from '../support/services/native.ts'
+import { havePgBouncer, pgBouncerCarries, startPgBouncer } from '../support/services/pgbouncer.ts'
+import { haveServices } from '../support/services/shared.ts'
 
 const present = (await haveServices()) && havePgBouncer()
 

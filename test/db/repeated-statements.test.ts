@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { v7 as uuidv7 } from 'uuid'
-import { databases, type OpenDatabase } from '../databases.ts'
+import { databases, type OpenDatabase } from '../support/services/databases.ts'
 
 /**
  * postgres.js sends a statement again, with parameters that are text already, when the server says that its plan is old.

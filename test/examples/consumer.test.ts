@@ -4,9 +4,10 @@ import { Redis } from 'ioredis'
 import { v7 as uuidv7 } from 'uuid'
 import type { MediaEvent } from '../../src/events/events.ts'
 import { createRedisEventBus } from '../../src/events/redis.ts'
-import { tied } from '../process.ts'
-import { createRecordingLog } from '../recording-log.ts'
-import { haveServices, services } from '../services/shared.ts'
+import { tied } from '../support/process/process.ts'
+import { createRecordingLog } from '../support/process/recording-log.ts'
+import { repository } from '../support/repository.ts'
+import { haveServices, services } from '../support/services/shared.ts'
 
 const have = await haveServices()
 const LEASE_MS = 2000
@@ -121,7 +122,7 @@ async function streamLength(url: string): Promise<number> {
   return length
 }
 
-const script = await Bun.file(join(import.meta.dir, '..', '..', 'examples', 'consumer.ts')).text()
+const script = await Bun.file(join(repository, 'examples', 'consumer.ts')).text()
 const HANDLED = '  console.log(channel, event.id, event.seq, event.eventId)\n'
 /** With another handler, which writes to Redis: the output of two processes has no order. */
 const failingScript = script.replace(
@@ -137,7 +138,7 @@ function startConsumer(url: string, env: Record<string, string> = {}, source = s
   const { PATH, HOME } = process.env
   const child = Bun.spawn(tied([process.execPath, '--no-env-file', '-']), {
     env: { PATH, HOME, REDIS_URL: url, LEASE_MS: String(LEASE_MS), ...env },
-    cwd: join(import.meta.dir, '..', '..'),
+    cwd: repository,
     stdio: [new Blob([source]), 'pipe', source === script ? 'inherit' : 'ignore'],
   })
   const handled: string[] = []

@@ -1,10 +1,10 @@
 import { describe, expect } from 'bun:test'
-import { newUser, tokenFor } from '../acceptance/client.ts'
-import { multipart } from '../acceptance/multipart.ts'
-import { openRawConnection, requestHead } from '../acceptance/raw-connection.ts'
-import { readCorpus } from '../corpus.ts'
-import { haveServices } from '../services/shared.ts'
-import { faultTest } from './stage.ts'
+import { newUser, tokenFor } from '../support/http/client.ts'
+import { multipart } from '../support/http/multipart.ts'
+import { openRawConnection, requestHead } from '../support/http/raw-connection.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { faultTest } from '../support/process/faults.ts'
+import { haveServices } from '../support/services/shared.ts'
 
 describe.skipIf(!(await haveServices()))('a client', () => {
   // Without the check of Content-Length in readBody, a body that broke off could be taken for all of it.

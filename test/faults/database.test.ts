@@ -1,7 +1,7 @@
 import { describe, expect } from 'bun:test'
-import { answered, expectProblem, newUser, until } from '../acceptance/client.ts'
-import { haveServices } from '../services/shared.ts'
-import { type FaultStage, faultTest, readiness, timed } from './stage.ts'
+import { answered, expectProblem, newUser, until } from '../support/http/client.ts'
+import { type FaultStage, faultTest, readiness, timed } from '../support/process/faults.ts'
+import { haveServices } from '../support/services/shared.ts'
 
 const DEADLINE_SECONDS = 5
 // Beside what else the machine has to do.

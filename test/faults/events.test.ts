@@ -1,7 +1,7 @@
 import { describe, expect } from 'bun:test'
-import { newUser, until } from '../acceptance/client.ts'
-import { haveServices } from '../services/shared.ts'
-import { type FaultStage, faultTest, readiness, timed } from './stage.ts'
+import { newUser, until } from '../support/http/client.ts'
+import { type FaultStage, faultTest, readiness, timed } from '../support/process/faults.ts'
+import { haveServices } from '../support/services/shared.ts'
 
 describe.skipIf(!(await haveServices()))('Redis', () => {
   for (const fault of ['refuse', 'blackhole', 'moveAway'] as const) {

@@ -1,10 +1,17 @@
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
-import { createFolder, type Folder } from '../services/folder.ts'
-import { haveNginx, startNginx } from '../services/nginx.ts'
-import { until } from '../until.ts'
-import { type Answer, ask, type From, type SlowClients, slowBody, startSlowClients } from './slow-clients.ts'
+import { until } from '../support/clock/until.ts'
+import {
+  type Answer,
+  ask,
+  type From,
+  type SlowClients,
+  slowBody,
+  startSlowClients,
+} from '../support/http/slow-clients.ts'
+import { createFolder, type Folder } from '../support/services/folder.ts'
+import { haveNginx, startNginx } from '../support/services/nginx.ts'
 
 setDefaultTimeout(60_000)
 

@@ -2,6 +2,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
+import { followStream, type StreamReader } from '../soak/announced.ts'
+import type { Wish } from '../soak/load.ts'
+import { createReplica, type Replica } from '../soak/replica.ts'
+import { comeToRest, lookAt, runCommand } from '../soak/rest.ts'
+import { judge } from '../soak/verdict.ts'
 import {
   answered,
   createClient,
@@ -11,23 +16,18 @@ import {
   newUser,
   tokenFor,
   until,
-} from '../acceptance/client.ts'
-import { type EventSource, eventsOf, listen } from '../acceptance/event-source.ts'
-import { acceptanceRun } from '../acceptance/service.ts'
-import { settingsFor } from '../acceptance/stage.ts'
-import { createBucketName, removeBucket } from '../buckets.ts'
-import { readCorpus } from '../corpus.ts'
-import { createDatabase, type TestDatabase } from '../database.ts'
-import { hostilePictures } from '../pictures/hostile/hostile.ts'
-import { createFolder, type Folder } from '../services/folder.ts'
-import { haveNginx, startNginx } from '../services/nginx.ts'
-import { haveServices, services } from '../services/shared.ts'
-import { followStream, type StreamReader } from '../soak/announced.ts'
-import type { Wish } from '../soak/load.ts'
-import { createReplica, type Replica } from '../soak/replica.ts'
-import { comeToRest, lookAt, runCommand } from '../soak/rest.ts'
-import { judge } from '../soak/verdict.ts'
-import { startGatewayLoad } from './gateway-load.ts'
+} from '../support/http/client.ts'
+import { type EventSource, eventsOf, listen } from '../support/http/event-source.ts'
+import { startGatewayLoad } from '../support/http/gateway-load.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { hostilePictures } from '../support/pictures/hostile/hostile.ts'
+import { settingsFor } from '../support/process/acceptance.ts'
+import { acceptanceRun } from '../support/process/service.ts'
+import { createBucketName, removeBucket } from '../support/services/buckets.ts'
+import { createDatabase, type TestDatabase } from '../support/services/database.ts'
+import { createFolder, type Folder } from '../support/services/folder.ts'
+import { haveNginx, startNginx } from '../support/services/nginx.ts'
+import { haveServices, services } from '../support/services/shared.ts'
 
 // As in the soak: longer than an attempt may take.
 const PENDING_SECONDS = 18

@@ -7,11 +7,11 @@ import {
   newUser,
   type Presigned,
   until,
-} from '../acceptance/client.ts'
-import { multipart } from '../acceptance/multipart.ts'
-import { readCorpus } from '../corpus.ts'
-import { haveServices } from '../services/shared.ts'
-import { faultTest } from './stage.ts'
+} from '../support/http/client.ts'
+import { multipart } from '../support/http/multipart.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { faultTest } from '../support/process/faults.ts'
+import { haveServices } from '../support/services/shared.ts'
 
 describe.skipIf(!(await haveServices()))('an upload with an Idempotency-Key', () => {
   // Without the unique index media_objects_idempotency there would be several.

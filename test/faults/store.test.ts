@@ -1,8 +1,8 @@
 import { describe, expect } from 'bun:test'
-import { answered, expectProblem, newUser, type Presigned, until } from '../acceptance/client.ts'
-import { readCorpus } from '../corpus.ts'
-import { haveServices } from '../services/shared.ts'
-import { type FaultStage, faultTest, readiness, timed } from './stage.ts'
+import { answered, expectProblem, newUser, type Presigned, until } from '../support/http/client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { type FaultStage, faultTest, readiness, timed } from '../support/process/faults.ts'
+import { haveServices } from '../support/services/shared.ts'
 
 // A put has one second more for the first MiB; what follows is the attempt to remove what may have arrived.
 const DEADLINE_SECONDS = 11

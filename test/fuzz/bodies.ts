@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { readCorpus } from '../corpus.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
 
 export type TypedBody = { type: string; bytes: Uint8Array }
 

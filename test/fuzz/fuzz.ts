@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { residentOf } from '../process-memory.ts'
+import { residentOf } from '../support/process/process-memory.ts'
 import { cpuSecondsOf } from './cpu.ts'
 import { exchange, type WireRequest } from './exchange.ts'
 import { faultOf } from './verdict.ts'

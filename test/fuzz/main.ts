@@ -1,6 +1,6 @@
 /** `bun run fuzz [--minutes N] [--seed S]`: hostile requests for so long; ACCEPTANCE_RUNTIME=deno tries Deno. */
 import { parseArgs } from 'node:util'
-import { endWhatIsShared } from '../services/shared.ts'
+import { endWhatIsShared } from '../support/services/shared.ts'
 import { openFuzzStage } from './stage.ts'
 
 const { values } = parseArgs({

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from 'bun:test'
-import { answered, newUser, tokenFor } from '../acceptance/client.ts'
-import { openStage } from '../acceptance/stage.ts'
+import { answered, newUser, tokenFor } from '../support/http/client.ts'
+import { openStage } from '../support/process/acceptance.ts'
 import { exchange, type WireRequest } from './exchange.ts'
 import { attempt } from './fuzz.ts'
 

@@ -1,4 +1,4 @@
-import { type Client, newUser, type Presigned, tokenFor } from '../acceptance/client.ts'
+import { type Client, newUser, type Presigned, tokenFor } from '../support/http/client.ts'
 import type { Known } from './requests.ts'
 
 /** A caller with an object in each state that can be named, and links to two of them. */

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
-import { type MediaObject, newUser } from '../acceptance/client.ts'
-import { openStage, runtime, type Stage } from '../acceptance/stage.ts'
-import { hostilePictures, relatives } from '../pictures/hostile/hostile.ts'
-import { haveServices } from '../services/shared.ts'
-import { heldBy, type Seen, watchWhile } from './watch.ts'
+import { type MediaObject, newUser } from '../support/http/client.ts'
+import { hostilePictures, relatives } from '../support/pictures/hostile/hostile.ts'
+import { openStage, runtime, type Stage } from '../support/process/acceptance.ts'
+import { heldBy, type Seen, watchWhile } from '../support/process/watch.ts'
+import { haveServices } from '../support/services/shared.ts'
 
 const MiB = 1024 * 1024
 const UPLOAD_MEMORY = 128 * MiB

@@ -7,10 +7,10 @@ import { createMemoryLimiter } from '../../src/limits/memory.ts'
 import { createRedisLimiter } from '../../src/limits/redis.ts'
 import { observeRequests } from '../../src/observe/requests.ts'
 import { type RequestRecord, STEPS_CHANNEL } from '../../src/telemetry/record.ts'
-import { startProxy } from '../proxy.ts'
-import { createRecordingLog } from '../recording-log.ts'
-import { haveServices, services } from '../services/shared.ts'
-import { until } from '../until.ts'
+import { until } from '../support/clock/until.ts'
+import { startProxy } from '../support/process/proxy.ts'
+import { createRecordingLog } from '../support/process/recording-log.ts'
+import { haveServices, services } from '../support/services/shared.ts'
 
 const LIMIT = 3
 const limiters: Limiter[] = []

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:tes
 import { migrate } from '../../src/db/migrate.ts'
 import { createBacklogStatements } from '../../src/media/table/backlog.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
-import { databases, type OpenDatabase } from '../databases.ts'
-import { arrived, callerOf, changed, newObject } from './objects.ts'
+import { arrived, callerOf, changed, newObject } from '../support/media/objects.ts'
+import { databases, type OpenDatabase } from '../support/services/databases.ts'
 
 for (const { name, present, open } of databases) {
   describe.skipIf(!present)(`the backlog on ${name}`, () => {

@@ -2,10 +2,10 @@ import { describe, expect, test } from 'bun:test'
 import sharp from 'sharp'
 import { createInspect } from '../../src/media/uploads/inspect.ts'
 import { createImageProbe } from '../../src/pictures/image.ts'
-import { accepted, DEFAULT_TYPES, readCorpus } from '../corpus.ts'
-import { createInProcessDecoders } from '../pictures/in-process.ts'
-import { job } from '../pictures/pool.ts'
-import { refusal } from '../refusal.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { accepted, DEFAULT_TYPES, readCorpus } from '../support/pictures/corpus.ts'
+import { createInProcessDecoders } from '../support/pictures/in-process.ts'
+import { job } from '../support/pictures/pool.ts'
 
 const probeImage = createImageProbe({ allowedTypes: DEFAULT_TYPES, maxPixels: 100_000_000 })
 const inspect = createInspect({ allowedTypes: DEFAULT_TYPES, probeImage })

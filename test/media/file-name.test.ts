@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
 import { safeFileName } from '../../src/media/object/file-name.ts'
-import { names } from '../corpus.ts'
+import { names } from '../support/pictures/corpus.ts'
 
 const bytesOf = (name: string) => Buffer.byteLength(name)
 

@@ -3,10 +3,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { POOL_CONNECTIONS, type Sql } from '../../src/db/connect.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { createRepository, type NewObject, type Repository } from '../../src/media/table/repository.ts'
-import { type OpenDatabase, openPostgres } from '../databases.ts'
-import { haveServices } from '../services/shared.ts'
-import { until } from '../until.ts'
-import { arrived, callerOf, newObject } from './objects.ts'
+import { until } from '../support/clock/until.ts'
+import { arrived, callerOf, newObject } from '../support/media/objects.ts'
+import { type OpenDatabase, openPostgres } from '../support/services/databases.ts'
+import { haveServices } from '../support/services/shared.ts'
 
 const CONNECTIONS = 40
 const OWNERS = 64

@@ -4,10 +4,10 @@ import type { Sql } from '../../src/db/connect.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { removable } from '../../src/media/object/transients.ts'
 import { createRepository, type NewObject, type Repository } from '../../src/media/table/repository.ts'
-import { databases, type OpenDatabase } from '../databases.ts'
-import { refusal } from '../refusal.ts'
-import { until } from '../until.ts'
-import { arrived, callerOf, newCaller, newObject, service } from './objects.ts'
+import { until } from '../support/clock/until.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { arrived, callerOf, newCaller, newObject, service } from '../support/media/objects.ts'
+import { databases, type OpenDatabase } from '../support/services/databases.ts'
 
 const settings = { pendingSeconds: 100, retentionSeconds: 1000 }
 

@@ -3,11 +3,12 @@ import { join } from 'node:path'
 import { acceptType, createInspect, extensionOf } from '../../src/media/uploads/inspect.ts'
 import { createImageProbe } from '../../src/pictures/image.ts'
 import { INSPECTED_BYTES, MAX_FRAMES } from '../../src/pictures/limits.ts'
-import { accepted, DEFAULT_TYPES, readCorpus, refused } from '../corpus.ts'
-import { gif, gifFrame } from '../made-pictures.ts'
-import { repeat } from '../picture-pieces.ts'
-import { refusal } from '../refusal.ts'
-import { createFolder } from '../services/folder.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { accepted, DEFAULT_TYPES, readCorpus, refused } from '../support/pictures/corpus.ts'
+import { gif, gifFrame } from '../support/pictures/made-pictures.ts'
+import { repeat } from '../support/pictures/picture-pieces.ts'
+import { repository } from '../support/repository.ts'
+import { createFolder } from '../support/services/folder.ts'
 
 function inspectorOf(allowedTypes: Set<string>, maxPixels = 100_000_000) {
   return createInspect({ allowedTypes, probeImage: createImageProbe({ allowedTypes, maxPixels }) })
@@ -123,7 +124,7 @@ test('a key has the usual extension of its type', () => {
 
 /** What a process takes that reads every file of a folder, and perhaps inspects it: processor time, and memory at most. */
 async function costOf(folder: string, inspecting: boolean): Promise<{ seconds: number; mebibytes: number }> {
-  const module = (name: string) => JSON.stringify(join(import.meta.dir, '..', '..', 'src', name))
+  const module = (name: string) => JSON.stringify(join(repository, 'src', name))
   const script = `
     import { readdir, readFile } from 'node:fs/promises'
     import { createImageProbe } from ${module('pictures/image.ts')}

@@ -4,8 +4,8 @@ import { migrate } from '../../src/db/migrate.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
 import { partSizeOf, uppyPartSizeOf } from '../../src/media/uploads/multipart-uploads.ts'
 import { MAX_PARTS, MIN_PART_BYTES } from '../../src/storage/multipart.ts'
-import { databases, type OpenDatabase } from '../databases.ts'
-import { arrived, callerOf, newCaller, newObject, service } from './objects.ts'
+import { arrived, callerOf, newCaller, newObject, service } from '../support/media/objects.ts'
+import { databases, type OpenDatabase } from '../support/services/databases.ts'
 
 const MiB = 1024 * 1024
 const LARGEST = 5 * 1024 * 1024 * MiB

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:tes
 import { migrate } from '../../src/db/migrate.ts'
 import type { MediaEvent } from '../../src/events/events.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
-import { databases, type OpenDatabase } from '../databases.ts'
-import { arrived, callerOf, changed, newObject, restored } from './objects.ts'
+import { arrived, callerOf, changed, newObject, restored } from '../support/media/objects.ts'
+import { databases, type OpenDatabase } from '../support/services/databases.ts'
 
 const settings = { pendingSeconds: 100, retentionSeconds: 1000 }
 

@@ -4,8 +4,8 @@ import type { Caller } from '../../src/auth/auth.ts'
 import type { Queryable } from '../../src/db/connect.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
-import { databases, type OpenDatabase } from '../databases.ts'
-import { arrived, changed, newObject, restored } from './objects.ts'
+import { arrived, changed, newObject, restored } from '../support/media/objects.ts'
+import { databases, type OpenDatabase } from '../support/services/databases.ts'
 
 /** Of the table. Making a million of them takes the embedded database minutes, and its planner is Postgres' own. */
 const SIZES: Record<string, number> = { Postgres: 1_000_000, PGlite: 60_000 }

@@ -8,13 +8,13 @@ import { createRepository, type Repository } from '../../src/media/table/reposit
 import { createInspect } from '../../src/media/uploads/inspect.ts'
 import { createImageProbe } from '../../src/pictures/image.ts'
 import type { Storage } from '../../src/storage/storage.ts'
-import { openDisk } from '../contract/stores.ts'
-import { readCorpus } from '../corpus.ts'
-import type { OpenDatabase } from '../databases.ts'
-import { openPGlite } from '../pglite.ts'
-import { createRecordingLog } from '../recording-log.ts'
-import { newCaller } from './objects.ts'
-import { publishing } from './publishing.ts'
+import { newCaller } from '../support/media/objects.ts'
+import { publishing } from '../support/media/publishing.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { createRecordingLog } from '../support/process/recording-log.ts'
+import type { OpenDatabase } from '../support/services/databases.ts'
+import { openPGlite } from '../support/services/pglite.ts'
+import { openDisk } from '../support/services/stores.ts'
 
 const rocket = await readCorpus('accept/rocket.jpg')
 const allowedTypes = new Set(['image/jpeg'])

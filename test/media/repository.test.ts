@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { migrate } from '../../src/db/migrate.ts'
 import type { Status } from '../../src/media/object/object.ts'
 import { createRepository, type NewObject, type Repository } from '../../src/media/table/repository.ts'
-import { databases, type OpenDatabase } from '../databases.ts'
-import { refusal } from '../refusal.ts'
-import { arrived, callerOf, changed, newCaller, newObject, restored, service } from './objects.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { arrived, callerOf, changed, newCaller, newObject, restored, service } from '../support/media/objects.ts'
+import { databases, type OpenDatabase } from '../support/services/databases.ts'
 
 const settings = { pendingSeconds: 100, retentionSeconds: 1000 }
 const statuses: Status[] = ['pending', 'active', 'deleted', 'purging']

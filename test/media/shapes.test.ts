@@ -5,11 +5,11 @@ import { createRelay } from '../../src/media/outbox/relay.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
 import type { UpkeepDeps, UpkeepReport } from '../../src/media/upkeep/step.ts'
 import { mendJson } from '../../src/media/upkeep/steps/mend-json.ts'
-import { databases, type OpenDatabase } from '../databases.ts'
-import { createRecordingLog } from '../recording-log.ts'
-import { refusal } from '../refusal.ts'
-import { arrived, callerOf, newObject } from './objects.ts'
-import { createSwitchableBus, type SwitchableBus } from './switchable-bus.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { arrived, callerOf, newObject } from '../support/media/objects.ts'
+import { createSwitchableBus, type SwitchableBus } from '../support/media/switchable-bus.ts'
+import { createRecordingLog } from '../support/process/recording-log.ts'
+import { databases, type OpenDatabase } from '../support/services/databases.ts'
 
 for (const { name, present, open } of databases) {
   describe.skipIf(!present)(`a row whose JSON was stored encoded twice, on ${name}`, () => {

@@ -6,12 +6,12 @@ import { createRelay } from '../../src/media/outbox/relay.ts'
 import { createRepository, type NewObject } from '../../src/media/table/repository.ts'
 import { reconcile } from '../../src/media/upkeep/reconcile.ts'
 import { createUpkeep } from '../../src/media/upkeep/upkeep.ts'
-import { type OpenStore, stores } from '../contract/stores.ts'
-import type { OpenDatabase } from '../databases.ts'
-import { openPGlite } from '../pglite.ts'
-import { createRecordingLog } from '../recording-log.ts'
-import { arrived, callerOf, newCaller, newObject, service } from './objects.ts'
-import { publishing } from './publishing.ts'
+import { arrived, callerOf, newCaller, newObject, service } from '../support/media/objects.ts'
+import { publishing } from '../support/media/publishing.ts'
+import { createRecordingLog } from '../support/process/recording-log.ts'
+import type { OpenDatabase } from '../support/services/databases.ts'
+import { openPGlite } from '../support/services/pglite.ts'
+import { type OpenStore, stores } from '../support/services/stores.ts'
 
 const HOUR = 3600_000
 const settings = { pendingSeconds: 100, retentionSeconds: 1000 }

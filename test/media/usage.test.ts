@@ -3,9 +3,9 @@ import postgres from 'postgres'
 import { connect } from '../../src/db/connect.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
-import { createDatabase, type TestDatabase } from '../database.ts'
-import { haveServices } from '../services/shared.ts'
-import { newObject } from './objects.ts'
+import { newObject } from '../support/media/objects.ts'
+import { createDatabase, type TestDatabase } from '../support/services/database.ts'
+import { haveServices } from '../support/services/shared.ts'
 
 describe.skipIf(!(await haveServices()))('what an owner has', () => {
   let database: TestDatabase

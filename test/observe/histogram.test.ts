@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import { createHistogram } from '../../src/observe/histogram.ts'
-import { parseMetrics, sumOf } from '../acceptance/prometheus.ts'
+import { parseMetrics, sumOf } from '../support/http/prometheus.ts'
 
 const create = () => createHistogram({ name: 'a_seconds', help: 'What it is.', bounds: [0.1, 1] })
 

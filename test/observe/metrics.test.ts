@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from 'bun:test'
 import type { Backlog } from '../../src/media/table/backlog.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
-import { parseMetrics, sumOf } from '../acceptance/prometheus.ts'
+import { parseMetrics, sumOf } from '../support/http/prometheus.ts'
 
 const backlog: Backlog = {
   ...{ owed: 3, oldestOwed: 60, setAside: 1, pending: 2, oldestPending: 30 },

@@ -1,9 +1,9 @@
 import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import sharp from 'sharp'
-import { accepted, DEFAULT_TYPES, readCorpus } from '../corpus.ts'
-import { refusal } from '../refusal.ts'
-import { until as untilTrue } from '../until.ts'
-import { failureOf, job, openPool, renditionOf } from './pool.ts'
+import { until as untilTrue } from '../support/clock/until.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { accepted, DEFAULT_TYPES, readCorpus } from '../support/pictures/corpus.ts'
+import { failureOf, job, openPool, renditionOf } from '../support/pictures/pool.ts'
 
 setDefaultTimeout(60_000)
 

@@ -6,7 +6,7 @@ import { readPng } from '../../src/pictures/png.ts'
 import { checkStructure, cutForDecoding } from '../../src/pictures/structure.ts'
 import { readWebp } from '../../src/pictures/webp.ts'
 import { Problem } from '../../src/problem.ts'
-import { readCorpus } from '../corpus.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
 
 /** A picture of noise, 23 × 17 pixels, of so many frames. */
 function noise(frames = 1, channels: 3 | 4 = 3) {

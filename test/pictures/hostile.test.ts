@@ -3,8 +3,8 @@ import { createImageProbe, type ProbeImage } from '../../src/pictures/image.ts'
 import { INSPECTED_BYTES } from '../../src/pictures/limits.ts'
 import { checkStructure } from '../../src/pictures/structure.ts'
 import { Problem } from '../../src/problem.ts'
-import { DEFAULT_TYPES } from '../corpus.ts'
-import { hostilePictures, relatives } from './hostile/hostile.ts'
+import { DEFAULT_TYPES } from '../support/pictures/corpus.ts'
+import { hostilePictures, relatives } from '../support/pictures/hostile/hostile.ts'
 
 // Processor time of one call in the serving process that nothing else can be answered in.
 const STRETCH_MS = 50

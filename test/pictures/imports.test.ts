@@ -1,7 +1,8 @@
 import { expect, test } from 'bun:test'
 import { join } from 'node:path'
+import { repository } from '../support/repository.ts'
 
-const PROGRAM = join(import.meta.dir, '..', '..', 'src', 'pictures', 'child.ts')
+const PROGRAM = join(repository, 'src', 'pictures', 'child.ts')
 
 test('a decoder process loads its decoders and nothing that opens a connection', async () => {
   const { packages, texts } = await loadedBy(PROGRAM)

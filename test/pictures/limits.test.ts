@@ -5,9 +5,9 @@ import type { DecodeTask } from '../../src/pictures/decoding.ts'
 import { startProcess } from '../../src/pictures/process.ts'
 import { GUESSED_RESERVE_BYTES, startOf } from '../../src/pictures/start.ts'
 import { isSpent } from '../../src/pictures/warm.ts'
-import { readCorpus } from '../corpus.ts'
-import { gif, gifFrame } from '../made-pictures.ts'
-import { decodersOf, failureOf, job, openPool, renditionOf, slowJob } from './pool.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { gif, gifFrame } from '../support/pictures/made-pictures.ts'
+import { decodersOf, failureOf, job, openPool, renditionOf, slowJob } from '../support/pictures/pool.ts'
 
 setDefaultTimeout(120_000)
 

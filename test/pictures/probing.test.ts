@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import { createProbing } from '../../src/pictures/probing.ts'
-import { refusal } from '../refusal.ts'
+import { refusal } from '../support/http/refusal.ts'
 
 const never = () => new Promise<never>(() => {})
 

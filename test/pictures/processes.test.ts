@@ -1,17 +1,19 @@
 /** Decoder processes as the operating system sees them, and what becomes of them when others end. */
+
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { readdir, readFile, readlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { commandFor } from '../acceptance/service.ts'
-import { readCorpus } from '../corpus.ts'
-import { tied, waitUntilGone } from '../process.ts'
-import { createFolder, type Folder } from '../services/folder.ts'
-import { until } from '../until.ts'
-import { decodersOf, failureOf, job, noise, openPool, renditionOf, slowJob } from './pool.ts'
+import { until } from '../support/clock/until.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { decodersOf, failureOf, job, noise, openPool, renditionOf, slowJob } from '../support/pictures/pool.ts'
+import { tied, waitUntilGone } from '../support/process/process.ts'
+import { commandFor } from '../support/process/service.ts'
+import { repository } from '../support/repository.ts'
+import { createFolder, type Folder } from '../support/services/folder.ts'
 
 setDefaultTimeout(60_000)
 
-const PROGRAM = join(import.meta.dir, 'program.ts')
+const PROGRAM = join(repository, 'test/support/pictures/program.ts')
 const rocket = await readCorpus('accept/rocket.jpg')
 const rendition = () => job(renditionOf('image/jpeg', 640, 427), rocket)
 

@@ -2,12 +2,12 @@ import { beforeAll, describe, expect, test } from 'bun:test'
 import sharp from 'sharp'
 import { pixelsOfPng } from '../../src/pictures/png.ts'
 import { checkStructure, cutForDecoding } from '../../src/pictures/structure.ts'
-import { readCorpus } from '../corpus.ts'
-import { gif, gifFrame, png, text } from '../made-pictures.ts'
-import { chunk, join, repeat, segment, u32 } from '../picture-pieces.ts'
-import { deflatedZeros } from './hostile/deflated.ts'
-import { restartingJpeg } from './hostile/jpeg.ts'
-import { MiB } from './hostile/kind.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { deflatedZeros } from '../support/pictures/hostile/deflated.ts'
+import { restartingJpeg } from '../support/pictures/hostile/jpeg.ts'
+import { MiB } from '../support/pictures/hostile/kind.ts'
+import { gif, gifFrame, png, text } from '../support/pictures/made-pictures.ts'
+import { chunk, join, repeat, segment, u32 } from '../support/pictures/picture-pieces.ts'
 
 // The service, which other tests of this process set up, lets libvips read some formats only.
 beforeAll(() => sharp.unblock({ operation: ['VipsForeignLoad'] }))

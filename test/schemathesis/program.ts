@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { inCi } from '../ci.ts'
+import { inCi } from '../support/process/ci.ts'
 
 /** It and all that it needs, in exact versions. */
 export const REQUIREMENTS = join(import.meta.dir, 'requirements.txt')

@@ -1,10 +1,10 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
-import { answered, newUser, tokenFor } from '../acceptance/client.ts'
-import { jpegOf, MiB, type Multipart } from '../acceptance/parts.ts'
-import { openStage } from '../acceptance/stage.ts'
-import { tied } from '../process.ts'
-import { createFolder } from '../services/folder.ts'
+import { answered, newUser, tokenFor } from '../support/http/client.ts'
+import { jpegOf, MiB, type Multipart } from '../support/http/parts.ts'
+import { openStage } from '../support/process/acceptance.ts'
+import { tied } from '../support/process/process.ts'
+import { createFolder } from '../support/services/folder.ts'
 import { findSchemathesis, haveSchemathesis } from './program.ts'
 
 describe.skipIf(!haveSchemathesis())('schemathesis', async () => {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { repository } from '../acceptance/service.ts'
-import { tied } from '../process.ts'
-import type { ServiceControl } from '../services/native.ts'
+import { tied } from '../support/process/process.ts'
+import { repository } from '../support/repository.ts'
+import type { ServiceControl } from '../support/services/native.ts'
 import type { Random } from './random.ts'
 import type { Replica } from './replica.ts'
 

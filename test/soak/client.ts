@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { tokenFor } from '../acceptance/client.ts'
+import { tokenFor } from '../support/http/client.ts'
 import type { Random } from './random.ts'
 
 /** `unsure`: an attempt before this answer may have had its effect, too. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { POOL_CONNECTIONS } from '../../src/db/connect.ts'
-import { haveServices } from '../services/shared.ts'
+import { haveServices } from '../support/services/shared.ts'
 import { endure, summary } from './endurance.ts'
 
 // One to the store for each of those who upload at once comes and goes.

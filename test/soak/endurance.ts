@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
-import { newUser } from '../acceptance/client.ts'
-import { openStage, type Stage } from '../acceptance/stage.ts'
-import { readCorpus } from '../corpus.ts'
-import { MB, openFilesOf, residentOf } from '../process-memory.ts'
+import { newUser } from '../support/http/client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { openStage, type Stage } from '../support/process/acceptance.ts'
+import { MB, openFilesOf, residentOf } from '../support/process/process-memory.ts'
 
 /** What a service holds: bytes of memory, open files, and connections to the database. */
 export type Holding = { memory: number; files: number; connections: number }

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { multipart } from '../acceptance/multipart.ts'
-import { readCorpus } from '../corpus.ts'
+import { multipart } from '../support/http/multipart.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
 import type { Answer, PatientClient } from './client.ts'
 import type { Random } from './random.ts'
 

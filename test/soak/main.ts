@@ -4,7 +4,7 @@
  * at the end.
  */
 import { parseArgs } from 'node:util'
-import type { Runtime } from '../acceptance/service.ts'
+import type { Runtime } from '../support/process/service.ts'
 import { summary as enduranceSummary, endure } from './endurance.ts'
 import { soak, summary } from './soak.ts'
 

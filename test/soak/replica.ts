@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { stripVTControlCharacters } from 'node:util'
-import { commandFor, type Runtime, repository } from '../acceptance/service.ts'
-import { freePort } from '../port.ts'
-import { tied } from '../process.ts'
+import { freePort } from '../support/process/port.ts'
+import { tied } from '../support/process/process.ts'
+import { commandFor, type Runtime } from '../support/process/service.ts'
+import { repository } from '../support/repository.ts'
 
 /** One service process after the other, all at the same address. */
 export type Replica = {

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { S3Client } from '@aws-sdk/client-s3'
 import postgres from 'postgres'
-import { repository } from '../acceptance/service.ts'
-import { tied } from '../process.ts'
+import { tied } from '../support/process/process.ts'
+import { repository } from '../support/repository.ts'
 import { gatherRemains, type Remains } from './verdict.ts'
 
 /** The settings of the services whose remains these are. */

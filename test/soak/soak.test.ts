@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { haveServices } from '../services/shared.ts'
+import { haveServices } from '../support/services/shared.ts'
 import { soak, summary } from './soak.ts'
 
 /**

@@ -4,7 +4,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Grant } from '../../src/storage/disk/links.ts'
 import { createDiskStorage, type DiskStorage } from '../../src/storage/disk/storage.ts'
-import { openDisk } from '../contract/stores.ts'
+import { openDisk } from '../support/services/stores.ts'
 
 const KEY = 'media/019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11/original.jpg'
 const JPEG = { contentType: 'image/jpeg' }

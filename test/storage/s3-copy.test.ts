@@ -4,10 +4,10 @@ import { HeadObjectCommand, ListMultipartUploadsCommand, type S3Client } from '@
 import { prepareBucket } from '../../src/storage/s3/bucket.ts'
 import { createS3Copy } from '../../src/storage/s3/copy.ts'
 import { createS3Storage } from '../../src/storage/s3/storage.ts'
-import { removeBucket, s3Client } from '../buckets.ts'
-import { newPrefix, type OpenStore, s3Config, same } from '../contract/stores.ts'
-import { refusal } from '../refusal.ts'
-import { haveServices } from '../services/shared.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { removeBucket, s3Client } from '../support/services/buckets.ts'
+import { haveServices } from '../support/services/shared.ts'
+import { newPrefix, type OpenStore, s3Config, same } from '../support/services/stores.ts'
 
 const MiB = 1024 * 1024
 const as = { contentType: 'video/mp4', disposition: 'inline' }

@@ -1,9 +1,9 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import type { S3Config } from '../../src/config.ts'
 import { prepareBucket } from '../../src/storage/s3/bucket.ts'
-import { removeBucket } from '../buckets.ts'
-import { s3Config } from '../contract/stores.ts'
-import { haveServices } from '../services/shared.ts'
+import { removeBucket } from '../support/services/buckets.ts'
+import { haveServices } from '../support/services/shared.ts'
+import { s3Config } from '../support/services/stores.ts'
 
 describe.skipIf(!(await haveServices()))('MinIO', () => {
   test('takes headers that were not signed, and links can be signed against all of them', async () => {

@@ -3,9 +3,9 @@ import { randomBytes } from 'node:crypto'
 import type { S3Config } from '../../src/config.ts'
 import { prepareBucket } from '../../src/storage/s3/bucket.ts'
 import { createS3Storage } from '../../src/storage/s3/storage.ts'
-import { removeBucket } from '../buckets.ts'
-import { s3Config } from '../contract/stores.ts'
-import { haveServices } from '../services/shared.ts'
+import { removeBucket } from '../support/services/buckets.ts'
+import { haveServices } from '../support/services/shared.ts'
+import { s3Config } from '../support/services/stores.ts'
 
 const TRAITS = { guardCopies: true, guards: [], storageClass: '', enforces: { once: true, checksum: true } }
 const KEY = 'media/019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11/original.jpg'

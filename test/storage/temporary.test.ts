@@ -8,10 +8,10 @@ import { Upload } from '@tus/server'
 import { createDiskStorage } from '../../src/storage/disk/storage.ts'
 import { createDiskTusStores } from '../../src/storage/disk/tus.ts'
 import { openTemporaryFiles } from '../../src/storage/temporary.ts'
-import { JPEG, newPrefix } from '../contract/stores.ts'
-import { refusal } from '../refusal.ts'
-import { createFolder } from '../services/folder.ts'
-import { mountTmpfs } from '../tmpfs.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { mountTmpfs } from '../support/process/tmpfs.ts'
+import { createFolder } from '../support/services/folder.ts'
+import { JPEG, newPrefix } from '../support/services/stores.ts'
 
 const MiB = 1024 * 1024
 const never = new AbortController().signal

@@ -1,0 +1,87 @@
+import { OpenAPIHono } from '@hono/zod-openapi'
+import type { S3Config } from '../../../src/config.ts'
+import { fileRoutes } from '../../../src/http/routes/files.ts'
+import { problemResponse, toProblem } from '../../../src/problem.ts'
+import { createDiskStorage, type DiskStorage } from '../../../src/storage/disk/storage.ts'
+import { prepareBucket } from '../../../src/storage/s3/bucket.ts'
+import { createS3Storage } from '../../../src/storage/s3/storage.ts'
+import type { Storage } from '../../../src/storage/storage.ts'
+import { createBucketName, removeBucket } from './buckets.ts'
+import { createFolder } from './folder.ts'
+import { haveServices, services } from './shared.ts'
+
+export type OpenStore = {
+  storage: Storage
+  /** Where links without an origin of their own lead. */
+  origin: string
+  /** Lets time pass for the store. */
+  later(seconds: number): Promise<void>
+  /** Makes the store one that can't be used. */
+  breakDown(): Promise<void>
+  close(): Promise<void>
+}
+
+/** What the storage contract runs on, each time empty: `describe.skipIf(!present)(name, …)`. */
+export const stores = [
+  { name: 's3', present: await haveServices(), open: openS3 },
+  { name: 'disk', present: true, open: openDisk },
+]
+
+export const JPEG = { contentType: 'image/jpeg' }
+
+/** A prefix of a test's own, so that tests don't meet. */
+export const newPrefix = () => `media/${crypto.randomUUID()}/`
+
+/** Bun's toEqual takes seconds for large arrays. */
+export const same = (one: Uint8Array, other: Uint8Array) => Buffer.compare(one, other) === 0
+
+/** Settings for a bucket of a test's own, which does not exist yet. */
+export async function s3Config(): Promise<S3Config> {
+  const { endpoint, region, accessKeyId, secretAccessKey } = (await services()).s3
+  const credentials = { accessKeyId, secretAccessKey }
+  return { endpoint, publicEndpoint: endpoint, region, bucket: createBucketName(), forcePathStyle: true, credentials }
+}
+
+async function openS3(): Promise<OpenStore> {
+  const config = await s3Config()
+  const storage = createS3Storage(config, await prepareBucket(config))
+  return {
+    storage,
+    origin: config.endpoint ?? '',
+    later: (seconds) => Bun.sleep(seconds * 1000),
+    breakDown: () => removeBucket(config.bucket),
+    async close() {
+      storage.close()
+      await removeBucket(config.bucket)
+    },
+  }
+}
+
+/** The disk store with its routes on a free port, and its folder. */
+export async function openDisk(): Promise<OpenStore & { storage: DiskStorage; root: string }> {
+  const folder = await createFolder()
+  let ahead = 0
+  const storage = await createDiskStorage({
+    root: folder.path,
+    linkSecret: 'a secret that signs links in tests',
+    maxBytes: 64 * 1024 * 1024,
+    now: () => Date.now() + ahead,
+  })
+  const app = new OpenAPIHono()
+  app.onError((error, c) => problemResponse(c, toProblem(error)))
+  fileRoutes(app, storage)
+  const server = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: app.fetch })
+  return {
+    storage,
+    root: folder.path,
+    origin: server.url.origin,
+    async later(seconds) {
+      ahead += seconds * 1000
+    },
+    breakDown: () => folder.remove(),
+    async close() {
+      await server.stop(true)
+      await folder.remove()
+    },
+  }
+}
