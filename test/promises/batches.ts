@@ -16,14 +16,13 @@ const WORDS: Record<Kind, RegExp> = {
 }
 
 export type Batches = {
-  /** Statements for more than one call since the last `clear`, by kind, with the most calls that one had. */
+  /** Statements for more than one call so far, by kind, with the most calls that one had. */
   counts(): Partial<Record<Kind, { statements: number; largest: number }>>
-  clear(): void
 }
 
 /** The same connection, whose statements for many calls are counted. */
 export function watchBatches(sql: Sql): { sql: Sql; batches: Batches } {
-  let sizes: { kind: Kind; size: number }[] = []
+  const sizes: { kind: Kind; size: number }[] = []
   const unsafe: Sql['unsafe'] = (text, parameters, options) => {
     const size = text.includes('AS calls (n integer') ? lengthOf(parameters?.[0]) : 0
     const kind = KINDS.find((name) => WORDS[name].test(text))
@@ -40,9 +39,6 @@ export function watchBatches(sql: Sql): { sql: Sql; batches: Batches } {
             { statements: some.length, largest: Math.max(...some.map(({ size }) => size)) },
           ]),
         ),
-      clear() {
-        sizes = []
-      },
     },
   }
 }

@@ -63,6 +63,14 @@ export async function lookInside(services: Services, env: Record<string, string>
       return sql<Row[]>`SELECT * FROM media_objects WHERE user_id = ${userId} ORDER BY id`
     },
 
+    /** Does something while a row is locked, as by a transaction of somebody else. */
+    async whileLocked(id: string, work: () => Promise<void>): Promise<void> {
+      await sql.begin(async (transaction) => {
+        await transaction`SELECT FROM media_objects WHERE id = ${id} FOR UPDATE`
+        await work()
+      })
+    },
+
     /** What is stored under a key, and what the store says of it by itself; null when nothing is. */
     async storedUnder(key: string): Promise<Stored | null> {
       try {

@@ -26,6 +26,8 @@ export type TcpProxy = {
   refuseAfter(bytes: number): Promise<void>
   /** Requests arrive from now on, and no answer ever comes back on the connections there are. */
   swallowAnswers(): void
+  /** The same for a connection once its client sends these words, until `pass`: what they ask for happens. */
+  swallowAnswersTo(words: string): void
   close(): Promise<void>
 }
 
@@ -41,6 +43,7 @@ export async function startProxy(target: string): Promise<TcpProxy> {
   let received = 0
   let answered = 0
   let limit: { bytes: number; reached: () => void } | undefined
+  let deafening: string | undefined
   let server: Server | undefined
 
   const url = new URL(target)
@@ -57,6 +60,7 @@ export async function startProxy(target: string): Promise<TcpProxy> {
     }
     client.on('data', (data) => {
       received += data.length
+      if (deafening !== undefined && connection.state === 'open' && data.includes(deafening)) connection.state = 'deaf'
       if (limit !== undefined && received >= limit.bytes) {
         limit.reached()
         limit = undefined
@@ -114,6 +118,7 @@ export async function startProxy(target: string): Promise<TcpProxy> {
     url: target.endsWith('/') ? url.href : url.href.replace(/\/$/, ''),
     async pass() {
       arrivals = 'open'
+      deafening = undefined
       lag = 0
       await listen()
     },
@@ -140,6 +145,9 @@ export async function startProxy(target: string): Promise<TcpProxy> {
     swallowAnswers() {
       mark('deaf')
       arrivals = 'deaf'
+    },
+    swallowAnswersTo(words) {
+      deafening = words
     },
     async close() {
       await stopListening()
