@@ -1,8 +1,8 @@
 import { describe, expect } from 'bun:test'
-import { newUser } from '../acceptance/client.ts'
-import { readCorpus } from '../corpus.ts'
-import { haveServices } from '../services/shared.ts'
-import { type FaultStage, faultTest, timed } from './stage.ts'
+import { newUser } from '../support/http/client.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { type FaultStage, faultTest, timed } from '../support/process/faults.ts'
+import { haveServices } from '../support/services/shared.ts'
 
 const LOCKED_MS = 4000
 /** Of the statement that waits for the lock. */

@@ -9,14 +9,14 @@ import {
   JWT_SECRET,
   newUser,
   until,
-} from '../acceptance/client.ts'
-import { type Inside, lookInside, type Row } from '../acceptance/inside.ts'
-import { acceptanceRun, startService } from '../acceptance/service.ts'
-import { expectNoFailures, settingsFor } from '../acceptance/stage.ts'
-import { readCorpus } from '../corpus.ts'
-import { startProxy, type TcpProxy } from '../proxy.ts'
-import { type Services, startServices } from '../services/services.ts'
-import { haveServices } from '../services/shared.ts'
+} from '../support/http/client.ts'
+import { type Inside, lookInside, type Row } from '../support/http/inside.ts'
+import { readCorpus } from '../support/pictures/corpus.ts'
+import { expectNoFailures, settingsFor } from '../support/process/acceptance.ts'
+import { startProxy, type TcpProxy } from '../support/process/proxy.ts'
+import { acceptanceRun, startService } from '../support/process/service.ts'
+import { type Services, startServices } from '../support/services/services.ts'
+import { haveServices } from '../support/services/shared.ts'
 
 const COUNT = 16
 const RECOVERY_MS = 30_000
