@@ -8,6 +8,7 @@
  *   --ops upload,presign,get,delete     see `workload.ts`
  *   --connections 1,16,64
  *   --rounds 20 --seconds 1 --warm 3    turns of each, and how long one is; before them, the warm-up
+ *   --most 1.1                          fail when the median of a ratio is above this
  *
  * Needs Linux and Go.
  */
@@ -29,6 +30,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '20' },
     seconds: { type: 'string', default: '1' },
     warm: { type: 'string', default: '3' },
+    most: { type: 'string', default: 'Infinity' },
   },
 })
 const chosen = operations.filter((operation) => values.ops.split(',').includes(operation))
@@ -79,6 +81,7 @@ function tableOf(seen: Map<string, Measured[]>): string {
   const rows = taking.map(([label, measured]) => {
     const middle = (figure: (one: Measured) => number, digits = 3) => median(measured.map(figure)).toFixed(digits)
     const paired = measured.map(({ cpu }, i) => cpu / (first[i]?.cpu ?? Number.NaN)).sort((a, b) => a - b)
+    if (median(paired) > Number(values.most)) process.exitCode = 1
     const quartile = (part: number) => paired[Math.floor((paired.length - 1) * part)]?.toFixed(2)
     return [
       label,

@@ -8,7 +8,7 @@
  *   --only ours    who takes part: ours, limited, reference, floor
  *
  * With everybody and three rounds it writes RESULTS.md and the table of the README. Fails when a goal (`goals.ts`) is
- * missed. Two versions of the service are compared by `ab.ts`, in turns. Needs Linux and Go.
+ * missed and, where it has one, its floor. Two versions of the service are compared by `ab.ts`, in turns. Needs Linux and Go.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
