@@ -29,10 +29,14 @@ export interface Storage {
   head(key: string, options?: Cancel): Promise<StoredHead | null>
 
   /**
-   * At most `length` bytes from `start`; fewer where the object ends. Rejects when nothing is there, or something of
-   * another ETag.
+   * What `head` says, with the object's first `length` bytes (at least 1), all of them where it is no longer than that:
+   * one snapshot by one call. Null when nothing is stored. An answer that does not tell the size, or has fewer bytes than
+   * it should, is an outage: nothing follows from it about the object.
    */
-  read(key: string, range: { start: number; length: number; etag?: string } & Cancel): Promise<Uint8Array>
+  peek(key: string, options: { length: number } & Cancel): Promise<(StoredHead & { bytes: Uint8Array }) | null>
+
+  /** At most `length` bytes from `start`; fewer where the object ends. Rejects when nothing is there. */
+  read(key: string, range: { start: number; length: number } & Cancel): Promise<Uint8Array>
 
   /**
    * Copies an object of this size within the store, if its ETag is still this one; else it rejects. What the copy says of

@@ -11,6 +11,7 @@ export function timedStorage(storage: Storage): Storage {
     ...(multipart !== undefined && { multipart: timedMultipart(multipart) }),
     put: (...args) => timed('store', () => storage.put(...args)),
     head: (...args) => timed('store', () => storage.head(...args)),
+    peek: (...args) => timed('store', () => storage.peek(...args)),
     read: (...args) => timed('store', () => storage.read(...args)),
     copy: (...args) => timed('store', () => storage.copy(...args)),
     list: (...args) => timed('store', () => storage.list(...args)),

@@ -70,12 +70,99 @@ test.skipIf(!(await haveServices()))('what an uploader calls packed is read as i
     })
     expect(answer.status).toBe(200)
     expect(await storage.head(KEY)).toMatchObject({ size: packed.length, contentEncoding: 'gzip' })
+    const { bytes: beginning, ...said } = (await storage.peek(KEY, { length: 100 })) ?? { bytes: new Uint8Array() }
+    expect(said).toMatchObject({ size: packed.length, contentEncoding: 'gzip', contentType: 'image/jpeg' })
+    expect(Buffer.from(beginning).equals(packed.subarray(0, 100))).toBe(true)
     const bytes = await storage.read(KEY, { start: 0, length: 1024 * 1024 })
     expect(Buffer.from(bytes).equals(packed)).toBe(true)
     storage.close()
   } finally {
     await removeBucket(config.bucket)
   }
+})
+
+describe('of an S3 store that', () => {
+  type Peeked = Awaited<ReturnType<ReturnType<typeof createS3Storage>['peek']>>
+
+  /** What peek makes of a store that answers so. */
+  async function peekAt(answers: Record<'GET' | 'HEAD', () => Response>): Promise<Peeked> {
+    const store = Bun.serve({
+      hostname: '127.0.0.1',
+      port: 0,
+      fetch: ({ method }) => answers[method === 'HEAD' ? 'HEAD' : 'GET'](),
+    })
+    const endpoint = `http://127.0.0.1:${store.port}`
+    const credentials = { accessKeyId: 'somebody', secretAccessKey: 'something' }
+    const place = { endpoint, publicEndpoint: endpoint, region: 'us-east-1', bucket: 'media', forcePathStyle: true }
+    const storage = createS3Storage({ ...place, credentials }, TRAITS)
+    try {
+      return await storage.peek(KEY, { length: 5 })
+    } finally {
+      storage.close()
+      await store.stop(true)
+    }
+  }
+  const part = (contentRange: Record<string, string>, body = 'first') => ({
+    HEAD: () => new Response(null, { status: 500 }),
+    GET: () =>
+      new Response(body, { status: 206, headers: { 'content-type': 'image/jpeg', etag: '"1"', ...contentRange } }),
+  })
+  const head = (size: number) => () =>
+    new Response(null, { headers: { 'content-length': String(size), 'content-type': 'image/jpeg', etag: '"1"' } })
+  const refused = (contentRange: Record<string, string>) => () =>
+    new Response('<Error><Code>InvalidRange</Code></Error>', { status: 416, headers: contentRange })
+
+  test('tells the range, the size is that of the whole object', async () => {
+    const peeked = await peekAt(part({ 'content-range': 'bytes 0-4/3000000000' }))
+    expect(peeked).toMatchObject({ size: 3_000_000_000, etag: '"1"', contentType: 'image/jpeg', contentEncoding: null })
+    expect(Buffer.from(peeked?.bytes ?? []).toString()).toBe('first')
+  })
+
+  test('tells how the bytes are packed and in which class they are, both are told', async () => {
+    const said = {
+      'content-range': 'bytes 0-4/5',
+      'content-encoding': 'aws-chunked',
+      'x-amz-storage-class': 'GLACIER_IR',
+    }
+    expect(await peekAt(part(said))).toMatchObject({ contentEncoding: 'aws-chunked', ordinaryClass: false })
+  })
+
+  test.each([
+    ['no range', {}, 'first'],
+    ['a range of an unknown whole', { 'content-range': 'bytes 0-4/*' }, 'first'],
+    ['another range', { 'content-range': 'bytes 5-9/10' }, 'first'],
+    ['more bytes than it sends', { 'content-range': 'bytes 0-4/10' }, 'fir'],
+    ['fewer bytes than it sends', { 'content-range': 'bytes 0-2/3' }, 'first'],
+  ])('tells %s, the answer says nothing of the object', async (_, said, body) => {
+    await expect(peekAt(part(said, body))).rejects.toMatchObject(UNAVAILABLE)
+  })
+
+  test('gives the whole object for a part of it, the answer says nothing of the object', async () => {
+    const all = { HEAD: head(5), GET: () => new Response('first') }
+    await expect(peekAt(all)).rejects.toMatchObject(UNAVAILABLE)
+  })
+
+  test.each([{ 'content-range': 'bytes */0' }, {}])(
+    'has no range in an empty object (%j), its head counts',
+    async (said) => {
+      const peeked = await peekAt({ HEAD: head(0), GET: refused(said) })
+      expect(peeked).toMatchObject({ size: 0, etag: '"1"', contentType: 'image/jpeg' })
+      expect(peeked?.bytes.length).toBe(0)
+    },
+  )
+
+  test('gives an empty object whole, its head counts', async () => {
+    expect(await peekAt({ HEAD: head(0), GET: () => new Response('') })).toMatchObject({ size: 0 })
+  })
+
+  test('refuses the range though there are bytes, the answer says nothing of the object', async () => {
+    await expect(peekAt({ HEAD: head(7), GET: refused({}) })).rejects.toMatchObject(UNAVAILABLE)
+  })
+
+  test('loses an empty object meanwhile, there is none', async () => {
+    const gone = () => new Response(null, { status: 404 })
+    expect(await peekAt({ HEAD: gone, GET: refused({}) })).toBeNull()
+  })
 })
 
 describe('an S3 store that does not answer', () => {
@@ -97,6 +184,7 @@ describe('an S3 store that does not answer', () => {
     for (const call of [
       (signal: AbortSignal) => storage.put(KEY, randomBytes(5), { contentType: 'image/jpeg', signal }),
       (signal: AbortSignal) => storage.head(KEY, { signal }),
+      (signal: AbortSignal) => storage.peek(KEY, { length: 5, signal }),
       (signal: AbortSignal) => storage.read(KEY, { start: 0, length: 5, signal }),
       (signal: AbortSignal) => storage.list({ prefix: 'media/', limit: 5, signal }),
       (signal: AbortSignal) => storage.remove([KEY], { signal }),

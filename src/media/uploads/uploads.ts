@@ -66,7 +66,7 @@ export function createUploads(deps: Deps) {
 
   /** What a pending object's stored bytes are, if they are what was declared. */
   async function examine(row: MediaRow): Promise<Inspection & Pick<StoredHead, 'etag' | 'ordinaryClass'> & Sized> {
-    const stored = await storage.head(row.key)
+    const stored = await storage.peek(row.key, { length: INSPECTED_BYTES })
     if (stored === null) throw new Problem('upload_incomplete', 'No bytes have arrived under the upload link yet.')
     if (stored.size === 0) throw empty()
     if (stored.size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
@@ -75,8 +75,7 @@ export function createUploads(deps: Deps) {
     if (stored.contentEncoding !== null)
       throw new Problem('type_mismatch', `The bytes were sent with Content-Encoding: ${stored.contentEncoding}.`)
     const { etag, ordinaryClass } = stored
-    const bytes = await storage.read(row.key, { start: 0, length: Math.min(stored.size, INSPECTED_BYTES), etag })
-    const found = await inspect(bytes)
+    const found = await inspect(stored.bytes)
     if (found.mimeType !== row.mimeType || stored.contentType !== row.mimeType)
       throw new Problem('type_mismatch', `${row.mimeType} was declared, the bytes are ${found.mimeType}.`)
     return { ...found, sizeBytes: stored.size, etag, ordinaryClass }

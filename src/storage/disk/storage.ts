@@ -10,7 +10,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { type FileHandle, link, mkdir, open, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Problem } from '../../problem.ts'
-import type { ListedObject, Storage } from '../storage.ts'
+import type { ListedObject, Storage, StoredHead } from '../storage.ts'
 import { unavailable } from '../unavailable.ts'
 import { type Grant, readLink, signLink } from './links.ts'
 
@@ -69,6 +69,11 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
     }
   }
 
+  async function stored(key: string, size: number): Promise<StoredHead> {
+    const contentType = await readFile(typePath(key), 'utf8')
+    return { size, contentType, etag: etagOf(key), contentEncoding: null, ordinaryClass: true }
+  }
+
   return {
     name: 'disk',
     uploads,
@@ -100,19 +105,29 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
     async head(key, { signal } = {}) {
       return reach(async () => {
         const file = await stat(objectPath(key)).catch(ifMissing)
-        if (file === null) return null
-        const contentType = await readFile(typePath(key), 'utf8')
-        return { size: file.size, contentType, etag: etagOf(key), contentEncoding: null, ordinaryClass: true }
+        return file === null ? null : stored(key, file.size)
       }, signal)
     },
 
-    async read(key, { start, length, etag, signal }) {
+    async peek(key, { length, signal }) {
       return reach(async () => {
-        if (etag !== undefined) checkEtag(key, etag)
+        const file = await open(objectPath(key), 'r').catch(ifMissing)
+        if (file === null) return null
+        try {
+          const { size } = await file.stat()
+          const bytes = await readFrom(file, 0, Math.min(length, size))
+          return { ...(await stored(key, size)), bytes }
+        } finally {
+          await file.close()
+        }
+      }, signal)
+    },
+
+    async read(key, { start, length, signal }) {
+      return reach(async () => {
         const file = await open(objectPath(key), 'r')
         try {
-          const { bytesRead, buffer } = await file.read(new Uint8Array(length), 0, length, start)
-          return buffer.subarray(0, bytesRead)
+          return await readFrom(file, start, length)
         } finally {
           await file.close()
         }
@@ -233,6 +248,11 @@ async function sync(path: string): Promise<void> {
   }
 }
 
+async function readFrom(file: FileHandle, start: number, length: number): Promise<Uint8Array> {
+  const { bytesRead, buffer } = await file.read(new Uint8Array(length), 0, length, start)
+  return buffer.subarray(0, bytesRead)
+}
+
 const CHUNK_BYTES = 256 * 1024
 
 /** Opens the file when the first bytes are asked for, and closes it with the last. */
@@ -243,10 +263,10 @@ function streamFile(path: string, start: number, end: number): ReadableStream<Ui
     async pull(controller) {
       file ??= await open(path, 'r')
       const length = Math.min(CHUNK_BYTES, end - position)
-      const { bytesRead, buffer } = await file.read(new Uint8Array(length), 0, length, position)
-      position += bytesRead
-      if (bytesRead > 0) controller.enqueue(buffer.subarray(0, bytesRead))
-      if (position < end && bytesRead > 0) return
+      const bytes = await readFrom(file, position, length)
+      position += bytes.length
+      if (bytes.length > 0) controller.enqueue(bytes)
+      if (position < end && bytes.length > 0) return
       await file.close()
       controller.close()
     },

@@ -1,8 +1,9 @@
 /** Any S3-compatible store. The one module that knows the AWS SDK. */
+import type { IncomingHttpHeaders } from 'node:http'
 import { DeleteObjectsCommand, HeadBucketCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
 import type { S3Config } from '../../config.ts'
 import { deadline } from '../../deadline.ts'
-import { type Enforcement, putDeadlineMs, STORE_DEADLINE_MS, type Storage } from '../storage.ts'
+import { type Enforcement, putDeadlineMs, STORE_DEADLINE_MS, type Storage, type StoredHead } from '../storage.ts'
 import { unavailable } from '../unavailable.ts'
 import { createClient, isLate, reach } from './client.ts'
 import { createS3Copy } from './copy.ts'
@@ -76,6 +77,20 @@ export function createS3Storage(config: S3Config, traits: StoreTraits): Storage 
     return reach(() => gets.send({ method, url, headers, signal: deadline(STORE_DEADLINE_MS, signal) }))
   }
 
+  function stored(size: number, headers: IncomingHttpHeaders): StoredHead {
+    const { 'content-type': contentType = '', etag = '' } = headers
+    const contentEncoding = headers['content-encoding'] || null
+    const ordinaryClass = isSameClass(headers['x-amz-storage-class']?.toString(), traits.storageClass)
+    return { size, contentType, etag, contentEncoding, ordinaryClass }
+  }
+
+  const head: Storage['head'] = async (key, { signal } = {}) => {
+    const { status, headers } = await ask('HEAD', key, {}, signal)
+    if (status === 404) return null
+    if (status !== 200) throw unavailable(new Error(`HEAD ${key}: ${status}`))
+    return stored(Number(headers['content-length']), headers)
+  }
+
   const list: Storage['list'] = async ({ prefix, startAfter, limit, signal }) => {
     const command = new ListObjectsV2Command({
       Bucket: bucket,
@@ -127,20 +142,25 @@ export function createS3Storage(config: S3Config, traits: StoreTraits): Storage 
       })
     },
 
-    async head(key, { signal } = {}) {
-      const { status, headers } = await ask('HEAD', key, {}, signal)
+    head,
+
+    async peek(key, { length, signal }) {
+      const { status, headers, bytes } = await ask('GET', key, { range: `bytes=0-${length - 1}` }, signal)
       if (status === 404) return null
-      if (status !== 200) throw unavailable(new Error(`HEAD ${key}: ${status}`))
-      const { 'content-length': size, 'content-type': contentType = '', etag = '' } = headers
-      const contentEncoding = headers['content-encoding'] || null
-      const ordinaryClass = isSameClass(headers['x-amz-storage-class']?.toString(), traits.storageClass)
-      return { size: Number(size), contentType, etag, contentEncoding, ordinaryClass }
+      // An object without bytes has no range, and the refusal does not tell its type.
+      const isEmpty = status === 416 || (status === 200 && bytes.length === 0)
+      if (!isEmpty && status !== 206) throw unavailable(new Error(`GET ${key}: ${status} ${Buffer.from(bytes)}`))
+      const said = isEmpty ? await head(key, { signal }) : stored(sizeIn(headers['content-range']), headers)
+      if (said === null) return null
+      const beginning = isEmpty ? new Uint8Array() : bytes
+      if (beginning.length !== Math.min(length, said.size))
+        throw unavailable(new Error(`GET ${key}: ${status} with ${beginning.length} bytes of ${said.size}`))
+      return { ...said, bytes: beginning }
     },
 
-    async read(key, { start, length, etag, signal }) {
+    async read(key, { start, length, signal }) {
       const range = `bytes=${start}-${start + length - 1}`
-      const condition = etag === undefined ? {} : { 'if-match': etag }
-      const { status, bytes } = await ask('GET', key, { range, ...condition }, signal)
+      const { status, bytes } = await ask('GET', key, { range }, signal)
       // Nothing of the range is within the object (RFC 9110, section 15.5.17).
       if (status === 416) return new Uint8Array()
       if (status !== 206) throw unavailable(new Error(`GET ${key}: ${status} ${Buffer.from(bytes)}`))
@@ -242,6 +262,11 @@ type Write = {
 }
 
 const CHECKSUM = 'x-amz-checksum-sha256'
+
+/** The size of the whole object; NaN where the header does not tell it of a range that begins at the object's start. */
+function sizeIn(contentRange: string | undefined): number {
+  return Number(/^bytes 0-\d+\/(\d+)$/.exec(contentRange ?? '')?.[1])
+}
 
 /** Where the URLs of objects begin. */
 function baseOf({ forcePathStyle, bucket, region }: S3Config, endpoint = `https://s3.${region}.amazonaws.com`) {
