@@ -50,5 +50,12 @@ export function allowStranger(identify: Identify): MiddlewareHandler<AllowsStran
 
 /** The origin for links to the service: the configured one, else the one the client used. */
 export function originOf(c: Context, publicBaseUrl: string | undefined): string {
-  return publicBaseUrl ?? new URL(c.req.url).origin
+  if (publicBaseUrl !== undefined) return publicBaseUrl
+  const { url } = c.req
+  const spelled = url.slice(0, url.indexOf('/', url.indexOf('//') + 2))
+  if (lastOrigin?.spelled !== spelled) lastOrigin = { spelled, origin: new URL(url).origin }
+  return lastOrigin.origin
 }
+
+// Most requests come by the same name, and to parse a URL takes longer than to compare one.
+let lastOrigin: { spelled: string; origin: string } | undefined

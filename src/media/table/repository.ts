@@ -1,6 +1,6 @@
 /** All SQL on media_objects. Each arrow of an object's life is one conditional statement. */
 import type { Caller } from '../../auth/auth.ts'
-import { type Queryable, violates, within } from '../../db/connect.ts'
+import { prepared, type Queryable, violates, within } from '../../db/connect.ts'
 import type { MediaEvent } from '../../events/events.ts'
 import {
   areLimited,
@@ -15,7 +15,7 @@ import {
 } from '../object/object.ts'
 import type { Transients } from '../object/transients.ts'
 import { createBacklogStatements } from './backlog.ts'
-import { type Announcement, createFragments, QUOTA } from './fragments.ts'
+import { type Announcement, COLUMNS, createFragments, QUOTA } from './fragments.ts'
 import { createGatheredStatements } from './gathered.ts'
 import { createMultipartStatements } from './multipart-uploads.ts'
 import { createOutcomeStatements } from './outcomes.ts'
@@ -66,6 +66,14 @@ export type Page = {
   before: string | undefined
   limit: number
 }
+
+const LISTED = (ofType: string) => `
+  SELECT ${COLUMNS} FROM media_objects
+  WHERE user_id = $1 AND status >= $2 AND (status, id) < ($2, $3::uuid) AND ${ofType}
+  ORDER BY status DESC, id DESC LIMIT $4`
+const LIST = LISTED('true')
+const LIST_OF_TYPE = LISTED('mime_type = $5')
+const LIST_OF_FAMILY = LISTED('starts_with(mime_type, $5)')
 
 /** Above every id of version 7. */
 const LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
@@ -199,17 +207,9 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
      * another state.
      */
     async list(userId: string, { status, type, before = LAST_ID, limit }: Page): Promise<StoredObject[]> {
-      const family = type?.endsWith('/*') ? type.slice(0, -1) : undefined
-      const ofType =
-        family !== undefined
-          ? sql`starts_with(mime_type, ${family})`
-          : type !== undefined
-            ? sql`mime_type = ${type}`
-            : sql`true`
-      return within(sql<StoredObject[]>`
-        SELECT ${columns} FROM media_objects
-        WHERE user_id = ${userId} AND status >= ${status} AND (status, id) < (${status}, ${before}::uuid) AND ${ofType}
-        ORDER BY status DESC, id DESC LIMIT ${limit}`)
+      const [text, ...more] =
+        type === undefined ? [LIST] : type.endsWith('/*') ? [LIST_OF_FAMILY, type.slice(0, -1)] : [LIST_OF_TYPE, type]
+      return within(prepared<StoredObject>(sql, text, [userId, status, before, limit, ...more]))
     },
 
     /** Those of the ids that are the owner's active objects, newest first. */
