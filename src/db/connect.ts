@@ -11,10 +11,11 @@ export type TransactionSql = postgres.TransactionSql<Types>
 export type Queryable = Sql | TransactionSql
 
 /**
- * Most connections to Postgres at once. Statements that are gathered make the number nearly free: with durable commits 4
- * took 0.9 to 1.0 of the CPU time that 8 take for a presign or a get at 1 and 16 at once, and 0.8 to 1.1 for an upload, on a
- * machine where the same upload differs by a third between turns; 2 took the same. Each of them is one more that a locked
- * row or a transaction may hold: 8 leave gathered statements six, half of them for locked rows, and all others two.
+ * Most connections to Postgres at once. Statements that are gathered make the number nearly free. With durable commits, on
+ * a busy machine, 4 took of the CPU time that 8 take: presign 0.94, 0.96 and 1.11 at 1, 16 and 64 at once, get 0.90, 1.04
+ * and 1.00, upload 1.06, 0.83 and 0.61 in one run and 0.86 and 1.05 at 16 and 64 in the next, delete 1.11 at 1; 2 were no
+ * better than 4. A locked row or a transaction may hold one for long, so there are 8: gathered statements have six, half
+ * of them for locked rows, and all others two.
  */
 export const POOL_CONNECTIONS = 8
 
