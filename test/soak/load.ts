@@ -4,6 +4,7 @@ import { multipart } from '../support/http/multipart.ts'
 import { readCorpus } from '../support/pictures/corpus.ts'
 import type { Answer, PatientClient } from './client.ts'
 import type { Random } from './random.ts'
+import { compete, type Prize } from './rivals.ts'
 
 /** One file that somebody wanted stored, and what they were told about it. */
 export type Wish = {
@@ -27,17 +28,25 @@ export type Wish = {
 export type HostileFile = { bytes: Uint8Array<ArrayBuffer>; mimeType: string }
 
 const WORKERS = 10
+/** So many objects at a time are what rivals compete for. */
+const PRIZES = 8
 const LARGEST_TAIL = 1_500_000
 
-/** Stores, changes and deletes until `goesOn` says no. What the clients were told is in the wishes it returns. */
+/**
+ * Stores, changes and deletes until `goesOn` says no. What the clients were told is in the wishes it returns; `won`: how
+ * many changes, asked for by all rivals at once, one of them has certainly made.
+ * @param rivals clients of one replica each, some of the same one
+ */
 export async function runLoad(
   client: PatientClient,
+  rivals: readonly PatientClient[],
   random: Random,
   goesOn: () => boolean,
   hostile: readonly HostileFile[],
-): Promise<Wish[]> {
+): Promise<{ wishes: Wish[]; won: number }> {
   const picture = await readCorpus('accept/rocket.jpg')
   const wishes: Wish[] = []
+  let won = 0
   const run = async () => {
     while (goesOn()) {
       const { wish, bytes } = newWish(picture, random)
@@ -59,8 +68,21 @@ export async function runLoad(
       }
     }
   }
-  await Promise.all([...Array.from({ length: WORKERS }, run), attack()])
-  return wishes
+  const contend = async () => {
+    while (goesOn()) {
+      const made = Array.from({ length: PRIZES }, () => newWish(picture, random))
+      wishes.push(...made.map(({ wish }) => wish))
+      const prizes = await Promise.all(made.map(({ wish, bytes }) => prizeOf(client, wish, bytes)))
+      const outcome = await compete(
+        rivals,
+        prizes.filter((prize) => prize !== null),
+      )
+      client.wrong.push(...outcome.faults)
+      won += outcome.won
+    }
+  }
+  await Promise.all([...Array.from({ length: WORKERS }, run), attack(), contend()])
+  return { wishes, won }
 }
 
 /** Has the service decode a public file, which may be refused, and may take too long. */
@@ -144,6 +166,23 @@ async function uploadByLink(
       return
     }
   }
+}
+
+/** An object that has its bytes, and that nobody has completed. */
+async function prizeOf(client: PatientClient, wish: Wish, bytes: Uint8Array<ArrayBuffer>): Promise<Prize | null> {
+  wish.once = true
+  const presigned = await client.call(wish.user, '/media/presign', {
+    method: 'POST',
+    body: JSON.stringify({ filename: wish.name, fileType: 'image/jpeg', size: bytes.length }),
+    headers: { 'content-type': 'application/json' },
+  })
+  if (presigned === null) return null
+  const { id, uploadUrl, headers } = presigned.body as { id: string; uploadUrl: string; headers: HeadersInit }
+  const put =
+    presigned.status === 200 ? await client.put(uploadUrl, { method: 'PUT', headers, body: bytes }) : presigned
+  if (put === null || put.status === 200 || put.status === 412) return put && { wish, id }
+  unexpected(client, 'presign and PUT', put)
+  return null
 }
 
 /** What happens to an object that is there. */

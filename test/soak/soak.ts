@@ -7,6 +7,7 @@ import { type Services, startServices } from '../support/services/services.ts'
 import { followStream } from './announced.ts'
 import { type Damage, noDamage, runChaos } from './chaos.ts'
 import { createPatientClient } from './client.ts'
+import { watchDeadlocks } from './deadlocks.ts'
 import { type HostileFile, runLoad, type Wish } from './load.ts'
 import { createRandom } from './random.ts'
 import { createReplica, type Replica } from './replica.ts'
@@ -19,6 +20,8 @@ export type SoakReport = {
   faults: string[]
   damage: Damage
   wishes: Wish[]
+  /** Changes that several clients asked for at once, and one of them made. */
+  won: number
   events: number
   repeated: number
   peak: number
@@ -56,19 +59,26 @@ export async function soak({ seconds, kills = 0, seed, runtimes }: SoakOptions):
     let giveUpAt = Number.POSITIVE_INFINITY
     const [firstUrl, ...otherUrls] = [first.baseUrl, ...others.map(({ baseUrl }) => baseUrl)] as const
     const client = createPatientClient([firstUrl, ...otherUrls], random, () => giveUpAt)
-    const loading = runLoad(client, random, goesOn, hostileFiles(seed))
+    // Two of each, so that what they ask for at the same time is the same process', too.
+    const rivals = [...replicas, ...replicas].map(({ baseUrl }) =>
+      createPatientClient([baseUrl], random, () => giveUpAt),
+    )
+    const deadlocks = watchDeadlocks(own.databaseUrl)
+    const loading = runLoad(client, rivals, random, goesOn, hostileFiles(seed))
     await runChaos({ replicas, control, env }, random, goesOn, damage)
     const lastDamage = Date.now()
     giveUpAt = lastDamage + PATIENCE_MS
-    const wishes = await loading
+    const { wishes, won } = await loading
     const peak = await memory.stop()
+    const broken = await deadlocks.stop()
     // Younger bytes may have their row on its way, as far as upkeep can know.
     await sleep(Math.max(0, lastDamage + (PENDING_SECONDS + 1) * 1000 - Date.now()))
     const restless = await comeToRest(env)
     await stream.stop()
     const remains = await lookAt(env)
     const faults = [
-      ...client.wrong,
+      ...[client, ...rivals].flatMap(({ wrong }) => wrong),
+      ...(broken > 0 ? [`${broken} deadlocks`] : []),
       ...replicas.flatMap((replica) => replica.faults),
       ...restless,
       ...judge(wishes, stream.events, remains),
@@ -76,7 +86,7 @@ export async function soak({ seconds, kills = 0, seed, runtimes }: SoakOptions):
       ...(await runCommand('reconcile', env)),
     ]
     const events = new Set(stream.events.map(({ eventId }) => eventId)).size
-    return { faults, damage, wishes, events, repeated: stream.events.length - events, peak }
+    return { faults, damage, wishes, won, events, repeated: stream.events.length - events, peak }
   } finally {
     await Promise.all(replicas.map((replica) => replica.kill()))
     await own.stop()
@@ -84,10 +94,10 @@ export async function soak({ seconds, kills = 0, seed, runtimes }: SoakOptions):
 }
 
 /** The last line of a run. */
-export function summary({ faults, damage, wishes, events, repeated, peak }: SoakReport): string {
+export function summary({ faults, damage, wishes, won, events, repeated, peak }: SoakReport): string {
   const { kills, restarts, upkeepsKilled } = damage
   const stored = wishes.filter(({ id }) => id !== undefined).length
-  const said = `${kills} service processes killed, ${upkeepsKilled} upkeep commands killed, ${restarts.postgres} Postgres, ${restarts.minio} MinIO and ${restarts.redis} Redis restarts; ${wishes.length} uploads tried, ${stored} answered with success; ${events} events, ${repeated} sent again; a replica with its decoders held ${Math.round(peak / 1e6)} MB at most`
+  const said = `${kills} service processes killed, ${upkeepsKilled} upkeep commands killed, ${restarts.postgres} Postgres, ${restarts.minio} MinIO and ${restarts.redis} Redis restarts; ${wishes.length} uploads tried, ${stored} answered with success; ${won} changes by one of several at once; ${events} events, ${repeated} sent again; a replica with its decoders held ${Math.round(peak / 1e6)} MB at most`
   return faults.length === 0
     ? `soak: ${said}; none was lost and nothing was left`
     : `soak: ${said}; ${faults.length} FAULTS`

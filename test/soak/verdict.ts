@@ -54,7 +54,7 @@ export function judge(wishes: readonly Wish[], announced: readonly Announced[], 
     const wish = wishOf.get(first?.originalName ?? '')
     if (wish === undefined) faults.push(`${id}: nobody asked for ${first?.originalName}`)
     else idsOf.set(wish.name, [...(idsOf.get(wish.name) ?? []), id])
-    faults.push(...compareWithRow(id, events, wish, remains))
+    faults.push(...compareWithRow(id, events, wish, remains), ...unlawful(id, events))
   }
 
   for (const wish of wishes) faults.push(...compareWithAnswers(wish, idsOf.get(wish.name) ?? [], objects, remains))
@@ -82,6 +82,23 @@ function byObject(announced: readonly Announced[], faults: string[]): Map<string
     objects.set(event.id, [...events, event])
   }
   return objects
+}
+
+const THERE = ['photo:uploaded', 'photo:updated', 'photo:restored']
+/** What each event comes after; nothing comes before an upload. Of several that make the same change, one does. */
+const AFTER: Record<string, string[]> = {
+  'photo:uploaded': [],
+  'photo:updated': THERE,
+  'photo:deleted': THERE,
+  'photo:restored': ['photo:deleted'],
+  'photo:purged': ['photo:deleted'],
+}
+
+function unlawful(id: string, events: Announced[]): string[] {
+  return events.flatMap(({ channel }, i) => {
+    const before = events[i - 1]?.channel
+    return before === undefined || AFTER[channel]?.includes(before) ? [] : [`${id}: ${channel} after ${before}`]
+  })
 }
 
 /** The last event says what has to be there now. */
