@@ -1,113 +1,12 @@
 import { availableParallelism } from 'node:os'
 import pLimit, { type LimitFunction } from 'p-limit'
 import { type Count, countTests } from './counting.ts'
+import { type Stage, stages } from './stages.ts'
 import { inCi } from './support/process/ci.ts'
 import { signalTree, tied } from './support/process/process.ts'
 import { repository } from './support/repository.ts'
 import { createFolder } from './support/services/folder.ts'
 import { type Services, ServicesMissing, settingsOf, startServices } from './support/services/services.ts'
-
-type Stage = {
-  name: string
-  command: string[]
-  /** How it counts: a set-up only when it fails, a check as one test, a test run as its tests. */
-  counts: 'failure' | 'one' | 'tests'
-  /** `wanted`: its tests see for themselves to what is missing. `needed`: it is pointless without. */
-  services?: 'wanted' | 'needed'
-  env?: Record<string, string>
-}
-
-const bun = process.execPath
-// Thousands of tests that passed would bury the one that did not.
-const tests = [bun, 'test', '--only-failures']
-const acceptance = [...tests, 'test/acceptance']
-const faults = [...tests, 'test/faults']
-const hostile = [...tests, 'test/hostile']
-const fuzz = [...tests, 'test/fuzz']
-const schemathesis = [...tests, 'test/schemathesis']
-// Folders that have a stage of their own.
-const apart = [
-  'test/acceptance/**',
-  'test/browser/**',
-  'test/faults/**',
-  'test/fuzz/**',
-  'test/hostile/**',
-  'test/promises/**',
-  'test/schemathesis/**',
-  'test/soak/**',
-]
-
-const stages: Stage[] = [
-  { name: 'setup', command: [bun, 'test/setup.ts'], counts: 'failure' },
-  { name: 'types', command: [bun, 'run', 'typecheck'], counts: 'one' },
-  { name: 'lint', command: [bun, 'run', 'lint'], counts: 'one' },
-  {
-    name: 'unit',
-    // Two files at a time: much of this waits for time-outs. Modules stay loaded from one file to the next, as in one run.
-    // What takes half a second alone may take five beside everything else.
-    command: [
-      ...[...tests, '--parallel=2', '--no-isolate', '--timeout=30000'],
-      ...apart.flatMap((pattern) => ['--path-ignore-patterns', pattern]),
-    ],
-    counts: 'tests',
-    services: 'wanted',
-  },
-  { name: 'promises', command: [...tests, 'test/promises'], counts: 'tests', services: 'wanted' },
-  {
-    name: 'acceptance-bun',
-    command: acceptance,
-    counts: 'tests',
-    services: 'needed',
-    env: { ACCEPTANCE_RUNTIME: 'bun', ACCEPTANCE_BACKEND: 'real' },
-  },
-  {
-    name: 'acceptance-deno',
-    command: acceptance,
-    counts: 'tests',
-    services: 'needed',
-    env: { ACCEPTANCE_RUNTIME: 'deno', ACCEPTANCE_BACKEND: 'real' },
-  },
-  {
-    name: 'acceptance-embedded',
-    command: acceptance,
-    counts: 'tests',
-    env: { ACCEPTANCE_RUNTIME: 'bun', ACCEPTANCE_BACKEND: 'embedded' },
-  },
-  {
-    name: 'faults-bun',
-    command: faults,
-    counts: 'tests',
-    services: 'needed',
-    env: { ACCEPTANCE_RUNTIME: 'bun' },
-  },
-  {
-    name: 'faults-deno',
-    command: faults,
-    counts: 'tests',
-    services: 'needed',
-    env: { ACCEPTANCE_RUNTIME: 'deno' },
-  },
-  { name: 'hostile-bun', command: hostile, counts: 'tests', services: 'needed', env: { ACCEPTANCE_RUNTIME: 'bun' } },
-  { name: 'hostile-deno', command: hostile, counts: 'tests', services: 'needed', env: { ACCEPTANCE_RUNTIME: 'deno' } },
-  { name: 'fuzz-bun', command: fuzz, counts: 'tests', services: 'needed', env: { ACCEPTANCE_RUNTIME: 'bun' } },
-  { name: 'fuzz-deno', command: fuzz, counts: 'tests', services: 'needed', env: { ACCEPTANCE_RUNTIME: 'deno' } },
-  {
-    name: 'schemathesis-bun',
-    command: schemathesis,
-    counts: 'tests',
-    services: 'needed',
-    env: { ACCEPTANCE_RUNTIME: 'bun' },
-  },
-  {
-    name: 'schemathesis-deno',
-    command: schemathesis,
-    counts: 'tests',
-    services: 'needed',
-    env: { ACCEPTANCE_RUNTIME: 'deno' },
-  },
-  { name: 'soak', command: [...tests, 'test/soak'], counts: 'tests', services: 'needed' },
-  { name: 'browser', command: [...tests, 'test/browser'], counts: 'tests', services: 'needed' },
-]
 
 const interruption = new AbortController()
 
@@ -197,10 +96,10 @@ async function perform(
   write(`\n=== ${stage.name}\n`)
   const start = performance.now()
   const env = { ...(stage.services && services && settingsOf(services)), ...stage.env }
-  const { exitCode, stderr } = await stream(stage.command, env, write)
+  const { exitCode, stderr, cpuSeconds } = await stream(stage.command, env, write)
   const count = countOf(stage, exitCode, stderr)
   const seconds = ((performance.now() - start) / 1000).toFixed(1)
-  write(`=== ${stage.name}: ${count.failed > 0 ? 'FAILED' : 'ok'} in ${seconds} s\n`)
+  write(`=== ${stage.name}: ${count.failed > 0 ? 'FAILED' : 'ok'} in ${seconds} s, ${cpuSeconds.toFixed(0)} s of CPU\n`)
   return count
 }
 
@@ -209,7 +108,7 @@ async function stream(
   command: string[],
   env: Record<string, string>,
   write: (text: string) => void,
-): Promise<{ exitCode: number; stderr: string }> {
+): Promise<{ exitCode: number; stderr: string; cpuSeconds: number }> {
   const child = Bun.spawn(tied(command), {
     cwd: repository,
     env: { ...process.env, ...(process.stdout.isTTY && { FORCE_COLOR: '1' }), ...env },
@@ -234,7 +133,9 @@ async function stream(
   ])
   const exitCode = await child.exited
   interruption.signal.removeEventListener('abort', end)
-  return { exitCode, stderr }
+  // With what it has waited for: its services, not those that all stages share.
+  const cpuSeconds = Number(child.resourceUsage()?.cpuTime.total ?? 0) / 1e6
+  return { exitCode, stderr, cpuSeconds }
 }
 
 function countOf(stage: Stage, exitCode: number, stderr: string): Count {

@@ -59,7 +59,11 @@ let usual: Promise<Stage> | undefined
 export function usualStage(): Promise<Omit<Stage, 'close'>> {
   setDefaultTimeout(TEST_MS)
   usual ??= openStage().then((stage) => {
-    afterAllFiles(stage.close)
+    // Of a process's files, or of each of them where several run side by side.
+    afterAllFiles(() => {
+      usual = undefined
+      return stage.close()
+    })
     return stage
   })
   return usual

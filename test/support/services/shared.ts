@@ -37,6 +37,7 @@ export async function endWhatIsShared(): Promise<void> {
     for (const end of ends.splice(0)) await end()
   } finally {
     const started = await shared?.catch(() => undefined)
+    shared = undefined
     await started?.stop()
   }
 }

@@ -1,0 +1,75 @@
+/**
+ * What does not run again on a second runtime or backend. A new test file runs on all of them until it is named here.
+ * What tells the runtimes apart: how requests come in and answers go out, sockets, files, processes, signals, fetch.
+ * What tells the backends apart: PGlite on one connection, the disk, events and limits in the process's own memory.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { repository } from './support/repository.ts'
+
+type Names = readonly string[]
+
+/** Acceptance files about rules, SQL and the store's answers only, which run on Bun alone. */
+export const ANY_RUNTIME: Names = [
+  'authorization', // the table of callers, states and calls is decided in the domain and in SQL
+  'base-url', // how links are written
+  'browsers', // headers that the routes and the store set
+  'callers', // as authorization; what tokens are good for is verified by jose, in tokens, on both
+  'corpus', // what the inspection says of files
+  'cross-site', // headers that the routes set
+  'dashboards', // names of metrics
+  'erasure', // statements and removals
+  'event-replicas', // how replicas share a Redis stream; faults/events has Deno's connections to Redis break
+  'expired-uploads', // upkeep, which is a command on Bun
+  'gateway', // who is believed; the peer's address, by runtime, is in rate-limits
+  'idempotency', // statements
+  'least-rights', // the key's rights in the store
+  'list', // statements
+  'objects', // statements
+  'outages', // faults/database, store and events break the same parts of a service on Deno
+  'placeholder', // statements, and the decoder that renditions runs on both
+  'presigned-corpus', // as corpus
+  'public-pictures', // copies within the store, and headers
+  'quotas', // statements
+  'sign', // as presigned and multipart-upload, in other words
+]
+
+/** Acceptance files that have nothing to do with where rows, bytes and events are, which run on the real parts alone. */
+export const ANY_BACKEND: Names = [
+  'authorization', // the same statements, to which contract tests hold PGlite
+  'bad-requests', // refused before there is anything to keep
+  'callers', // as authorization
+  'corpus', // refused or accepted by their bytes
+  'cross-site', // headers that the routes set
+  'dashboards', // names of metrics
+  'decoders', // processes of the pool
+  'event-replicas', // there is one process only
+  'expired-uploads', // of uploads in parts, which the disk does not take
+  'least-rights', // the key's rights in the store
+  'multipart', // how bodies are read
+  'outages', // there is nothing outside to go away
+  'presigned-corpus', // as corpus
+  'presigned-reads', // what is asked of S3
+  'tokens', // who is believed
+]
+
+/** Faults in which sockets of the runtime break. Those of statements, of nginx alone and of an upgrade run on Bun. */
+export const RUNTIME_FAULTS: Names = faultFilesOf('clients', 'database', 'events', 'gateway', 'lost-answers', 'store')
+
+export const ACCEPTANCE = 'test/acceptance'
+
+/** Paths of all acceptance files but these. */
+export function acceptanceFilesBut(names: Names): string[] {
+  return readdirSync(join(repository, ACCEPTANCE))
+    .filter((file) => file.endsWith('.test.ts') && !names.includes(file.replace('.test.ts', '')))
+    .map((file) => `./${ACCEPTANCE}/${file}`)
+}
+
+/** Whether a file uses the service that is started once for all that take it as it is. */
+export function sharesService(file: string): boolean {
+  return readFileSync(join(repository, file), 'utf8').includes('await usualStage()')
+}
+
+function faultFilesOf(...names: string[]): string[] {
+  return names.map((name) => `./test/faults/${name}.test.ts`)
+}
