@@ -41,7 +41,6 @@ const service = await openOrExit()
 const { repository, storage, disk, tusStores, events, relay, upkeep, probeImage, publicity, publish, decode } = service
 
 const inspect = createInspect({ allowedTypes: config.allowedTypes, probeImage })
-const { urlOf } = publicity
 const media = createMedia({
   repository,
   storage,
@@ -85,7 +84,6 @@ const app = createApp({
   publicBaseUrl: config.publicBaseUrl,
   maxUploadBytes: config.maxUploadBytes,
   fileLimits: config,
-  urlOf,
   renditionLinks: createRenditionLinks({
     secret: service.linkSecret,
     sizes: config.renditionSizes,

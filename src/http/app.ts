@@ -10,12 +10,13 @@ import type { LiveEvents } from '../media/outbox/live-events.ts'
 import type { Checks } from '../observe/checks.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import { observeRequests } from '../observe/requests.ts'
-import { Problem, problemResponse, toProblem } from '../problem.ts'
+import { Problem } from '../problem.ts'
 import type { DiskStorage } from '../storage/disk/storage.ts'
 import type { RequestRecord } from '../telemetry/record.ts'
 import { drainUnread } from './body/read.ts'
 import { docsRoutes } from './openapi/docs.ts'
 import { type ConsoleDeps, consoleRoutes } from './pages/console.ts'
+import { HttpProblem, problemResponse, toProblem } from './problem-response.ts'
 import type { Deps as RouteDeps } from './request/context.ts'
 import { addressOf, createIdentify, LIMIT_HEADERS } from './request/identify.ts'
 import { refuseInvalid } from './request/validation.ts'
@@ -114,8 +115,7 @@ function fromHono(error: unknown): unknown {
  */
 function refuseWhenClosing(closing: () => boolean): MiddlewareHandler {
   return function refuseWhenClosing(_c, next) {
-    if (closing())
-      throw new Problem('overloaded', 'This replica is stopping. Try again.', { headers: { 'retry-after': '1' } })
+    if (closing()) throw new Problem('overloaded', 'This replica is stopping. Try again.', { retryAfterSeconds: 1 })
     return next()
   }
 }
@@ -172,7 +172,7 @@ function unmatched(app: OpenAPIHono, path: string, method: string): Problem {
 
 function notAllowed(methods: ReadonlySet<string>, method: string): Problem {
   const allow = [...new Set(methods.has('GET') ? [...methods, 'HEAD'] : methods)].sort().join(', ')
-  return new Problem('method_not_allowed', `${method} is not allowed here; ${allow} is.`, { headers: { allow } })
+  return new HttpProblem('method_not_allowed', `${method} is not allowed here; ${allow} is.`, { headers: { allow } })
 }
 
 /** Whether a route's path, with `:name` segments and perhaps a `*` at its end, is the path of a request. */

@@ -12,7 +12,7 @@ export type Observed = {
     caller?: { userId: string }
     viewer?: { userId: string } | null
     uncounted?: true
-    problem?: { code: string; status: number; cause?: unknown }
+    problem?: { code: string; cause?: unknown }
   }
 }
 
@@ -95,7 +95,7 @@ function complete(record: RequestRecord, c: Context<Observed>): void {
   record.uncounted = uncounted === true
   if (problem === undefined) return
   record.code = problem.code
-  if (problem.status >= 500) record.cause = problem.cause ?? problem
+  if (record.status >= 500) record.cause = problem.cause ?? problem
 }
 
 /** W3C Trace Context, section 3.2: whatever does not look like this is to be ignored. */

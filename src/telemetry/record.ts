@@ -4,7 +4,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { channel } from 'node:diagnostics_channel'
-import { Problem } from '../problem.ts'
+import { isFailure } from '../problem.ts'
 
 /** What a request waits for outside of this process' own code. */
 export const dependencies = ['database', 'store', 'events', 'image', 'limits'] as const
@@ -111,7 +111,7 @@ export async function timed<T>(dependency: Dependency, call: () => Promise<T>): 
     end()
     return result
   } catch (error) {
-    end(!(error instanceof Problem) || error.status >= 500)
+    end(isFailure(error))
     throw error
   }
 }

@@ -23,7 +23,7 @@ const ask = (headers: Record<string, string>, some: Partial<AuthSettings> = {}) 
 const bearer = async (signed: Signed, some: Partial<AuthSettings> = {}) =>
   ask({ authorization: `Bearer ${await sign(signed)}` }, some)
 afterEach(() => setSystemTime())
-const INVALID = { code: 'token_invalid', status: 401 }
+const INVALID = { code: 'token_invalid', kind: 'unauthenticated' }
 
 test('nobody is known without credentials', async () => {
   expect(await ask({})).toBeNull()

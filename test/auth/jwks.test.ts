@@ -8,8 +8,8 @@ import { createRecordingLog } from '../support/process/recording-log.ts'
 
 const ID = '0190f6a2-7c5e-4d52-b54b-3f7c1f0e6a11'
 const SECRET = 'a secret of thirty-two characters'
-const INVALID = { code: 'token_invalid', status: 401 }
-const UNAVAILABLE = { code: 'auth_unavailable', status: 503 }
+const INVALID = { code: 'token_invalid', kind: 'unauthenticated' }
+const UNAVAILABLE = { code: 'auth_unavailable', kind: 'outage' }
 
 type Signer = { alg: string; kid: string; privateKey: CryptoKey; jwk: JWK; pem: string }
 

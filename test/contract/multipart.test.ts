@@ -6,7 +6,7 @@ import { refusal } from '../support/http/refusal.ts'
 import { type OpenStore, openDisk, stores } from '../support/services/stores.ts'
 
 const JPEG = { contentType: 'image/jpeg' }
-const UNAVAILABLE = expect.objectContaining({ code: 'storage_unavailable', status: 503 })
+const UNAVAILABLE = expect.objectContaining({ code: 'storage_unavailable', kind: 'outage' })
 // MinIO says 400 where a signed header is missing, AWS 403.
 const REFUSED = [400, 403]
 

@@ -5,7 +5,7 @@ import { refusal } from '../support/http/refusal.ts'
 import { JPEG, newPrefix, type OpenStore, same, stores } from '../support/services/stores.ts'
 
 const AS_JPEG = { ...JPEG, disposition: 'inline' }
-const UNAVAILABLE = expect.objectContaining({ code: 'storage_unavailable', status: 503 })
+const UNAVAILABLE = expect.objectContaining({ code: 'storage_unavailable', kind: 'outage' })
 
 for (const { name, present, open } of stores) {
   describe.skipIf(!present)(`the ${name} store`, () => {

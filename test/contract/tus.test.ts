@@ -202,7 +202,7 @@ for (const { name, present, open } of [
           await openTemporaryFiles(64 * MiB),
         )
         const store = nowhere.open({ records: onMap(rows), signal: new AbortController().signal, caller: 'somebody' })
-        const outage = { code: 'storage_unavailable', status: 503 }
+        const outage = { code: 'storage_unavailable', kind: 'outage' }
         expect(await refusal(store.getUpload(key))).toMatchObject(outage)
         expect(await refusal(store.create(new Upload({ id: key, offset: 0, size: SIZE })))).toMatchObject(outage)
         expect(await refusal(store.assemble(key))).toMatchObject(outage)

@@ -6,7 +6,7 @@ import type { RequestRecord } from '../../src/telemetry/record.ts'
 import { until } from '../support/clock/until.ts'
 import { refusal } from '../support/http/refusal.ts'
 
-const OUT_OF_TIME = { code: 'database_unavailable', status: 503 }
+const OUT_OF_TIME = { code: 'database_unavailable', kind: 'outage' }
 
 /** A kind whose statements end when the test says so. */
 function held<I>(more: Partial<Kind<I, string>> = {}) {

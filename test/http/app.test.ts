@@ -62,7 +62,6 @@ beforeEach(async () => {
   const made = publishing(ports)
   deps = {
     media: createMedia({ ...ports, ...made, inspect, now, limits: { ...limits, allowedTypes } }),
-    urlOf: made.publicity.urlOf,
     limiter: undefined,
     trustedProxies: 0,
     authenticate: createAuthenticate({

@@ -3,13 +3,14 @@ import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { Hono } from 'hono'
 import { drainUnread, jsonOnly, readBody } from '../../src/http/body/read.ts'
-import { fileTooLarge, Problem, problemResponse, toProblem } from '../../src/problem.ts'
+import { problemResponse, toProblem } from '../../src/http/problem-response.ts'
+import { fileTooLarge, Problem } from '../../src/problem.ts'
 import { cut, requestOf } from '../support/http/bodies.ts'
 import { refusal } from '../support/http/refusal.ts'
 
 const LIMIT = 1000
 const limits = { limit: LIMIT, tooLarge: () => fileTooLarge(LIMIT), contended: () => false }
-const TOO_LARGE = { code: 'file_too_large', status: 413 }
+const TOO_LARGE = { code: 'file_too_large', kind: 'refused-bytes' }
 
 describe('readBody', () => {
   test('gives all of the body, however it comes, up to the limit exactly', async () => {
@@ -77,7 +78,7 @@ describe('readBody', () => {
       const patient = readBody(alone.request, limits)
       const pressed = refusal(readBody(inTheWay.request, { ...limits, contended: () => true }))
       jest.advanceTimersByTime(5001)
-      expect(await pressed).toMatchObject({ code: 'request_timeout', status: 408 })
+      expect(await pressed).toMatchObject({ code: 'request_timeout', kind: 'invalid-request' })
       alone.end()
       expect(await patient).toHaveLength(10)
     } finally {
@@ -93,7 +94,7 @@ describe('readBody', () => {
         await Promise.resolve()
         jest.advanceTimersByTime(1000)
       }
-      expect(await reading).toMatchObject({ code: 'request_timeout', status: 408 })
+      expect(await reading).toMatchObject({ code: 'request_timeout', kind: 'invalid-request' })
     } finally {
       jest.useRealTimers()
     }

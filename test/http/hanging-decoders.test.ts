@@ -63,7 +63,6 @@ test('while every decoder hangs and pictures queue for them, all else is answere
   const made = publishing(ports, { decoders: createInProcessDecoders({ perform }) })
   const deps: AppDeps = {
     media: createMedia({ ...ports, ...made, inspect, now, limits }),
-    urlOf: made.publicity.urlOf,
     limiter: undefined,
     trustedProxies: 0,
     authenticate: createAuthenticate({

@@ -73,7 +73,7 @@ describe('memory for uploads', () => {
     await settled()
     jest.advanceTimersByTime(30_000)
     await settled()
-    expect(late.refused).toMatchObject({ code: 'overloaded', status: 503 })
+    expect(late.refused).toMatchObject({ code: 'overloaded', kind: 'outage' })
     expect(memory.contended()).toBe(false)
     holder.release()
     holder.release()

@@ -78,7 +78,7 @@ describe('an upload whose picture is not read in time', () => {
   test('is 503, stays pending and keeps its bytes; the next complete takes it', async () => {
     const { id, key } = await arrived()
     read = hanging
-    expect(await refusal(media.complete(id, caller))).toMatchObject({ code: 'overloaded', status: 503 })
+    expect(await refusal(media.complete(id, caller))).toMatchObject({ code: 'overloaded', kind: 'outage' })
     expect(await statusOf(id)).toEqual({ status: 'pending' })
     expect(await store.storage.head(key)).toMatchObject({ size: rocket.length })
     read = libvips

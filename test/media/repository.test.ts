@@ -171,12 +171,14 @@ for (const { name, present, open } of databases) {
       })
 
       test('lets others see what is public and active, and nothing else', async () => {
-        const seenBy = async (object: NewObject, viewers = [callerOf(object), newCaller(), null, service]) =>
-          Promise.all(viewers.map(async (viewer) => (await repository.findVisible(object.id, viewer)) !== null))
-        expect(await seenBy(await make('active'))).toEqual([true, false, false, true])
-        expect(await seenBy(await make('active', { visibility: 'public' }))).toEqual([true, true, true, true])
+        const seenBy = async (object: NewObject) => {
+          const viewers = [callerOf(object), newCaller(), null, service, 'link'] as const
+          return Promise.all(viewers.map(async (viewer) => (await repository.findVisible(object.id, viewer)) !== null))
+        }
+        expect(await seenBy(await make('active'))).toEqual([true, false, false, true, true])
+        expect(await seenBy(await make('active', { visibility: 'public' }))).toEqual([true, true, true, true, true])
         for (const status of ['pending', 'deleted', 'purging'] as const)
-          expect(await seenBy(await make(status, { visibility: 'public' }))).toEqual([false, false, false, false])
+          expect(await seenBy(await make(status, { visibility: 'public' }))).toEqual(Array(5).fill(false))
       })
 
       test('finds an object in whatever state for its owner and a service only', async () => {

@@ -26,8 +26,8 @@ test('so many are read at once, the rest in order', async () => {
 test('one that takes too long is overload, as are those that waited for it: time says nothing about the bytes', async () => {
   const probe = createProbing({ concurrency: 1, deadlineMs: 50 })
   const [slow, waiting] = [refusal(probe(never)), refusal(probe(async () => 1))]
-  expect(await slow).toMatchObject({ code: 'overloaded', status: 503 })
-  expect(await waiting).toMatchObject({ code: 'overloaded', status: 503 })
+  expect(await slow).toMatchObject({ code: 'overloaded', kind: 'outage' })
+  expect(await waiting).toMatchObject({ code: 'overloaded', kind: 'outage' })
 })
 
 test('what was given up before its turn is not begun when that comes', async () => {

@@ -63,7 +63,7 @@ export const gathered: Operation[] = [
     async begin(world, person) {
       const ids = await objectsOf(world, person)
       const wish = { width: 100, height: undefined, fit: 'inside', format: 'auto', quality: 75 } as const
-      const asked = { wish, accept: 'image/webp', signed: false, party: 'address:1' }
+      const asked = { wish, accept: 'image/webp', party: 'address:1' }
       return trialOf(world, person, ids, 'deleted', (id, { media }) => [
         orGone(media.get(id, person)),
         orGone(media.rendition(id, person, asked)),

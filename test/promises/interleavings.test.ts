@@ -234,7 +234,7 @@ for (const { name, present, open } of worlds) {
 
     test('renditions for an owner and for strangers, and a lost one that is dropped: each is there, and counted once', async () => {
       const wish = { width: 100, height: undefined, fit: 'inside', format: 'auto', quality: 75 } as const
-      const asked = { wish, accept: 'image/webp', signed: false, party: 'address:1' }
+      const asked = { wish, accept: 'image/webp', party: 'address:1' }
       const rendition =
         (viewer: Caller | null) =>
         (id: string): Work =>

@@ -222,7 +222,7 @@ function rendition(name: string, visibility: Visibility): Operation {
     async begin(world, person) {
       const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined, visibility)))
       const wish = { width: 100, height: undefined, fit: 'inside', format: 'auto', quality: 75 } as const
-      const asked = { wish, accept: 'image/webp', signed: false, party: 'address:1' }
+      const asked = { wish, accept: 'image/webp', party: 'address:1' }
       const run = ({ media }: Replica) => media.rendition(id, visibility === 'public' ? null : person, asked)
       return { run, again: run, wrong: async () => expectSeen(world, person, { active: 1, deleted: 0 }) }
     },

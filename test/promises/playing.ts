@@ -272,7 +272,7 @@ function answerOf(outcome: Outcome<Answer>): Answer {
   if (outcome.kind === 'killed') return 'unknown'
   const { error } = outcome
   if (!(error instanceof Problem)) return 'unknown'
-  return error.status === 503 ? 'unknown' : error.code
+  return error.kind === 'outage' ? 'unknown' : error.code
 }
 
 /** The object that an Idempotency-Key belongs to for good, where that is why a call was refused. */

@@ -243,6 +243,6 @@ function holdCall(number: number): { turn: Turn; reached: Promise<void>; release
 /** All that a caller is told. */
 function seenOf(outcome: Outcome<unknown>): string {
   if (outcome.kind !== 'refused' || !(outcome.error instanceof Problem)) return JSON.stringify(outcome)
-  const { status, code, message } = outcome.error
-  return JSON.stringify([status, code, message])
+  const { kind, code, message } = outcome.error
+  return JSON.stringify([kind, code, message])
 }

@@ -9,7 +9,7 @@ import { s3Config } from '../support/services/stores.ts'
 
 const TRAITS = { guardCopies: true, guards: [], storageClass: '', enforces: { once: true, checksum: true } }
 const KEY = 'media/019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11/original.jpg'
-const UNAVAILABLE = { code: 'storage_unavailable', status: 503 }
+const UNAVAILABLE = { code: 'storage_unavailable', kind: 'outage' }
 const put = { expiresIn: 60, contentType: 'image/jpeg', size: undefined, sha256: undefined }
 
 describe.skipIf(!(await haveServices()))('the bucket', () => {

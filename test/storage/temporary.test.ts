@@ -73,7 +73,7 @@ describe('temporary files', () => {
     const filler = join(path, 'filler')
     await Bun.write(filler, randomBytes(3.5 * MiB))
     const file = await files.create('a', 2 * MiB, never)
-    expect(await refusal(file.append(randomBytes(2 * MiB)))).toMatchObject({ code: 'overloaded', status: 503 })
+    expect(await refusal(file.append(randomBytes(2 * MiB)))).toMatchObject({ code: 'overloaded', kind: 'outage' })
     await file.close()
     await rm(filler)
     const again = await files.create('a', 2 * MiB, never)
@@ -91,7 +91,7 @@ describe.skipIf(small === undefined)('files on a disk that is full', () => {
     const filler = join(path, 'filler')
     const key = `${newPrefix()}original.jpg`
     const bytes = randomBytes(3 * MiB)
-    const outage = { code: 'storage_unavailable', status: 503 }
+    const outage = { code: 'storage_unavailable', kind: 'outage' }
     const records = {
       load: async () => ({ size: bytes.length, contentType: 'image/jpeg', uploadId: null, createdAt: new Date() }),
       keepUploadId: async () => true,

@@ -2,7 +2,6 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import type { Caller } from '../../auth/auth.ts'
 import type { Media } from '../../media/media.ts'
-import type { Publicity } from '../../media/public-copies/address.ts'
 import type { RenditionLinks } from '../../media/renditions/links.ts'
 import { Problem } from '../../problem.ts'
 import type { UploadMemory } from '../body/memory.ts'
@@ -22,7 +21,6 @@ export type Deps = {
   /** For the document: `media` keeps them. */
   fileLimits: FileLimits
   uploadMemory: UploadMemory
-  urlOf: Publicity['urlOf']
   renditionLinks: RenditionLinks
   /** Where a request comes from, as the rate limiter counts it. */
   addressOf: (c: Context) => string

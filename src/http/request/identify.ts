@@ -71,7 +71,7 @@ async function count(c: Context, limiter: Limiter, key: string): Promise<void> {
   c.header('ratelimit', `"default";r=${remaining};t=${resetSeconds}`)
   if (!allowed)
     throw new Problem('rate_limited', `There may be ${limiter.limit} requests a minute.`, {
-      headers: { 'retry-after': String(resetSeconds) },
+      retryAfterSeconds: resetSeconds,
     })
 }
 

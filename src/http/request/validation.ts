@@ -1,7 +1,8 @@
 /** From zod's issues to one problem that lists every field. */
 import type { Hook, z } from '@hono/zod-openapi'
 import type { Env } from 'hono'
-import { type FieldError, Problem } from '../../problem.ts'
+import type { Problem } from '../../problem.ts'
+import { type FieldError, invalidFields } from '../problem-response.ts'
 
 /** For `OpenAPIHono`: throws Problem `request_invalid` for whatever a route's schemas refuse. */
 export const refuseInvalid: Hook<unknown, Env, string, unknown> = (result) => {
@@ -16,7 +17,7 @@ export function parse<S extends z.ZodType>(schema: S, input: unknown): z.output<
 }
 
 function requestInvalid(issues: readonly z.core.$ZodIssue[]): Problem {
-  return new Problem('request_invalid', 'Some fields are not valid.', { errors: issues.flatMap(toErrors) })
+  return invalidFields(issues.flatMap(toErrors))
 }
 
 function toErrors(issue: z.core.$ZodIssue): FieldError[] {

@@ -6,6 +6,7 @@ import { Problem } from '../../problem.ts'
 import type { Grant } from '../../storage/disk/links.ts'
 import { FILES_PATH } from '../../storage/disk/links.ts'
 import type { DiskStorage } from '../../storage/disk/storage.ts'
+import { HttpProblem } from '../problem-response.ts'
 import { isNamed } from '../request/etag.ts'
 
 export function fileRoutes(app: OpenAPIHono, disk: DiskStorage): void {
@@ -27,7 +28,7 @@ export function fileRoutes(app: OpenAPIHono, disk: DiskStorage): void {
     if (isNamed(etag, c.req.header('if-none-match'))) return c.body(null, 304, headers)
     const range = rangeOf(c.req.raw.headers, { size, etag })
     if (range === 'unsatisfiable')
-      throw new Problem('range_not_satisfiable', `There are ${size} bytes.`, {
+      throw new HttpProblem('range_not_satisfiable', `There are ${size} bytes.`, {
         headers: { 'content-range': `bytes */${size}` },
       })
     const { start, end } = range ?? { start: 0, end: size - 1 }

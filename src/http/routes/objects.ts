@@ -1,6 +1,5 @@
 /** Everything that happens to an object once it is there. */
 import { createRoute, type OpenAPIHono, type z } from '@hono/zod-openapi'
-import type { Caller } from '../../auth/auth.ts'
 import { DEFAULT_QUALITY, type Wish } from '../../media/renditions/rendition.ts'
 import { Problem } from '../../problem.ts'
 import { jsonOnly } from '../body/read.ts'
@@ -18,6 +17,7 @@ import {
   problems,
   SignedMediaObject,
 } from '../openapi/schemas.ts'
+import { HttpProblem } from '../problem-response.ts'
 import { allowStranger, type Deps, originOf, requireCaller } from '../request/context.ts'
 import { longJson } from './long-json.ts'
 import { absolute, present, presentSigned } from './present.ts'
@@ -32,11 +32,8 @@ const UNRENDERABLE = [
 ] as const
 const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 
-/** Whoever has a link that the service signed may see what it leads to. */
-const LINK_HOLDER: Caller = { userId: '', role: 'service' }
-
 export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
-  const { media, identify, publicBaseUrl, urlOf, renditionLinks, addressOf } = deps
+  const { media, identify, publicBaseUrl, renditionLinks, addressOf } = deps
   const known = requireCaller(identify)
   const anyone = allowStranger(identify)
 
@@ -56,7 +53,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     const { caller } = c.var
     const others = Object.keys(c.req.query()).filter((name) => name !== 'ids' && name !== 'renditions')
     if (ids !== undefined && others.length > 0)
-      throw new Problem('request_invalid', 'ids goes with no other parameter but renditions.', {
+      throw new HttpProblem('request_invalid', 'ids goes with no other parameter but renditions.', {
         errors: [{ field: 'ids', message: 'goes with no other parameter but renditions' }],
       })
     const { objects, more } = ids
@@ -108,12 +105,12 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     const download = saved !== undefined
     const signed = expires !== undefined || signature !== undefined
     if (signed && !renditionLinks.allows(id, c.req.query())) throw invalidLink()
-    const viewer = signed ? LINK_HOLDER : c.var.viewer
+    const viewer = signed ? 'link' : c.var.viewer
     const wish = wishOf(asked)
     const accept = c.req.header('accept') ?? ''
-    const party = viewer === null ? `address:${addressOf(c)}` : `owner:${viewer.userId}`
+    const party = viewer === null || viewer === 'link' ? `address:${addressOf(c)}` : `owner:${viewer.userId}`
     const found =
-      wish === null ? await media.get(id, viewer) : await media.rendition(id, viewer, { wish, accept, signed, party })
+      wish === null ? await media.get(id, viewer) : await media.rendition(id, viewer, { wish, accept, party })
     const { url, cacheSeconds } = await ('made' in found
       ? media.signRendition(found, { download })
       : media.locate(found, { download, party }))
@@ -138,7 +135,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
   app.openapi(update, async (c) => {
     const origin = originOf(c, publicBaseUrl)
     const row = await media.update(c.req.valid('param').id, c.var.caller, c.req.valid('json'))
-    return c.json(present(row, urlOf(row, origin)), 200)
+    return c.json(present(row, origin), 200)
   })
 
   const remove = createRoute({
@@ -171,7 +168,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
   app.openapi(restore, async (c) => {
     const origin = originOf(c, publicBaseUrl)
     const row = await media.restore(c.req.valid('param').id, c.var.caller)
-    return c.json(present(row, urlOf(row, origin)), 200)
+    return c.json(present(row, origin), 200)
   })
 }
 

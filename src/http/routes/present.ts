@@ -1,11 +1,11 @@
 /** Rows as clients see them. */
 import type { z } from '@hono/zod-openapi'
-import type { StoredObject, VisibleObject } from '../../media/object/object.ts'
+import type { Addressed, VisibleObject } from '../../media/object/object.ts'
 import type { MediaObject, SignedMediaObject } from '../openapi/schemas.ts'
 import type { Deps } from '../request/context.ts'
 
 /** A media object without a link. */
-export function present(row: StoredObject, url: string): z.infer<typeof MediaObject> {
+export function present(row: Addressed, origin: string): z.infer<typeof MediaObject> {
   const { width, height, thumbHash = null, dominantColor = null } = row.metadata
   return {
     id: row.id,
@@ -14,7 +14,7 @@ export function present(row: StoredObject, url: string): z.infer<typeof MediaObj
     mimeType: row.mimeType,
     sizeBytes: row.sizeBytes,
     key: row.key,
-    url,
+    url: absolute(row.url, origin),
     metadata: { width, height, thumbHash, dominantColor },
     visibility: row.visibility,
     status: row.status,
@@ -24,21 +24,21 @@ export function present(row: StoredObject, url: string): z.infer<typeof MediaObj
 
 /** A media object with a fresh link to what its viewer may have of its bytes, and to renditions in these widths. */
 export async function presentSigned(
-  row: VisibleObject,
+  row: Addressed<VisibleObject>,
   origin: string,
   widths: readonly number[] | undefined,
-  { media, urlOf, renditionLinks }: Pick<Deps, 'media' | 'urlOf' | 'renditionLinks'>,
+  { media, renditionLinks }: Pick<Deps, 'media' | 'renditionLinks'>,
 ): Promise<z.infer<typeof SignedMediaObject>> {
   const { url, expiresAt } = await media.sign(row)
   return {
-    ...present(row, urlOf(row, origin)),
+    ...present(row, origin),
     signedUrl: absolute(url, origin),
     signedUrlExpiresAt: expiresAt.toISOString(),
     ...(widths && { renditions: renditionLinks.of(row, widths, origin) }),
   }
 }
 
-/** A store's link as an absolute one. */
+/** What begins with a slash is on this service. */
 export function absolute(link: string, origin: string): string {
   return link.startsWith('/') ? origin + link : link
 }

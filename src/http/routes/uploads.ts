@@ -40,7 +40,7 @@ const MULTIPART = [
 const IDEMPOTENCY = ['idempotency_conflict', 'state_conflict'] as const
 
 export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
-  const { media, identify, publicBaseUrl, maxUploadBytes, fileLimits, uploadMemory, urlOf } = deps
+  const { media, identify, publicBaseUrl, maxUploadBytes, fileLimits, uploadMemory } = deps
   const known = requireCaller(identify)
 
   const upload = createRoute({
@@ -70,7 +70,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
       const { visibility } = parse(UploadFields, fields)
       return media.upload(caller, { ...file, visibility, idempotencyKey })
     })
-    return c.json(present(row, urlOf(row, origin)), 201, { Location: `${origin}/media/${row.id}` })
+    return c.json(present(row, origin), 201, { Location: `${origin}/media/${row.id}` })
   })
 
   const presign = createRoute({
@@ -140,6 +140,6 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
   app.openapi(complete, async (c) => {
     const origin = originOf(c, publicBaseUrl)
     const row = await media.complete(c.req.valid('param').id, c.var.caller)
-    return c.json(present(row, urlOf(row, origin)), 200)
+    return c.json(present(row, origin), 200)
   })
 }

@@ -6,11 +6,13 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { idOf } from '../../media/object/object.ts'
-import { type FieldError, notFound, Problem } from '../../problem.ts'
+import { notFound } from '../../problem.ts'
 import { MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES, type StoredPart } from '../../storage/multipart.ts'
 import { jsonOnly } from '../body/read.ts'
 import { declaredFile, type FileLimits, IdParam, JSON_BODY, KNOWN, problems } from '../openapi/schemas.ts'
+import { invalidFields } from '../problem-response.ts'
 import { type Deps, originOf, requireCaller } from '../request/context.ts'
+import { absolute } from './present.ts'
 
 const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 
@@ -54,7 +56,7 @@ type Signed = z.infer<typeof Signed>
 
 const XML = { 'application/xml': { schema: z.string() } }
 
-export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, fileLimits, urlOf }: Deps): void {
+export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, fileLimits }: Deps): void {
   const known = requireCaller(identify)
 
   const sign = createRoute({
@@ -95,7 +97,7 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
         const upload = await media.beginMultipart(caller, { ...described(body), size: required(body.size, 'size') })
         return { id: upload.id, key: upload.key, url: uploadUrl(upload.id), ...own }
       }
-      if (uploadId === undefined) throw invalid({ field: 'uploadId', message: `expected with ${method}` })
+      if (uploadId === undefined) throw invalidFields([{ field: 'uploadId', message: `expected with ${method}` }])
       const number = method === 'PUT' ? required(partNumber, 'partNumber') : undefined
       const id = idOf(key)
       if (id === undefined) throw notFound()
@@ -137,7 +139,7 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
     }
     const origin = originOf(c, publicBaseUrl)
     const row = await media.complete(id, c.var.caller)
-    return xml(c, 'CompleteMultipartUploadResult', { Location: urlOf(row, origin), Key: row.key })
+    return xml(c, 'CompleteMultipartUploadResult', { Location: absolute(row.url, origin), Key: row.key })
   })
 
   const list = createRoute({
@@ -183,12 +185,8 @@ function described({ key, contentType, fileType = contentType, filename = key, v
 }
 
 function required<T>(value: T | undefined, field: string): T {
-  if (value === undefined) throw invalid({ field, message: 'is required' })
+  if (value === undefined) throw invalidFields([{ field, message: 'is required' }])
   return value
-}
-
-function invalid(error: FieldError): Problem {
-  return new Problem('request_invalid', 'Some fields are not valid.', { errors: [error] })
 }
 
 /**

@@ -1,6 +1,7 @@
 /** tus' own refusals in the words of our catalogue. */
 import { ERRORS } from '@tus/server'
 import { Problem, type ProblemCode } from '../../problem.ts'
+import { HttpProblem } from '../problem-response.ts'
 
 /** By status, where tus 1.0 or its clients do not need another one than it has in the catalogue. */
 const CODES: Record<number, ProblemCode> = {
@@ -27,4 +28,18 @@ export function refusalOf(error: unknown): unknown {
   if (refused === undefined || code === undefined) return error
   const detail = 'body' in refused ? String(refused.body).trim() : ''
   return new Problem(code, detail === '' ? 'The request is not valid.' : detail, { cause: error })
+}
+
+// Which header says what an argument is.
+const HEADERS: Record<string, string> = { size: 'upload-length' }
+
+/** What a call gives; arguments that it refuses are told as the headers that they came in. */
+export async function byHeaders<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    if (!(error instanceof Problem) || error.arguments.length === 0) throw error
+    const errors = error.arguments.map(({ argument, message }) => ({ field: HEADERS[argument] ?? argument, message }))
+    throw new HttpProblem(error.code, error.message, { errors, cause: error })
+  }
 }

@@ -3,8 +3,9 @@ import type { OpenAPIHono } from '@hono/zod-openapi'
 import { TUS_RESUMABLE } from '@tus/server'
 import type { Context, MiddlewareHandler } from 'hono'
 import { validate as isUuid } from 'uuid'
-import { notFound, Problem } from '../../problem.ts'
+import { notFound, type Problem } from '../../problem.ts'
 import { type FileLimits, KNOWN, problems } from '../openapi/schemas.ts'
+import { HttpProblem } from '../problem-response.ts'
 import { type Deps, originOf, type RequiresCaller, requireCaller } from '../request/context.ts'
 import { METADATA_BYTES } from './declaration.ts'
 import { TUS_PATH, type Tus } from './server.ts'
@@ -69,7 +70,7 @@ function overridden(request: Request): Request {
 
 function misused(method: string, id: string | undefined): Problem {
   const allow = id === undefined ? 'OPTIONS, POST' : 'DELETE, HEAD, OPTIONS, PATCH'
-  return new Problem('method_not_allowed', `${method} is not allowed here; ${allow} is.`, { headers: { allow } })
+  return new HttpProblem('method_not_allowed', `${method} is not allowed here; ${allow} is.`, { headers: { allow } })
 }
 
 /** The protocol is described elsewhere; this says where it is spoken, and what is this service's own in it. */

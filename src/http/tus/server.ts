@@ -10,9 +10,10 @@ import type { Media } from '../../media/media.ts'
 import { notFound, Problem } from '../../problem.ts'
 import type { Storage } from '../../storage/storage.ts'
 import type { TusStore, TusStores } from '../../storage/tus.ts'
+import { HttpProblem } from '../problem-response.ts'
 import { arriving } from './body.ts'
 import { declarationOf } from './declaration.ts'
-import { refusalOf } from './errors.ts'
+import { byHeaders, refusalOf } from './errors.ts'
 import type { LeaseLocker } from './locker.ts'
 
 export type TusRequest = {
@@ -146,7 +147,8 @@ export function createTus(deps: Deps) {
     let begun: Target | undefined
     try {
       return await serve(asked, async (metadata = {}) => {
-        begun = await media.beginTus(asked.caller, declarationOf(asked.request.headers, metadata))
+        const declared = declarationOf(asked.request.headers, metadata)
+        begun = await byHeaders(() => media.beginTus(asked.caller, declared))
         return begun
       })
     } catch (error) {
@@ -224,7 +226,7 @@ const NO_LOCKS: Locker = {
 /** tus 1.0, "Tus-Version": a request of another version gets 412 and what would be understood. */
 function requireProtocol(request: Request): void {
   if (request.headers.get('tus-resumable') !== TUS_RESUMABLE)
-    throw new Problem('precondition_failed', `Send Tus-Resumable: ${TUS_RESUMABLE}.`, {
+    throw new HttpProblem('precondition_failed', `Send Tus-Resumable: ${TUS_RESUMABLE}.`, {
       headers: { 'tus-version': TUS_RESUMABLE },
     })
   if (request.method === 'PATCH' && request.headers.get('content-type') !== 'application/offset+octet-stream')

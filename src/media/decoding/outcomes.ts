@@ -46,6 +46,6 @@ function refused(code: ProblemCode): Problem {
 
 function tryLater(seconds: number): Problem {
   return new Problem('overloaded', 'Decoding this picture took more than it may. It is tried again later.', {
-    headers: { 'retry-after': String(Math.ceil(seconds)) },
+    retryAfterSeconds: Math.ceil(seconds),
   })
 }

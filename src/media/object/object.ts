@@ -32,6 +32,8 @@ type Common = {
 export type StoredObject = Common & { status: 'active' | 'deleted'; sizeBytes: number; metadata: Metadata }
 /** One that somebody may see; `own`: with everything that is in its file, because it is theirs. */
 export type VisibleObject = StoredObject & { own: boolean }
+/** One with the stable address of its bytes: at the CDN, or where it begins with a slash, on this service. */
+export type Addressed<T extends StoredObject = StoredObject> = T & { url: string }
 /** One that was just changed, with the events that its row owes since, oldest first. */
 export type ChangedObject = StoredObject & { outbox: MediaEvent[] }
 /** An object whose bytes are on their way, or on their way out; what is known of them was only declared. */

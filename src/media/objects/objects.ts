@@ -7,7 +7,8 @@ import { createMoves } from '../bytes/rekey.ts'
 import type { Deps } from '../media.ts'
 import { safeFileName } from '../object/file-name.ts'
 import { missing } from '../object/missing.ts'
-import { dispositionOf, type StoredObject, type Visibility, type VisibleObject } from '../object/object.ts'
+import { type Addressed, dispositionOf, type Visibility, type VisibleObject } from '../object/object.ts'
+import type { Viewer } from '../object/viewer.ts'
 import { contentPath } from '../public-copies/address.ts'
 import type { Page } from '../table/repository.ts'
 
@@ -22,6 +23,7 @@ const UPDATE_TRIES = 3
 
 export function createObjects(deps: Deps) {
   const { repository, storage, relay, now, limits, publicity, publish } = deps
+  const { addressed } = publicity
   const moves = createMoves(deps)
   const announced = <T extends { outbox: MediaEvent[] } | null>(row: T): T => {
     if (row !== null) relay.announce(row)
@@ -52,25 +54,27 @@ export function createObjects(deps: Deps) {
   }
 
   return {
-    /** An active object that the viewer may see; null stands for someone who is not known. */
-    async get(id: string, viewer: Caller | null): Promise<VisibleObject> {
-      return (await repository.findVisible(id, viewer)) ?? missing(viewer)
+    /** An active object that the viewer may see. */
+    async get(id: string, viewer: Viewer): Promise<Addressed<VisibleObject>> {
+      return addressed((await repository.findVisible(id, viewer)) ?? missing(viewer))
     },
 
     /** A page of the caller's own objects, newest first, and whether there are more. */
-    async list(caller: Caller, page: Page): Promise<{ objects: StoredObject[]; more: boolean }> {
+    async list(caller: Caller, page: Page): Promise<{ objects: Addressed[]; more: boolean }> {
       const found = await repository.list(caller.userId, { ...page, limit: page.limit + 1 })
-      return { objects: found.slice(0, page.limit), more: found.length > page.limit }
+      return { objects: found.slice(0, page.limit).map((object) => addressed(object)), more: found.length > page.limit }
     },
 
     /** Those of the ids that are the caller's active objects, newest first. */
-    listByIds: (caller: Caller, ids: string[]): Promise<StoredObject[]> => repository.listByIds(caller.userId, ids),
+    async listByIds(caller: Caller, ids: string[]): Promise<Addressed[]> {
+      return (await repository.listByIds(caller.userId, ids)).map((object) => addressed(object))
+    },
 
     /**
      * Changes name or visibility. What becomes private is taken from others, and from the CDN, at once. Throws Problem
      * `state_conflict` when others change it all the time.
      */
-    async update(id: string, caller: Caller, change: Change): Promise<StoredObject> {
+    async update(id: string, caller: Caller, change: Change): Promise<Addressed> {
       const { originalName, visibility } = change
       const safe = {
         ...(originalName !== undefined && { originalName: safeFileName(originalName) }),
@@ -84,7 +88,7 @@ export function createObjects(deps: Deps) {
         const event = { channel: 'photo:updated' as const, fields: { url, ...safe } }
         const row = announced(await repository.update(id, caller, { ...safe, publicKey }, event))
         if (row !== null && visibility === 'private') await moves.tryToWithdraw(id, row)
-        if (row !== null) return row
+        if (row !== null) return addressed(row)
       }
       throw new Problem('state_conflict', 'Another change was made at the same time. Try again.')
     },
@@ -95,11 +99,11 @@ export function createObjects(deps: Deps) {
       await moves.tryToWithdraw(id, transients)
     },
 
-    async restore(id: string, caller: Caller): Promise<StoredObject> {
+    async restore(id: string, caller: Caller): Promise<Addressed> {
       const before = await repository.findOwned(id, caller)
       if (before === null) throw notFound()
       const event = { channel: 'photo:restored' as const, fields: { url: publicity.urlOf(before) } }
-      return announced(await repository.restore(id, caller, event)) ?? missing(caller)
+      return addressed(announced(await repository.restore(id, caller, event)) ?? missing(caller))
     },
 
     /**

@@ -49,8 +49,7 @@ export function createLiveEvents({ events }: { events: Pick<EventBus, 'follow'> 
 
   return {
     async open(caller, after) {
-      if (stopped)
-        throw new Problem('overloaded', 'This replica is stopping. Try again.', { headers: { 'retry-after': '1' } })
+      if (stopped) throw new Problem('overloaded', 'This replica is stopping. Try again.', { retryAfterSeconds: 1 })
       const ending = enter(caller)
       try {
         const options = { after, ending, silenceMs: HEARTBEAT_MS }

@@ -1,5 +1,5 @@
 /** What others than its owner get of a public object, and from where. */
-import { type Home, homeOf, type Visibility } from '../object/object.ts'
+import { type Addressed, type Home, homeOf, type StoredObject, type Visibility } from '../object/object.ts'
 
 type Published = { id: string; mimeType: string; visibility: Visibility; publicKey: string | null }
 
@@ -39,11 +39,13 @@ export function createPublicity(settings: {
     needsCopy: (object: { mimeType: string }) => cdnBaseUrl !== undefined || mustBeClean(object),
     copyOf,
     atCdn,
-    /**
-     * The stable address of an object's bytes: the CDN's for what lies there for everyone, else the service's own, below
-     * `base`. Events have it below `baseUrl`, never below what a request calls the service.
-     */
-    urlOf: (object: Published, base = baseUrl) => atCdn(object) ?? `${base}${contentPath(object.id)}`,
+    /** The object with the stable address of its bytes: the CDN's for what lies there for everyone, else this service's. */
+    addressed: <T extends StoredObject>(object: T): Addressed<T> => ({
+      ...object,
+      url: atCdn(object) ?? contentPath(object.id),
+    }),
+    /** That address as events have it: below `baseUrl`, never below what a request calls the service. */
+    urlOf: (object: Published) => atCdn(object) ?? `${baseUrl}${contentPath(object.id)}`,
   }
 }
 

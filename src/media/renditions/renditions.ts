@@ -1,7 +1,6 @@
 /** Renditions of a picture: made when first asked for, kept beside the original, and gone with it. */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Caller } from '../../auth/auth.ts'
 import { Problem } from '../../problem.ts'
 import { putDeadlineMs } from '../../storage/storage.ts'
 import { groupOf } from '../decoding/decode.ts'
@@ -9,6 +8,7 @@ import { forStrangers, outcomeOf, refusalOf } from '../decoding/outcomes.ts'
 import type { Deps } from '../media.ts'
 import { missing } from '../object/missing.ts'
 import { dispositionOf, renditionsPrefix, type VisibleObject } from '../object/object.ts'
+import type { Viewer } from '../object/viewer.ts'
 import type { Claim, Rendered } from '../table/renditions.ts'
 import {
   dayOf,
@@ -32,8 +32,8 @@ const POLL_MS = 100
 /** A rendition's bytes, with what a link to them needs of the object. */
 export type StoredRendition = Pick<VisibleObject, 'key' | 'mimeType' | 'originalName' | 'own'> & { made: Rendition }
 
-/** `signed`: with a link that the service signed, whoever holds it. `party`: of a stranger, see `DecodeRequest`. */
-export type Asked = { wish: Wish; accept: string; signed: boolean; party: string }
+/** `party`: of a stranger, see `DecodeRequest`. */
+export type Asked = { wish: Wish; accept: string; party: string }
 
 type Job = {
   claim: Claim
@@ -146,8 +146,9 @@ export function createRenditions(deps: Deps) {
      * picture, `image_unreadable`, `image_too_large` for an original that is more than the decoders may take,
      * `quota_exceeded` to its owner, or `overloaded`.
      */
-    async rendition(id: string, viewer: Caller | null, asked: Asked): Promise<StoredRendition | VisibleObject> {
-      const { wish, accept, signed } = asked
+    async rendition(id: string, viewer: Viewer, asked: Asked): Promise<StoredRendition | VisibleObject> {
+      const { wish, accept } = asked
+      const signed = viewer === 'link'
       const until = Date.now() + DEADLINE_MS
       for (;;) {
         const object = await repository.findRendered(id, viewer, version)

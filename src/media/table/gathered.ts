@@ -8,13 +8,14 @@ import { createGather, LOCKED } from '../../db/gather.ts'
 import type { MediaEvent } from '../../events/events.ts'
 import type { ChangedObject, Dimensions, MediaRow, VisibleObject } from '../object/object.ts'
 import type { Transients } from '../object/transients.ts'
+import type { Viewer } from '../object/viewer.ts'
 import { type Announcement, COLUMNS, owing, TRANSIENTS, WITHDRAWAL, without } from './fragments.ts'
 import type { Rendered } from './renditions.ts'
 import type { Inserted, NewObject } from './repository.ts'
 
 type Activating = { id: string; sizeBytes: number; metadata: Dimensions; event: Announcement }
 type Asking = { id: string; caller: Caller }
-type Viewing = { id: string; viewer: Caller | null }
+type Viewing = { id: string; viewer: Viewer }
 /** `version`: of the decoders whose outcomes are asked for. */
 type ViewingRendered = Viewing & { version: string }
 type Removed = { outbox: MediaEvent[] } & Transients
@@ -145,8 +146,10 @@ export function createGatheredStatements({ sql, pendingSeconds }: { sql: Queryab
   }
 }
 
+/** Whoever has a link that the service signed sees what it leads to as its owner does. */
 function viewer({ id, viewer }: Viewing): [id: string, by: string | null, every: boolean] {
-  return [id, viewer === null ? null : ownerOf(viewer), viewer?.role === 'service']
+  if (viewer === null || viewer === 'link') return [id, null, viewer === 'link']
+  return [id, ownerOf(viewer), viewer.role === 'service']
 }
 
 /** Null stands for a service, which owns everything. */

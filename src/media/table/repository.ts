@@ -14,6 +14,7 @@ import {
   type VisibleObject,
 } from '../object/object.ts'
 import type { Transients } from '../object/transients.ts'
+import type { Viewer } from '../object/viewer.ts'
 import { createBacklogStatements } from './backlog.ts'
 import { type Announcement, COLUMNS, createFragments, QUOTA } from './fragments.ts'
 import { createGatheredStatements } from './gathered.ts'
@@ -191,8 +192,8 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
       return count > 0
     },
 
-    /** An active object that this viewer may see: their own, a public one, any for a service. */
-    async findVisible(id: string, viewer: Caller | null): Promise<VisibleObject | null> {
+    /** An active object that this viewer may see: their own, a public one, any for a service or a link. */
+    async findVisible(id: string, viewer: Viewer): Promise<VisibleObject | null> {
       return gathered.findVisible({ id, viewer })
     },
 
@@ -254,7 +255,7 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
     },
 
     /** An active object that this viewer may see, with what was made of it, and what could not be. */
-    async findRendered(id: string, viewer: Caller | null, version: string): Promise<Rendered | null> {
+    async findRendered(id: string, viewer: Viewer, version: string): Promise<Rendered | null> {
       return gathered.findRendered({ id, viewer, version })
     },
 

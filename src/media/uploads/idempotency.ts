@@ -43,7 +43,7 @@ export async function earlierUpload(
     }
     if (waited >= WAIT_MS)
       throw new Problem('state_conflict', 'The first request with this Idempotency-Key is still at work.', {
-        headers: { 'retry-after': '5' },
+        retryAfterSeconds: 5,
       })
     await sleep(POLL_MS)
   }

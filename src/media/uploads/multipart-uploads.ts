@@ -3,7 +3,7 @@
  * begins the upload, signs a link for each part, and puts them together on completion.
  */
 import type { Caller } from '../../auth/auth.ts'
-import { fileTooLarge, notFound, Problem } from '../../problem.ts'
+import { type ArgumentError, fileTooLarge, notFound, Problem } from '../../problem.ts'
 import {
   COMPLETE_DEADLINE_MS,
   MAX_PARTS,
@@ -38,9 +38,9 @@ export type PartLink = { partNumber: number; url: string }
 
 export type UppyPart = { partNumber: number; uploadId: string; partSize: number | undefined }
 
-/** `field`: where the number came from. `divide`: the size of parts for a file of this size. */
+/** `named`: which argument the number is. `divide`: the size of parts for a file of this size. */
 type Links = {
-  parts: { partNumber: number; field: string }[]
+  parts: { partNumber: number; named: Pick<ArgumentError, 'argument' | 'index'> }[]
   from: Date
   divide: (size: number) => number
   uploadId?: string
@@ -111,8 +111,8 @@ export function createMultipart({ repository, storage, log, now, limits }: Deps)
     const last = Math.ceil(sizeBytes / wanted)
     const beyond = parts.filter(({ partNumber }) => partNumber > last)
     if (beyond.length > 0) {
-      const errors = beyond.map(({ field }) => ({ field, message: `expected at most ${last}` }))
-      throw new Problem('request_invalid', `The file has ${last} parts of ${wanted} bytes.`, { errors })
+      const wrong = beyond.map(({ named }) => ({ ...named, message: `expected at most ${last}` }))
+      throw new Problem('request_invalid', `The file has ${last} parts of ${wanted} bytes.`, { arguments: wrong })
     }
     const expiresIn = limits.uploadUrlSeconds
     const links = parts.map(async ({ partNumber }) => {
@@ -166,7 +166,7 @@ export function createMultipart({ repository, storage, log, now, limits }: Deps)
      */
     async linkParts(id: string, caller: Caller, numbers: number[]): Promise<{ links: PartLink[]; expiresAt: Date }> {
       const from = new Date(now())
-      const parts = numbers.map((partNumber, i) => ({ partNumber, field: `partNumbers.${i}` }))
+      const parts = numbers.map((partNumber, index) => ({ partNumber, named: { argument: 'partNumbers', index } }))
       const links = await link(id, caller, { parts, from, divide: partSizeOf })
       return { links, expiresAt: new Date(from.getTime() + limits.uploadUrlSeconds * 1000) }
     },
@@ -177,7 +177,7 @@ export function createMultipart({ repository, storage, log, now, limits }: Deps)
      */
     async linkPart(id: string, caller: Caller, part: UppyPart): Promise<string> {
       const { partNumber, partSize, uploadId } = part
-      const parts = [{ partNumber, field: 'partNumber' }]
+      const parts = [{ partNumber, named: { argument: 'partNumber' } }]
       const divide = (size: number) => uppyPartSizeOf(size, partSize)
       const [made] = await link(id, caller, { parts, from: new Date(now()), divide, uploadId })
       return made?.url ?? ''

@@ -1,6 +1,6 @@
 /** What uploads have in common while they are under way, however the bytes come. */
 import { v7 as uuidv7 } from 'uuid'
-import { Problem } from '../../problem.ts'
+import { INVALID_FIELDS, Problem } from '../../problem.ts'
 import { concerns } from '../../telemetry/record.ts'
 import { prefixOf } from '../object/object.ts'
 import type { Inserted } from '../table/repository.ts'
@@ -23,14 +23,15 @@ export function tooSlow(): Problem {
 /** Space comes back when something is purged, which takes the retention time: retrying soon is of no use. */
 export function overQuota(): Problem {
   return new Problem('quota_exceeded', 'This is more than you may store. Remove something first.', {
-    headers: { 'retry-after': '3600' },
+    retryAfterSeconds: 3600,
   })
 }
 
-/** @param field where the request should have said it */
-export function sizeRequired(field: string): Problem {
-  const errors = [{ field, message: 'is required, because there are quotas' }]
-  return new Problem('request_invalid', 'Some fields are not valid.', { errors })
+/** Quotas count what is declared, so it has to be. */
+export function sizeRequired(): Problem {
+  return new Problem('request_invalid', INVALID_FIELDS, {
+    arguments: [{ argument: 'size', message: 'is required, because there are quotas' }],
+  })
 }
 
 /** Why there is no row for an upload. */

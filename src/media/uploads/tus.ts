@@ -40,7 +40,7 @@ export function createTusUploads({ repository, storage, log, now, limits }: Deps
     async beginTus(caller: Caller, declared: TusDeclaration): Promise<{ id: string; key: string }> {
       const { filename, fileType, size, visibility, metadata } = declared
       const mimeType = acceptType(fileType, limits.allowedTypes)
-      if (size === undefined && !deferrable) throw sizeRequired('upload-length')
+      if (size === undefined && !deferrable) throw sizeRequired()
       if (size === 0) throw new Problem('file_empty', 'The file has no bytes.')
       if (size !== undefined && size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
       // Whatever its visibility: what has not been looked at must not be served to everyone.

@@ -9,6 +9,7 @@ import { tryToRemoveBytes } from '../bytes/remove.ts'
 import type { Deps } from '../media.ts'
 import { safeFileName } from '../object/file-name.ts'
 import {
+  type Addressed,
   areLimited,
   type ChangedObject,
   dispositionOf,
@@ -46,12 +47,12 @@ export type UploadLink = {
 
 export function createUploads(deps: Deps) {
   const { repository, storage, inspect, relay, log, now, limits, publicity } = deps
-  const { urlOf } = publicity
+  const { addressed, urlOf } = publicity
   const hasQuotas = areLimited(limits.quotas)
   const moves = createMoves(deps)
-  const announced = <T extends ChangedObject | null>(row: T): T => {
-    if (row !== null) relay.announce(row)
-    return row
+  const announced = (row: ChangedObject): Addressed => {
+    relay.announce(row)
+    return addressed(row)
   }
 
   /** Takes a pending object out of its life, unless something else has just moved it on. Never fails. */
@@ -87,7 +88,7 @@ export function createUploads(deps: Deps) {
      * there does one UPDATE make the object visible and owe its event.
      * Throws what `inspect` throws, and Problem `file_empty` or `quota_exceeded`.
      */
-    async upload(caller: Caller, upload: Upload): Promise<StoredObject> {
+    async upload(caller: Caller, upload: Upload): Promise<Addressed> {
       const { name, bytes, visibility } = upload
       if (bytes.length === 0) throw empty()
       const { mimeType, dimensions } = await inspect(bytes)
@@ -98,7 +99,7 @@ export function createUploads(deps: Deps) {
       const attemptSeconds = putSeconds + DATABASE_DEADLINE_MS / 1000
       const earlier = () => idempotency && earlierUpload(deps, discard, { userId, idempotency, attemptSeconds })
       const first = await earlier()
-      if (first) return first
+      if (first) return addressed(first)
 
       const object = {
         ...newId(now(), mimeType),
@@ -119,7 +120,7 @@ export function createUploads(deps: Deps) {
         // There is no row, and never will be: these bytes are nobody else's to remove.
         await tryToRemoveBytes(deps, object)
         const winner = insert.value === 'taken' ? await earlier() : null
-        if (winner) return winner
+        if (winner) return addressed(winner)
         throw refusal(insert.value)
       }
       try {
@@ -149,7 +150,7 @@ export function createUploads(deps: Deps) {
       if (sha256 !== undefined && !storage.enforces.checksum)
         throw new Problem('checksum_unenforceable', 'The store does not check SHA-256. Leave it out.')
       const mimeType = acceptType(declared.fileType, limits.allowedTypes)
-      if (size === undefined && hasQuotas) throw sizeRequired('size')
+      if (size === undefined && hasQuotas) throw sizeRequired()
       if (size !== undefined && size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
       const { userId } = caller
       const idempotency = idempotencyOf(idempotencyKey, 'presign', declaration)
@@ -194,9 +195,9 @@ export function createUploads(deps: Deps) {
      * Idempotent. Throws Problem `not_found` or `upload_incomplete`; or, with the object gone for good, what a direct
      * upload of these bytes would throw, `type_mismatch` or `size_mismatch`.
      */
-    async complete(id: string, caller: Caller): Promise<StoredObject> {
+    async complete(id: string, caller: Caller): Promise<Addressed> {
       const row = await repository.findOwned(id, caller)
-      if (row?.status === 'active') return row
+      if (row?.status === 'active') return addressed(row)
       if (row?.status !== 'pending') throw notFound()
       try {
         await assemble(deps, row)
@@ -212,23 +213,19 @@ export function createUploads(deps: Deps) {
         if (movedTo !== undefined) await moves.remove(activated === null ? movedTo : row.key)
         if (activated !== null) return announced(activated)
       } catch (error) {
-        if (error instanceof Problem && SAYS_BYTES_ARE_BAD.has(error.code)) await discard(row)
+        // Only this destroys the bytes that arrived. Anything else may be different the next time.
+        if (error instanceof Problem && error.kind === 'refused-bytes') await discard(row)
         const lost = error instanceof Problem && LOST.has(error.code)
         if (!lost || (await repository.findOwned(id, caller))?.status === 'pending') throw error
       }
       const winner = await repository.findOwned(id, caller)
-      if (winner?.status === 'active') return winner
+      if (winner?.status === 'active') return addressed(winner)
       // Still pending: the bytes were moved, but in more time than a move has.
       throw winner?.status === 'pending' ? tooSlow() : notFound()
     },
   }
 }
 
-// Only these destroy the bytes that arrived. Anything else may be different the next time.
-const SAYS_BYTES_ARE_BAD = new Set<ProblemCode>([
-  ...(['file_empty', 'file_too_large', 'media_type_unsupported', 'image_unreadable', 'image_too_large'] as const),
-  ...(['type_mismatch', 'size_mismatch', 'checksum_mismatch'] as const),
-])
 // What bytes look like that another call has refused or moved while they were looked at: then its answer counts.
 const LOST = new Set<ProblemCode>(['upload_incomplete', 'state_conflict', 'storage_unavailable'])
 type Sized = { sizeBytes: number }

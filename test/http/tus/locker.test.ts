@@ -10,7 +10,7 @@ import { createRecordingLog } from '../../support/process/recording-log.ts'
 import { databases, type OpenDatabase } from '../../support/services/databases.ts'
 
 const settings = { pendingSeconds: 100, retentionSeconds: 1000 }
-const LOCKED = { code: 'upload_locked', status: 423 }
+const LOCKED = { code: 'upload_locked', kind: 'conflict' }
 
 for (const { name, present, open } of databases) {
   // Side by side, since most of it is waiting for leases; each has an upload of its own.
@@ -130,7 +130,7 @@ for (const { name, present, open } of databases) {
       await repository.abandon(upload.id)
       await until(() => first.seen.lost === 1)
       await first.unlock()
-      expect(await refusal(replica().lock())).toMatchObject({ code: 'not_found', status: 404 })
+      expect(await refusal(replica().lock())).toMatchObject({ code: 'not_found', kind: 'absent' })
     })
 
     test('is given up by a process that is told to stop', async () => {

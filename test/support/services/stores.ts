@@ -1,7 +1,7 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
 import type { S3Config } from '../../../src/config.ts'
+import { problemResponse, toProblem } from '../../../src/http/problem-response.ts'
 import { fileRoutes } from '../../../src/http/routes/files.ts'
-import { problemResponse, toProblem } from '../../../src/problem.ts'
 import { createDiskStorage, type DiskStorage } from '../../../src/storage/disk/storage.ts'
 import { prepareBucket } from '../../../src/storage/s3/bucket.ts'
 import { createS3Storage } from '../../../src/storage/s3/storage.ts'

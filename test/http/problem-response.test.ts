@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { Hono } from 'hono'
-import { Problem, type ProblemCode, problemCodes, problemResponse, statusOf, toProblem } from '../src/problem.ts'
+import { HttpProblem, problemResponse, statusOf, toProblem } from '../../src/http/problem-response.ts'
+import { Problem, type ProblemCode, problemCodes } from '../../src/problem.ts'
 
 // The contract with clients: a code never changes its status.
 const published: Partial<Record<ProblemCode, number>> = {
@@ -50,9 +51,22 @@ describe('a problem', () => {
 
   test('lists every field that is wrong, and carries its own headers', async () => {
     const errors = [{ field: 'size', message: 'is not a number' }]
-    const answer = await answerTo(new Problem('request_invalid', 'Wrong.', { errors, headers: { allow: 'GET' } }))
+    const answer = await answerTo(new HttpProblem('request_invalid', 'Wrong.', { errors, headers: { allow: 'GET' } }))
     expect((await answer.json()).errors).toEqual(errors)
     expect(answer.headers.get('allow')).toBe('GET')
+  })
+
+  test('has the arguments of a call as fields, and says when to try again', async () => {
+    const wrong = [
+      { argument: 'size', message: 'is required' },
+      { argument: 'partNumbers', index: 3, message: 'expected at most 2' },
+    ]
+    const answer = await answerTo(new Problem('state_conflict', 'Wrong.', { arguments: wrong, retryAfterSeconds: 9 }))
+    expect((await answer.json()).errors).toEqual([
+      { field: 'size', message: 'is required' },
+      { field: 'partNumbers.3', message: 'expected at most 2' },
+    ])
+    expect(answer.headers.get('retry-after')).toBe('9')
   })
 
   test('names a bad token as the error only when there was one', async () => {
@@ -67,7 +81,7 @@ describe('a problem', () => {
     for (const error of [secret, new Problem('database_unavailable', 'Try again.', { cause: secret })]) {
       const text = await (await answerTo(error)).text()
       expect(text).not.toContain('hunter2')
-      expect(text).not.toContain('problem.test')
+      expect(text).not.toContain('problem-response.test')
     }
     expect((await answerTo(secret)).status).toBe(500)
   })
