@@ -6,7 +6,13 @@ import { inCi } from './support/process/ci.ts'
 import { signalTree, tied } from './support/process/process.ts'
 import { repository } from './support/repository.ts'
 import { createFolder } from './support/services/folder.ts'
-import { type Services, ServicesMissing, settingsOf, startServices } from './support/services/services.ts'
+import {
+  type Services,
+  ServicesMissing,
+  settingsOf,
+  startServices,
+  withoutServices,
+} from './support/services/services.ts'
 
 const interruption = new AbortController()
 
@@ -34,7 +40,7 @@ async function run(selected: Stage[]): Promise<void> {
     // Set-up comes first, alone: it installs what the others, and the services, are run with.
     const rest = selected.filter(({ name }) => name !== 'setup')
     for (const stage of selected) if (!rest.includes(stage)) add(total, await shown(begin(stage, undefined, undefined)))
-    if (rest.some((stage) => stage.services) && !interruption.signal.aborted) {
+    if (rest.some((stage) => stage.services) && !withoutServices() && !interruption.signal.aborted) {
       services = await startServices().catch((error) => {
         trouble = error
         return undefined
@@ -96,7 +102,9 @@ async function perform(
   write(`\n=== ${stage.name}\n`)
   const start = performance.now()
   const env = { ...(stage.services && services && settingsOf(services)), ...stage.env }
-  const { exitCode, stderr, cpuSeconds } = await stream(stage.command, env, write)
+  // The set-up may have a question for the person at the terminal.
+  const stdin = stage.name === 'setup' ? 'inherit' : 'ignore'
+  const { exitCode, stderr, cpuSeconds } = await stream(stage.command, { env, stdin }, write)
   const count = countOf(stage, exitCode, stderr)
   const seconds = ((performance.now() - start) / 1000).toFixed(1)
   write(`=== ${stage.name}: ${count.failed > 0 ? 'FAILED' : 'ok'} in ${seconds} s, ${cpuSeconds.toFixed(0)} s of CPU\n`)
@@ -106,13 +114,13 @@ async function perform(
 /** Runs a command with its output passed on as it comes, and keeps what it wrote to stderr. */
 async function stream(
   command: string[],
-  env: Record<string, string>,
+  { env, stdin }: { env: Record<string, string>; stdin: 'inherit' | 'ignore' },
   write: (text: string) => void,
 ): Promise<{ exitCode: number; stderr: string; cpuSeconds: number }> {
   const child = Bun.spawn(tied(command), {
     cwd: repository,
     env: { ...process.env, ...(process.stdout.isTTY && { FORCE_COLOR: '1' }), ...env },
-    stdin: 'ignore',
+    stdin,
     stdout: 'pipe',
     stderr: 'pipe',
   })

@@ -4,6 +4,7 @@ import { ENVIRONMENT, findSchemathesis, REQUIREMENTS } from './schemathesis/prog
 import { findChromium } from './support/browser/chromium.ts'
 import { findActionlint } from './support/process/actionlint.ts'
 import { inCi } from './support/process/ci.ts'
+import { canBeAsked, mayInstall } from './support/process/consent.ts'
 import { findMinio } from './support/services/minio.ts'
 import { findNginx } from './support/services/nginx.ts'
 import { findPgBouncer } from './support/services/pgbouncer.ts'
@@ -43,17 +44,26 @@ let listsAreFresh = false
 
 await setUp()
 
-/** Installs what is missing and may be installed here, and says one line for each. What then still lacks fails CI. */
+/**
+ * Installs what is missing and may be installed here, and says one line for each. A person at a terminal is asked first.
+ * What then still lacks fails CI.
+ */
 async function setUp(): Promise<void> {
   const elsewhere = servedElsewhere()
   if (elsewhere) console.log('setup: services come from TEST_* settings or Docker, nothing to install for them')
   const needed = programs.filter((program) => !(program.forServices && elsewhere))
-  for (const { name, find, install } of needed) {
-    const found = find()
-    if (found) {
-      console.log(`setup: ${name} is there (${found})`)
-      continue
-    }
+  const missing: Program[] = []
+  for (const program of needed) {
+    const found = program.find()
+    if (found) console.log(`setup: ${program.name} is there (${found})`)
+    else missing.push(program)
+  }
+  const names = missing.map(({ name }) => name)
+  if (!mayInstall(names, { person: canBeAsked(), ask: (question) => prompt(question) })) {
+    console.error(`setup: nothing is installed. Tests that need ${names.join(', ')} are skipped.`)
+    return
+  }
+  for (const { name, install } of missing) {
     try {
       console.log(`setup: ${name}: ${await install()}`)
     } catch (error) {

@@ -98,9 +98,10 @@ export async function createDataDir(): Promise<Folder> {
   return folder
 }
 
+/** What the service stands on, empty and of its own. */
 type Parts = { env: Record<string, string>; services: Services | undefined; remove: () => Promise<void> }
 
-async function openParts(): Promise<Parts> {
+export async function openParts(): Promise<Parts> {
   if (backend === 'embedded') {
     const { path, remove } = await createDataDir()
     return { env: { DATA_DIR: path }, services: undefined, remove }

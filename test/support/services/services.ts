@@ -31,6 +31,7 @@ type Settings = Record<string, string | undefined>
  * @throws ServicesMissing
  */
 export async function startServices(settings: Settings = process.env, { durable = false } = {}): Promise<Services> {
+  if (withoutServices()) throw new ServicesMissing('TEST_SERVICES is none: nothing is started.')
   const given = givenServices(settings)
   if (given) return given
   if (composeAnswers() && !durable) return withCompose()
@@ -54,6 +55,11 @@ export function settingsOf(services: Services): Record<(typeof settingNames)[num
     TEST_S3_ACCESS_KEY_ID: services.s3.accessKeyId,
     TEST_S3_SECRET_ACCESS_KEY: services.s3.secretAccessKey,
   }
+}
+
+/** Whether this run does without services on purpose, as `bun run check` does: then nothing starts any, not even its own. */
+export function withoutServices(): boolean {
+  return process.env.TEST_SERVICES === 'none'
 }
 
 /** Whether services come from elsewhere, so that this machine needs no programs of its own for them. */

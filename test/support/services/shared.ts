@@ -1,5 +1,5 @@
 import { inCi } from '../process/ci.ts'
-import { type Services, ServicesMissing, startServices } from './services.ts'
+import { type Services, ServicesMissing, startServices, withoutServices } from './services.ts'
 
 let shared: Promise<Services> | undefined
 
@@ -15,6 +15,7 @@ export function services(): Promise<Services> {
  * fails in CI.
  */
 export async function haveServices(): Promise<boolean> {
+  if (withoutServices()) return false
   try {
     await services()
     return true
