@@ -8,6 +8,7 @@ import { createFolder, type Folder } from './support/services/folder.ts'
 const violations: [file: string, line: string, rule: string][] = [
   ['src/client/upload.ts', "import { Buffer } from 'node:buffer'", 'noRestrictedImports'],
   ['src/client/client.ts', "import { problemCodes } from '../problem.ts'", 'noRestrictedImports'],
+  ['src/client/types.ts', "import type { ProblemCode } from '../problem.ts'", 'noRestrictedImports'],
   ['src/storage/disk/storage.ts', "const file = Bun.file('x')", 'noRestrictedGlobals'],
   ['src/main.ts', 'Deno.serve(() => new Response())', 'noRestrictedGlobals'],
   ['src/main.ts', 'const port = process.env.PORT', 'noProcessEnv'],

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { existsSync } from 'node:fs'
 import { cp, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { createRedisEventBus } from '../src/events/redis.ts'
 import { until } from './support/http/client.ts'
 import { freePort } from './support/process/port.ts'
@@ -47,7 +47,10 @@ describe('in a folder with nothing but the repository', () => {
     root = join(folder.path, 'media-service')
     const settings = ['package.json', 'bun.lock', 'bunfig.toml', 'tsconfig.json']
     for (const file of [...settings, 'src', 'sql', 'examples', 'test/corpus'])
-      await cp(join(repository, file), join(root, file), { recursive: true })
+      await cp(join(repository, file), join(root, file), {
+        recursive: true,
+        filter: (path) => !['dist', 'node_modules'].includes(basename(path)),
+      })
     const { PATH = '', HOME = '', TMPDIR } = process.env
     given = { PATH: `${dirname(process.execPath)}:${PATH}`, HOME, ...(TMPDIR && { TMPDIR }) }
     const env = { ...given, PORT: String(await freePort()) }
@@ -95,6 +98,8 @@ describe('in a folder with nothing but the repository', () => {
       const { id, uploadUrl } = JSON.parse(out)
       env = { ...env, ID: id, UPLOAD_URL: uploadUrl }
     }
+    // It built the page, which was not there.
+    expect((await fetch(`${address}/console/page.js`)).status).toBe(200)
     const picture = Buffer.from(await Bun.file(join(root, 'picture.jpg')).arrayBuffer())
     const sent = Buffer.from(await Bun.file(join(root, 'test/corpus/accept/rocket.jpg')).arrayBuffer())
     expect(picture.equals(sent)).toBe(true)

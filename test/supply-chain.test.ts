@@ -40,10 +40,28 @@ test.each([
   expect(isAllowed(license)).toBe(allowed)
 })
 
-test('every dependency is named by its exact version', async () => {
-  const { dependencies, devDependencies } = await Bun.file(join(repository, 'package.json')).json()
-  for (const [name, version] of Object.entries({ ...dependencies, ...devDependencies }))
-    expect([name, version]).toEqual([name, expect.stringMatching(/^\d+\.\d+\.\d+$/)])
+test.each(['.', 'src/client', 'src/console'])(
+  'every dependency of %s is named by its exact version',
+  async (folder) => {
+    const { dependencies, devDependencies } = await Bun.file(join(repository, folder, 'package.json')).json()
+    const named = Object.entries({ ...dependencies, ...devDependencies })
+    expect(named.length).toBeGreaterThan(0)
+    for (const [name, version] of named) {
+      const exact = name.startsWith('@media-service/') ? /^workspace:\*$/ : /^\d+\.\d+\.\d+$/
+      expect([name, version]).toEqual([name, expect.stringMatching(exact)])
+    }
+  },
+)
+
+test('a package that two of ours name has one version', async () => {
+  const versions = new Map<string, Set<string>>()
+  for (const folder of ['.', 'src/client', 'src/console']) {
+    const { dependencies, devDependencies } = await Bun.file(join(repository, folder, 'package.json')).json()
+    for (const [name, version] of Object.entries<string>({ ...dependencies, ...devDependencies }))
+      versions.set(name, (versions.get(name) ?? new Set()).add(version))
+  }
+  expect(versions.get('@uppy/core')?.size).toBe(1)
+  expect([...versions].filter(([, found]) => found.size > 1)).toEqual([])
 })
 
 test('every base image is named by the tag of one version', async () => {

@@ -31,10 +31,30 @@ test('a workflow runs the test command of the README, and one builds the image',
   expect(commands).toContain('docker build --tag media-service .')
 })
 
+test("a tag's workflow tests the client's package, and attaches the file that the README names", async () => {
+  const readme = await Bun.file(join(repository, 'README.md')).text()
+  const { version } = await Bun.file(join(repository, 'src/client/package.json')).json()
+  const [, file] = /npm install https:\S+\/releases\/download\/(\S+)/.exec(readme) ?? []
+  expect(file).toBe(`v${version}/media-service-client-${version}.tgz`)
+  const { on, jobs } = (await read('.github/workflows/release.yml')) as Workflow & { on: unknown }
+  expect(on).toEqual({ push: { tags: ['v*'] } })
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the shell's.
+  const built = '"dist/media-service-client-${GITHUB_REF_NAME#v}.tgz"'
+  const commands = jobs.client?.steps.flatMap(({ run }) => run ?? []) ?? []
+  const [tested, attached] = ['CLIENT_TARBALL=', 'gh release create'].map((words) =>
+    commands.findIndex((command) => command.startsWith(words) && command.includes(built)),
+  )
+  expect(commands.indexOf('npx -y bun@1.4.5 run pack:client')).toBeGreaterThan(0)
+  expect(tested).toBeGreaterThan(commands.indexOf('npx -y bun@1.4.5 run pack:client'))
+  expect(attached).toBeGreaterThan(tested ?? Number.POSITIVE_INFINITY)
+})
+
 test('the workflows may do no more than read, and run what was looked at', () => {
   for (const { permissions } of workflows) expect(permissions).toEqual({ contents: 'read' })
-  for (const job of jobs) {
-    expect(job.permissions).toBeUndefined()
+  for (const [name, job] of workflows.flatMap((workflow) => Object.entries(workflow.jobs))) {
+    // Making a release is the one thing that writes.
+    const makesRelease = job.steps.some(({ run }) => run?.startsWith('gh release create '))
+    expect([name, job.permissions]).toEqual([name, makesRelease ? { contents: 'write' } : undefined])
     expect(job['timeout-minutes']).toBeGreaterThan(0)
     if (job.container !== undefined) expect(job.container).toMatch(/:\d+\.\d+\.\d+/)
   }

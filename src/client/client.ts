@@ -1,5 +1,5 @@
 /**
- * The service for programs and pages: `import { createMediaClient } from 'media-service/client'`. For browsers, Bun, Deno
+ * The service for programs and pages: `import { createMediaClient } from '@media-service/client'`. For browsers, Bun, Deno
  * and Node; it needs nothing but Web standards.
  */
 import { type FollowOptions, follow, type LiveEvent } from './events.ts'

@@ -1,10 +1,15 @@
 /** The service as the page calls it: by the client for everyone, and what Uppy needs beside that. */
-import { createMediaClient, type LiveEvent } from '../client/client.ts'
-import { createHttp } from '../client/http.ts'
-import type { Change, SignedMediaObject, Usage } from '../client/types.ts'
+import {
+  type Change,
+  createMediaClient,
+  type LiveEvent,
+  type SignedMediaObject,
+  type Usage,
+} from '@media-service/client'
+import { createHttp } from '@media-service/client/http'
 import type { ConsoleSession } from './session.ts'
 
-export { MediaError } from '../client/http.ts'
+export { MediaError } from '@media-service/client/http'
 export type { Change, LiveEvent, Usage }
 /** An object with links to it in `WIDTHS`, smallest first; none of what is no picture. */
 export type MediaItem = SignedMediaObject

@@ -63,10 +63,4 @@ export const Picture = () => (
     <circle cx="15.5" cy="9.5" r="1.5" />
   </Icon>
 )
-export const Logo = () => (
-  <svg class="logo" viewBox="0 0 32 32" aria-hidden="true">
-    <rect width="32" height="32" rx="8" fill="#2f6b57" />
-    <path d="M6 23l7-10 5 7 3-4 5 7z" fill="#fff" />
-    <circle cx="21.5" cy="10.5" r="2.5" fill="#f4c95d" />
-  </svg>
-)
+export const Logo = () => <img class="logo" src="console/icon.svg" alt="" />

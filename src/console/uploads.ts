@@ -1,11 +1,12 @@
 /** Uppy, set up for this service: straight to the store where there is one, else through the service by tus. */
+
+import { problemOf } from '@media-service/client/http'
 import AwsS3 from '@uppy/aws-s3'
 import Uppy, { type Body, type Meta, type UppyFile } from '@uppy/core'
 import Dashboard from '@uppy/dashboard'
 import DropTarget from '@uppy/drop-target'
 import Tus from '@uppy/tus'
 import Webcam from '@uppy/webcam'
-import { problemOf } from '../client/http.ts'
 import { type Api, MediaError, type MediaItem } from './api.ts'
 import type { ConsoleSession } from './session.ts'
 

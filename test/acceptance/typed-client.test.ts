@@ -293,7 +293,7 @@ const token = '${await tokenFor(user)}'
 const show = (...shown) => console.log(JSON.stringify(shown))
 `
     const program =
-      given + example.replace('media-service/client', source).replace('https://api.example.com', stage.baseUrl)
+      given + example.replace('@media-service/client', source).replace('https://api.example.com', stage.baseUrl)
     const file = join(folder.path, 'program.ts')
     await Bun.write(file, program)
     const [command = ''] = commandFor(runtime, 0)

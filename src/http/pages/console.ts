@@ -1,4 +1,5 @@
 /** A page to upload, see and look after one's own files, at `/console`: from here alone, as `/docs` is. */
+import { readFile } from 'node:fs/promises'
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import ipaddr from 'ipaddr.js'
@@ -7,7 +8,6 @@ import { Problem } from '../../problem.ts'
 import type { Storage } from '../../storage/storage.ts'
 import { type Identify, peerOf } from '../request/identify.ts'
 import { type Asset, createAssets } from './assets.ts'
-import { bundleScript, joinStyles } from './console-bundle.ts'
 
 export type ConsoleDeps = {
   storage: Pick<Storage, 'name' | 'signGet'>
@@ -21,32 +21,12 @@ export type ConsoleDeps = {
   retentionSeconds: number
 }
 
-const PAGE = `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Media console</title>
-<link rel="icon" href="console/icon.svg">
-<link rel="stylesheet" href="console/page.css">
-<div id="page"></div>
-<noscript>This page needs JavaScript.</noscript>
-<script type="module" src="console/page.js"></script>
-</html>
-`
+/** The page as `src/console/build.ts` leaves it. */
+const BUILT = new URL('../../console/dist/', import.meta.url)
 
-const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
-<rect width="32" height="32" rx="8" fill="#2f6b57"/>
-<path d="M6 23l7-10 5 7 3-4 5 7z" fill="#fff"/><circle cx="21.5" cy="10.5" r="2.5" fill="#f4c95d"/>
-</svg>
-`
-
-const page: Asset = { name: 'index.html', read: async () => PAGE }
-const assets: Asset[] = [
-  { name: 'page.js', read: bundleScript },
-  { name: 'page.css', read: joinStyles },
-  { name: 'icon.svg', read: async () => ICON },
-]
+const built = (name: Asset['name']): Asset => ({ name, read: () => readBuilt(new URL(name, BUILT)) })
+const page = built('index.html')
+const assets = [built('page.js'), built('page.css'), built('icon.svg')]
 
 export function consoleRoutes(app: OpenAPIHono, deps: ConsoleDeps & { identify: Identify }): void {
   let serving: Promise<ReturnType<typeof createAssets>> | undefined
@@ -76,6 +56,15 @@ export function consoleRoutes(app: OpenAPIHono, deps: ConsoleDeps & { identify: 
     }
     return c.json(session)
   })
+}
+
+async function readBuilt(file: URL): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return await readFile(file)
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
+    throw new Problem('not_found', 'The console is not built; `bun run build:console` builds it.')
+  }
 }
 
 /**

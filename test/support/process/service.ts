@@ -118,7 +118,7 @@ export function commandFor(runtime: Runtime, port: number, code = repository): s
 }
 
 /** The npm package's own launcher needs Node and an install script; the binary for this platform is beside it. */
-function denoBinary(): string {
+export function denoBinary(): string {
   const modules = join(repository, 'node_modules')
   const [binary] = new Bun.Glob('@deno/*/deno{,.exe}').scanSync(modules)
   if (!binary) throw new Error('No Deno in node_modules: run `bun install`')
