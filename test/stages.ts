@@ -75,6 +75,6 @@ export const stages: Stage[] = [
   running('fuzz-deno', [...tests, 'test/fuzz'], onDeno),
   // Whether the answers are as the document says is up to the routes, which are the same on Deno.
   running('schemathesis', [...tests, 'test/schemathesis'], onBun),
-  running('soak', [...tests, 'test/soak']),
-  running('browser', [...tests, 'test/browser']),
+  running('soak', [...sideBySide(2), 'test/soak']),
+  running('browser', [...sideBySide(2), 'test/browser']),
 ]

@@ -5,7 +5,7 @@ import { type Inside, lookInside } from '../http/inside.ts'
 import { createBucketName, removeBucket } from '../services/buckets.ts'
 import { createDatabase } from '../services/database.ts'
 import { createFolder, type Folder } from '../services/folder.ts'
-import { copyNewPGlite } from '../services/pglite.ts'
+import { copyMigratedPGlite } from '../services/pglite.ts'
 import type { Services } from '../services/services.ts'
 import { afterAllFiles, services } from '../services/shared.ts'
 import { acceptanceRun, type RunningService, startService } from './service.ts'
@@ -91,10 +91,10 @@ export function settingsFor(own: Services, databaseUrl: string, bucket: string):
   }
 }
 
-/** A DATA_DIR of its own, in which the embedded database is made already. */
+/** A DATA_DIR of its own, in which the embedded database is made and migrated already. */
 export async function createDataDir(): Promise<Folder> {
   const folder = await createFolder()
-  await copyNewPGlite(join(folder.path, 'postgres'))
+  await copyMigratedPGlite(join(folder.path, 'postgres'))
   return folder
 }
 

@@ -1,8 +1,10 @@
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { cp, rename, rm } from 'node:fs/promises'
+import { cp, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { dependencies } from '../../../package.json'
-import { connect } from '../../../src/db/connect.ts'
+import { connect, type Sql } from '../../../src/db/connect.ts'
+import { MIGRATIONS_FOLDER, migrate } from '../../../src/db/migrate.ts'
 import { startPGlite } from '../../../src/db/pglite.ts'
 import { repository } from '../repository.ts'
 import type { OpenDatabase } from './databases.ts'
@@ -28,19 +30,39 @@ export async function openPGlite(): Promise<OpenDatabase> {
 
 /** Copies a database that has just been created to a folder that is not there yet: a new one takes seconds. */
 export async function copyNewPGlite(to: string): Promise<void> {
-  prepared ??= prepare()
-  await cp(await prepared, to, { recursive: true })
+  created ??= prepare(VERSION, async () => {})
+  await cp(await created, to, { recursive: true })
 }
 
-let prepared: Promise<string> | undefined
+/** The same, with all migrations done, which take a service a quarter of its start. */
+export async function copyMigratedPGlite(to: string): Promise<void> {
+  migrated ??= prepare(`${VERSION}-${await hashOfMigrations()}`, async (sql) => void (await migrate(sql)))
+  await cp(await migrated, to, { recursive: true })
+}
 
-/** Made once for all runs, and kept beside the packages, for it is of this version of PGlite. */
-async function prepare(): Promise<string> {
-  const kept = join(repository, 'node_modules', '.cache', `pglite-${dependencies['@electric-sql/pglite']}`)
+const VERSION = dependencies['@electric-sql/pglite']
+
+let created: Promise<string> | undefined
+let migrated: Promise<string> | undefined
+
+async function hashOfMigrations(): Promise<string> {
+  const hash = createHash('sha256')
+  for (const file of (await readdir(MIGRATIONS_FOLDER)).sort())
+    hash.update(await readFile(join(MIGRATIONS_FOLDER, file)))
+  return hash.digest('hex').slice(0, 16)
+}
+
+/** Made once for all runs, and kept beside the packages, for it is of what `name` says. */
+async function prepare(name: string, work: (sql: Sql) => Promise<void>): Promise<string> {
+  const kept = join(repository, 'node_modules', '.cache', `pglite-${name}`)
   if (existsSync(kept)) return kept
   const folder = await createFolder()
   const data = join(folder.path, 'data')
-  await (await startPGlite(data)).stop()
+  const { socket, stop } = await startPGlite(data)
+  const sql = connect({ socket })
+  await work(sql)
+  await sql.end({ timeout: 1 })
+  await stop()
   // Whole from its first moment, and somebody else's is as good.
   const whole = `${kept}-${process.pid}`
   await cp(data, whole, { recursive: true })
