@@ -1,5 +1,6 @@
 /** The connection to Postgres, and the deadline of every query. */
 import postgres from 'postgres'
+import { inTime } from '../deadline.ts'
 import { Problem } from '../problem.ts'
 import { begin } from '../telemetry/record.ts'
 import { readJson } from './json.ts'
@@ -145,22 +146,17 @@ export async function within<T extends readonly (object | undefined)[]>(
   const end = begin('database')
   underWay += 1
   let outage = false
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      cancel(query)
-      reject(new Late(`no answer within ${Math.round(ms)} ms`))
-    }, ms)
-  })
   try {
-    return await Promise.race([query, late])
+    return await inTime(query, ms, () => {
+      cancel(query)
+      throw new Late(`no answer within ${Math.round(ms)} ms`)
+    })
   } catch (error) {
     if (error instanceof Late) renewals.get(query)?.(SLOW_RENEWAL_MS)
     else if (isBroken(error)) renewals.get(query)?.(BROKEN_RENEWAL_MS)
     outage = isOutage(error)
     throw outage ? unavailable(error) : error
   } finally {
-    clearTimeout(timer)
     underWay -= 1
     end(outage)
   }

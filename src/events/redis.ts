@@ -1,4 +1,4 @@
-/** Redis: Pub/Sub for who listens now, a capped stream for who was away. The one module that knows ioredis. */
+/** Events in Redis: Pub/Sub for consumers that listen now, a capped stream for those that were offline. */
 import { type ClientContext, Redis, type Result } from 'ioredis'
 import pLimit from 'p-limit'
 import type { Log } from '../log.ts'

@@ -1,4 +1,5 @@
 /** Whether the parts that the service stands on answer. */
+import { inTime } from '../deadline.ts'
 
 /** Each resolves when its part can be used, and rejects when not; what listens to the signal ends with it. */
 export type Checks = Record<'database' | 'storage' | 'events', (options: { signal: AbortSignal }) => Promise<void>>
@@ -9,10 +10,9 @@ const CHECK_MS = 2000
 /** Never rejects: what takes longer than two seconds does not work. */
 export async function works(check: Checks[keyof Checks]): Promise<boolean> {
   const signal = AbortSignal.timeout(CHECK_MS)
-  const late = new Promise<boolean>((resolve) => signal.addEventListener('abort', () => resolve(false)))
   const checked = check({ signal }).then(
     () => true,
     () => false,
   )
-  return Promise.race([checked, late])
+  return inTime(checked, CHECK_MS, () => false)
 }

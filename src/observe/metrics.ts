@@ -2,6 +2,7 @@
 import { subscribe } from 'node:diagnostics_channel'
 import process from 'node:process'
 import { Counter, Gauge, Registry } from 'prom-client'
+import { inTime } from '../deadline.ts'
 import type { Backlog } from '../media/table/backlog.ts'
 import type { UpkeepReport } from '../media/upkeep/step.ts'
 import type { DecoderUsage } from '../pictures/decoding.ts'
@@ -157,7 +158,7 @@ export function createMetrics({
       works(checks.database),
       works(checks.storage),
       works(checks.events),
-      inTime(backlog()),
+      known(backlog()),
     ])
     for (const [dependency, answers] of Object.entries({ database, store, events }))
       up.set({ dependency }, Number(answers))
@@ -220,10 +221,10 @@ function fresh(now: () => number, read: () => Promise<void>): () => Promise<void
 }
 
 /** Null for what fails or takes too long: what is not known is shown as no number. */
-async function inTime<T>(asked: Promise<T>): Promise<T | null> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), PATIENCE_MS)
-  })
-  return Promise.race([asked.catch(() => null), late]).finally(() => clearTimeout(timer))
+function known<T>(asked: Promise<T>): Promise<T | null> {
+  return inTime(
+    asked.catch(() => null),
+    PATIENCE_MS,
+    () => null,
+  )
 }

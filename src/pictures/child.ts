@@ -11,7 +11,7 @@ import type { DecodeTask } from './decoding.ts'
 import { createFrameReader, frameStart } from './frames.ts'
 import { checkLibvips, setUpLibvips } from './libvips.ts'
 import { isOfLimits } from './limit-errors.ts'
-import { MAX_DECODED_BYTES, MAX_RESULT_BYTES } from './limits.ts'
+import { isPixelLimit, MAX_DECODED_BYTES, MAX_RESULT_BYTES } from './limits.ts'
 import { perform } from './tasks.ts'
 
 const WATCH_MS = 100
@@ -54,7 +54,7 @@ async function answer(task: DecodeTask, bytes: Uint8Array): Promise<void> {
 
 async function kindOf(error: unknown, task: DecodeTask, bytes: Uint8Array): Promise<'refused' | 'too-large' | 'limit'> {
   if (error instanceof Problem) return error.code === 'image_too_large' ? 'too-large' : 'refused'
-  if (/pixel limit/i.test(textOf(error))) return 'too-large'
+  if (isPixelLimit(textOf(error))) return 'too-large'
   return (await isOfLimits(textOf(error), task, bytes, memoryBytes)) ? 'limit' : 'refused'
 }
 

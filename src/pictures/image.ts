@@ -7,7 +7,7 @@ import { timed } from '../telemetry/record.ts'
 import { readGif } from './gif.ts'
 import { checkHeif } from './heif.ts'
 import { checkJpeg } from './jpeg.ts'
-import { checkFrames, INSPECTED_BYTES, type PictureHeader, tooLarge, unreadable } from './limits.ts'
+import { checkFrames, INSPECTED_BYTES, isPixelLimit, type PictureHeader, tooLarge, unreadable } from './limits.ts'
 import { checkPng, readPng } from './png.ts'
 import { createProbing } from './probing.ts'
 import { readTiff } from './tiff.ts'
@@ -110,7 +110,7 @@ async function readMetadata(bytes: Uint8Array, maxPixels: number): Promise<{ wid
     const { autoOrient } = await sharp(bytes, { limitInputPixels: maxPixels, failOn: 'none' }).metadata()
     return { width: autoOrient.width, height: autoOrient.height }
   } catch (error) {
-    if (error instanceof Error && /pixel limit/i.test(error.message)) throw tooManyPixels(maxPixels)
+    if (error instanceof Error && isPixelLimit(error.message)) throw tooManyPixels(maxPixels)
     return unreadable(undefined, error)
   }
 }

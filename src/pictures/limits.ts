@@ -1,6 +1,11 @@
 /** How much of a picture is read, decoded or made room for, and the problems that say so. */
 import { Problem } from '../problem.ts'
 
+/** Whether libvips (8.18) refused a picture for its pixels (`limitInputPixels`), by the text of its error. */
+export function isPixelLimit(text: string): boolean {
+  return /pixel limit/i.test(text)
+}
+
 /** Pixels of one frame, as a person sees it: orientation applied. */
 export type PictureHeader = { width: number; height: number; frames: number }
 

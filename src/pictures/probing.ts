@@ -1,5 +1,6 @@
 /** Bounds on what strangers' pictures may cost: how many are read at once, and for how long one may keep a client waiting. */
 import pLimit from 'p-limit'
+import { inTime } from '../deadline.ts'
 import { Problem } from '../problem.ts'
 
 export type Probing = <T>(read: () => Promise<T>) => Promise<T>
@@ -13,16 +14,12 @@ export function createProbing({ concurrency, deadlineMs }: { concurrency: number
   const places = pLimit(concurrency)
 
   return async function probe(read) {
-    let timer: ReturnType<typeof setTimeout> | undefined
     let givenUp = false
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        givenUp = true
-        reject(overloaded())
-      }, deadlineMs)
-    })
     const done = places(() => (givenUp ? Promise.reject(overloaded()) : read()))
-    return Promise.race([done, late]).finally(() => clearTimeout(timer))
+    return inTime(done, deadlineMs, () => {
+      givenUp = true
+      throw overloaded()
+    })
   }
 }
 

@@ -55,6 +55,24 @@ export type TusStores = {
   close(): void
 }
 
+// What a store keeps of an upload beside the object has the object's key, then this and a number.
+const PIECE = '.part'
+
+export function pieceOf(key: string, number: number): string {
+  return `${piecesPrefix(key)}${number}`
+}
+
+/** What the keys of all pieces of an upload begin with. */
+export function piecesPrefix(key: string): string {
+  return `${key}${PIECE}`
+}
+
+/** The key of the object that a piece belongs to; any other key as it is. */
+export function wholeOf(key: string): string {
+  const at = key.lastIndexOf(PIECE)
+  return at !== -1 && /^\d+$/.test(key.slice(at + PIECE.length)) ? key.slice(0, at) : key
+}
+
 /** How much of an upload may be lost when a connection is. */
 export const TUS_PART_BYTES = 8 * 1024 * 1024
 

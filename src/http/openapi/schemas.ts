@@ -80,7 +80,7 @@ export const MediaPage = z
 /** The fields of `POST /media/upload` beside the file. */
 export const UploadFields = z.strictObject({ visibility: Visibility.default('private') })
 
-/** For the document only: the handler reads the body as a stream of parts, so nothing may parse it before. */
+/** For the document only: the handler reads the body into memory that it has reserved, so nothing may parse it before. */
 export const uploadBody = {
   schema: {
     type: 'object' as const,
@@ -299,6 +299,9 @@ type ProblemAnswer = {
 export const KNOWN = ['request_invalid', 'token_missing', 'token_invalid', 'rate_limited', 'auth_unavailable'] as const
 /** The same for a route with a JSON body. */
 export const JSON_BODY = [...KNOWN, 'body_too_large', 'content_type_unsupported'] as const
+
+/** What a route that needs the database and the store may answer when one of them is down. */
+export const OUTAGES = ['storage_unavailable', 'database_unavailable'] as const
 
 /** The `responses` entries of a route for `internal` and all the other problems it can answer with, by status. */
 export function problems(...codes: ProblemCode[]): Record<number, ProblemAnswer> {

@@ -10,14 +10,13 @@ import {
   JSON_BODY,
   KNOWN,
   Multipart,
+  OUTAGES,
   PartLinks,
   Parts,
   PartsBody,
   problems,
 } from '../openapi/schemas.ts'
 import { type Deps, requireCaller } from '../request/context.ts'
-
-const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 
 function multipartBody(limits: FileLimits) {
   const { size, sha256, ...described } = declaredFile(limits)
@@ -57,7 +56,7 @@ export function multipartUploadRoutes(app: OpenAPIHono, { media, identify, fileL
         'file_too_large',
         'media_type_unsupported',
         'checksum_unenforceable',
-        ...FAILURES,
+        ...OUTAGES,
       ),
     },
   })
@@ -76,7 +75,7 @@ export function multipartUploadRoutes(app: OpenAPIHono, { media, identify, fileL
     request: { params: IdParam },
     responses: {
       200: { description: 'By number.', content: { 'application/json': { schema: Parts } } },
-      ...problems(...KNOWN, 'not_found', 'state_conflict', 'upload_incomplete', ...FAILURES),
+      ...problems(...KNOWN, 'not_found', 'state_conflict', 'upload_incomplete', ...OUTAGES),
     },
   })
   app.openapi(list, async (c) => {
@@ -93,7 +92,7 @@ export function multipartUploadRoutes(app: OpenAPIHono, { media, identify, fileL
     request: { params: IdParam, body: { required: true, content: { 'application/json': { schema: PartsBody } } } },
     responses: {
       200: { description: 'A link for each part.', content: { 'application/json': { schema: PartLinks } } },
-      ...problems(...JSON_BODY, 'not_found', 'state_conflict', ...FAILURES),
+      ...problems(...JSON_BODY, 'not_found', 'state_conflict', ...OUTAGES),
     },
   })
   app.openapi(link, async (c) => {

@@ -13,6 +13,7 @@ import {
   ListQuery,
   MediaObject,
   MediaPage,
+  OUTAGES,
   PatchBody,
   problems,
   SignedMediaObject,
@@ -30,7 +31,6 @@ const UNRENDERABLE = [
   'quota_exceeded',
   'overloaded',
 ] as const
-const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 
 export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
   const { media, identify, publicBaseUrl, renditionLinks, addressOf } = deps
@@ -45,7 +45,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     request: { query: ListQuery },
     responses: {
       200: { description: 'A page.', content: { 'application/json': { schema: MediaPage } } },
-      ...problems(...KNOWN, ...FAILURES),
+      ...problems(...KNOWN, ...OUTAGES),
     },
   })
   app.openapi(list, async (c) => {
@@ -75,7 +75,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     request: { params: IdParam, query: GetQuery },
     responses: {
       200: { description: 'Yours, or public.', content: { 'application/json': { schema: SignedMediaObject } } },
-      ...problems(...KNOWN, 'not_found', ...FAILURES),
+      ...problems(...KNOWN, 'not_found', ...OUTAGES),
     },
   })
   app.openapi(get, async (c) => {
@@ -96,7 +96,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
         description: 'To a short-lived link, or the CDN. Others than its owner get a picture without its metadata.',
         headers: { Location: { schema: { type: 'string' } } },
       },
-      ...problems(...KNOWN, 'forbidden', 'link_required', 'not_found', ...UNRENDERABLE, ...FAILURES),
+      ...problems(...KNOWN, 'forbidden', 'link_required', 'not_found', ...UNRENDERABLE, ...OUTAGES),
     },
   })
   app.openapi(content, async (c) => {

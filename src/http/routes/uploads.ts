@@ -9,6 +9,7 @@ import {
   JSON_BODY,
   KNOWN,
   MediaObject,
+  OUTAGES,
   Presigned,
   presignBody,
   problems,
@@ -19,7 +20,6 @@ import { type Deps, originOf, requireCaller } from '../request/context.ts'
 import { parse } from '../request/validation.ts'
 import { absolute, present } from './present.ts'
 
-const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 const REFUSALS = [
   'file_empty',
   'file_too_large',
@@ -58,7 +58,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
         headers: { Location: { schema: { type: 'string' } } },
         content: { 'application/json': { schema: MediaObject } },
       },
-      ...problems(...MULTIPART, 'body_too_large', 'quota_exceeded', ...IDEMPOTENCY, ...REFUSALS, ...FAILURES),
+      ...problems(...MULTIPART, 'body_too_large', 'quota_exceeded', ...IDEMPOTENCY, ...REFUSALS, ...OUTAGES),
     },
   })
   app.openapi(upload, async (c) => {
@@ -94,7 +94,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
         'checksum_unenforceable',
         'file_too_large',
         'media_type_unsupported',
-        ...FAILURES,
+        ...OUTAGES,
       ),
     },
   })
@@ -133,7 +133,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
         'size_mismatch',
         ...REFUSALS,
         'overloaded',
-        ...FAILURES,
+        ...OUTAGES,
       ),
     },
   })

@@ -9,12 +9,10 @@ import { idOf } from '../../media/object/object.ts'
 import { notFound } from '../../problem.ts'
 import { MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES, type StoredPart } from '../../storage/multipart.ts'
 import { jsonOnly } from '../body/read.ts'
-import { declaredFile, type FileLimits, IdParam, JSON_BODY, KNOWN, problems } from '../openapi/schemas.ts'
+import { declaredFile, type FileLimits, IdParam, JSON_BODY, KNOWN, OUTAGES, problems } from '../openapi/schemas.ts'
 import { invalidFields } from '../problem-response.ts'
 import { type Deps, originOf, requireCaller } from '../request/context.ts'
 import { absolute } from './present.ts'
-
-const FAILURES = ['storage_unavailable', 'database_unavailable'] as const
 
 /** What Uppy hands to `signRequest`, and what the page adds about the file. */
 function signBody(limits: FileLimits) {
@@ -74,7 +72,7 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
         'state_conflict',
         'file_too_large',
         'media_type_unsupported',
-        ...FAILURES,
+        ...OUTAGES,
       ),
     },
   })
@@ -127,7 +125,7 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
         'image_unreadable',
         'image_too_large',
         'overloaded',
-        ...FAILURES,
+        ...OUTAGES,
       ),
     },
   })
@@ -150,7 +148,7 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
     request: { params: IdParam },
     responses: {
       200: { description: 'The XML that S3 answers with.', content: XML },
-      ...problems(...KNOWN, 'not_found', 'state_conflict', 'upload_incomplete', ...FAILURES),
+      ...problems(...KNOWN, 'not_found', 'state_conflict', 'upload_incomplete', ...OUTAGES),
     },
   })
   app.openapi(list, async (c) => {

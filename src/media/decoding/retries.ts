@@ -5,6 +5,9 @@ import type { Problem } from '../../problem.ts'
 /** After so many tries that were too dear, a task is refused until the limits or the decoders change. */
 export const MOST_DEAR_TRIES = 3
 
+/** The pause after a try for which there was no place in a decoder, which is free again by then. */
+export const SOON_SECONDS = 60
+
 const RETRY_SECONDS = 600
 const RETRY_FACTOR = 4
 const LONGEST_RETRY_SECONDS = 86_400

@@ -1,6 +1,7 @@
 /** Renditions of a picture: made when first asked for, kept beside the original, and gone with it. */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inTime } from '../../deadline.ts'
 import { Problem } from '../../problem.ts'
 import { putDeadlineMs } from '../../storage/storage.ts'
 import { groupOf } from '../decoding/decode.ts'
@@ -171,7 +172,9 @@ export function createRenditions(deps: Deps) {
         const claim = { id, userId, name, key, own, version }
         const party = own ? `owner:${userId}` : asked.party
         try {
-          const made = await inTime(makeOnce({ claim, ...place, object, rendition, party, until }), until)
+          const making = makeOnce({ claim, ...place, object, rendition, party, until })
+          // It goes on when it is late, for the next request.
+          const made = await inTime(making, Math.max(0, until - Date.now()), () => Promise.reject(tooBusy()))
           // By another replica, perhaps, or for another size.
           if (!made) await sleep(POLL_MS)
         } catch (error) {
@@ -194,16 +197,6 @@ function isSpent(object: Rendered, name: string): boolean {
 
 /** The claim of a maker is not in force any more, or for nothing. */
 class Lost extends Error {}
-
-/** Rejects at `until`; the work goes on, for whoever asks next. */
-async function inTime<T>(work: Promise<T>, until: number): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(tooBusy()), Math.max(0, until - Date.now()))
-  })
-  work.catch(() => {})
-  return Promise.race([work, late]).finally(() => clearTimeout(timer))
-}
 
 function tooBusy(): Problem {
   return new Problem('overloaded', 'The rendition is not ready yet. Try again.')

@@ -1,6 +1,6 @@
 /** The statements about placeholders of pictures. */
 import { type Queryable, within } from '../../db/connect.ts'
-import { backoff } from '../decoding/retries.ts'
+import { backoff, SOON_SECONDS } from '../decoding/retries.ts'
 import type { Metadata, Placeholder } from '../object/object.ts'
 import type { Fragments } from './fragments.ts'
 
@@ -13,9 +13,6 @@ export type PlaceholderRow = {
   metadata: Metadata
   claim: string
 }
-
-// A place to be decoded in is free again by then.
-const SOON_SECONDS = 60
 
 export function createPlaceholderStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
   const { seconds } = fragments

@@ -1,12 +1,9 @@
 /** The statements about what others than its owner get of an object. */
 import { type Queryable, within } from '../../db/connect.ts'
-import { backoff } from '../decoding/retries.ts'
+import { backoff, SOON_SECONDS } from '../decoding/retries.ts'
 import type { ChangedObject, StoredObject } from '../object/object.ts'
 import type { Transients } from '../object/transients.ts'
 import type { Announcement, Fragments } from './fragments.ts'
-
-// A place to be decoded in is free again by then.
-const SOON_SECONDS = 60
 
 export function createPublicationStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
   const { columns, changed, seconds, epoch, announced, transients, withdraw, owe } = fragments

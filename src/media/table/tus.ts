@@ -14,9 +14,6 @@ export type TusUpload = {
   metadata: string
 }
 
-/** What a store keeps of an upload beside the object: its key, then this and a number; see storage/s3-tus.ts. */
-export const PIECE = '.part'
-
 /** `gone`: the upload is not under way (any more). */
 export type LeaseOutcome = 'taken' | 'held' | 'gone'
 

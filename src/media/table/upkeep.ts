@@ -1,11 +1,11 @@
 /** The statements of relay, upkeep and reconcile: claims that several replicas share without a leader. */
 import { type Queryable, within } from '../../db/connect.ts'
 import type { MediaEvent } from '../../events/events.ts'
+import { wholeOf } from '../../storage/tus.ts'
 import { type Home, idOf } from '../object/object.ts'
 import type { Renditions } from '../renditions/places.ts'
 import { WRITER_GRACE_SECONDS } from '../uploads/new-object.ts'
 import type { Fragments } from './fragments.ts'
-import { PIECE } from './tus.ts'
 
 /**
  * A row on its way out. `linksDead`: nobody can put bytes there any more, so the row may go after them. `transientKeys`:
@@ -50,8 +50,6 @@ type Settings = { sql: Queryable; fragments: Fragments; pendingSeconds: number; 
 
 /** The id in a rendition's key. */
 const renderedId = (key: string) => (/^[^/]+\/[^/]+\/r\//.test(key) ? idOf(key) : undefined)
-/** The key of the object that a piece of a tus upload belongs to. */
-const wholeOf = (key: string) => key.replace(new RegExp(`\\${PIECE}\\d+$`), '')
 
 export function createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }: Settings) {
   const { epoch, seconds, owe, sweepSoon, toPurging } = fragments

@@ -1,12 +1,12 @@
 /** tus uploads as the domain sees them: a pending object whose bytes come through the service, in any number of pieces. */
 import type { Caller } from '../../auth/auth.ts'
 import { fileTooLarge, Problem } from '../../problem.ts'
-import type { UploadRecords } from '../../storage/tus.ts'
+import { piecesPrefix, type UploadRecords } from '../../storage/tus.ts'
 import { REMOVAL_MS } from '../bytes/remove.ts'
 import type { Deps } from '../media.ts'
 import { safeFileName } from '../object/file-name.ts'
 import { areLimited, type Visibility } from '../object/object.ts'
-import { PIECE, TUS_LINKS_SECONDS, type TusUpload } from '../table/tus.ts'
+import { TUS_LINKS_SECONDS, type TusUpload } from '../table/tus.ts'
 import { acceptType } from './inspect.ts'
 import { newId, refusal, sizeRequired } from './new-object.ts'
 
@@ -43,7 +43,6 @@ export function createTusUploads({ repository, storage, log, now, limits }: Deps
       if (size === undefined && !deferrable) throw sizeRequired()
       if (size === 0) throw new Problem('file_empty', 'The file has no bytes.')
       if (size !== undefined && size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
-      // Whatever its visibility: what has not been looked at must not be served to everyone.
       const object = newId(now(), mimeType)
       const inserted = await repository.insert({
         ...object,
@@ -78,7 +77,7 @@ export function createTusUploads({ repository, storage, log, now, limits }: Deps
     async removePieces(key: string): Promise<void> {
       const signal = AbortSignal.timeout(REMOVAL_MS)
       try {
-        const pieces = await storage.list({ prefix: `${key}${PIECE}`, limit: 1000, signal })
+        const pieces = await storage.list({ prefix: piecesPrefix(key), limit: 1000, signal })
         if (pieces.length === 0) return
         await storage.remove(
           pieces.map((piece) => piece.key),

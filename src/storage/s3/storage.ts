@@ -1,4 +1,4 @@
-/** Any S3-compatible store. The one module that knows the AWS SDK. */
+/** The storage port on any S3-compatible store. */
 import type { IncomingHttpHeaders } from 'node:http'
 import { DeleteObjectsCommand, HeadBucketCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
 import type { S3Config } from '../../config.ts'

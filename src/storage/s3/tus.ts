@@ -21,7 +21,15 @@ import { timed } from '../../telemetry/record.ts'
 import { COMPLETE_DEADLINE_MS, MAX_PARTS } from '../multipart.ts'
 import { putDeadlineMs, STORE_DEADLINE_MS } from '../storage.ts'
 import type { TemporaryFile, TemporaryFiles } from '../temporary.ts'
-import { reached, TUS_PART_BYTES, type TusRequest, type TusStore, type TusStores, type UploadRecord } from '../tus.ts'
+import {
+  pieceOf,
+  reached,
+  TUS_PART_BYTES,
+  type TusRequest,
+  type TusStore,
+  type TusStores,
+  type UploadRecord,
+} from '../tus.ts'
 import { createClient } from './client.ts'
 
 /** The size of the parts of uploads of up to so many bytes; a request has up to two of them in the temporary folder. */
@@ -111,7 +119,7 @@ class GridStore extends S3Store implements TusStore {
       if (end === upload.size) await this.finish(id)
       // Its bytes are part of a part now.
       const isStored = end === upload.size || end >= first * this.preferredPartSize
-      if (before > 0 && isStored) await this.client.deleteObject({ Bucket: this.bucket, Key: pieceKey(id, first) })
+      if (before > 0 && isStored) await this.client.deleteObject({ Bucket: this.bucket, Key: pieceOf(id, first) })
       return end
     })
   }
@@ -166,12 +174,12 @@ class GridStore extends S3Store implements TusStore {
   private async sendFile({ id, uploadId }: Arriving, number: number, file: TemporaryFile, isWhole: boolean) {
     const sent = { Bucket: this.bucket, Body: file.read(), ContentLength: file.size }
     if (isWhole) await this.client.uploadPart({ ...sent, Key: id, UploadId: uploadId, PartNumber: number })
-    else await this.client.putObject({ ...sent, Key: pieceKey(id, number) })
+    else await this.client.putObject({ ...sent, Key: pieceOf(id, number) })
   }
 
   /** The beginning of a part, of which at least so many bytes have come. */
   private async pieceOf(id: string, number: number, length: number): Promise<Readable> {
-    const wanted = { Bucket: this.bucket, Key: pieceKey(id, number), Range: `bytes=0-${length - 1}` }
+    const wanted = { Bucket: this.bucket, Key: pieceOf(id, number), Range: `bytes=0-${length - 1}` }
     const { Body, ContentLength } = await this.client.getObject(wanted).catch((error) => {
       // Another writer has made a part of it.
       throw error instanceof NoSuchKey ? ERRORS.INVALID_OFFSET : error
@@ -230,7 +238,7 @@ class GridStore extends S3Store implements TusStore {
   }
 
   protected override partKey(id: string, isIncomplete = false): string {
-    return isIncomplete ? pieceKey(id, this.cell) : id
+    return isIncomplete ? pieceOf(id, this.cell) : id
   }
 
   private async load(id: string): Promise<UploadRecord> {
@@ -251,10 +259,6 @@ class GridStore extends S3Store implements TusStore {
 }
 
 type Arriving = { id: string; uploadId: string; size: number }
-
-function pieceKey(id: string, number: number): string {
-  return `${id}.part${number}`
-}
 
 /** In pieces of at most the length that is asked for; undefined at the end. */
 type Pieces = { next(most: number): Promise<Uint8Array | undefined>; close(): Promise<void> }
