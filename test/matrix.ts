@@ -18,6 +18,7 @@ export const ANY_RUNTIME: Names = [
   'corpus', // what the inspection says of files
   'cross-site', // headers that the routes set
   'dashboards', // names of metrics
+  'docs', // examples that curl runs, of calls that other files make on Deno
   'erasure', // statements and removals
   'event-replicas', // how replicas share a Redis stream; faults/events has Deno's connections to Redis break
   'expired-uploads', // upkeep, which is a command on Bun

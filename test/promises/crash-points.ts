@@ -12,7 +12,12 @@ import { attempt, type Outcome, passOver, soundly, startReplica } from './replic
 import type { Operation, Trial } from './trials.ts'
 import { PENDING_SECONDS, RETENTION_SECONDS, type World, worlds } from './world.ts'
 
-for (const [index, { name, present, open }] of worlds.entries()) {
+/** Those of one of the worlds, each in a file of its own, so that they are tried side by side. */
+export function tryCrashPoints(chosen: (typeof worlds)[number]['name']): void {
+  const index = worlds.findIndex((one) => one.name === chosen)
+  const found = worlds[index]
+  if (found === undefined) throw new Error(`no world called ${chosen}`)
+  const { name, present, open } = found
   describe.skipIf(!present)(`every crash point, ${name}`, () => {
     let world: World
     let tried = 0

@@ -1,0 +1,3 @@
+import { tryCrashPoints } from './crash-points.ts'
+
+tryCrashPoints('real')
