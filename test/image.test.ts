@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { existsSync } from 'node:fs'
-import { cp, readdir } from 'node:fs/promises'
+import { cp, readdir, rm } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import { createDataDir } from './support/process/acceptance.ts'
 import { runToEnd } from './support/process/process.ts'
@@ -69,6 +69,9 @@ describe('the last stage', () => {
     try {
       for (const path of ['/console', '/console/page.js', '/console/page.css', '/docs/swagger-ui.css'])
         expect([path, (await fetch(service.baseUrl + path)).status]).toEqual([path, 200])
+      await rm(join(folder.path, 'src/console/dist/icon.svg'))
+      const missing = await fetch(`${service.baseUrl}/console/icon.svg`)
+      expect([missing.status, (await missing.json()).detail]).toEqual([404, expect.stringContaining('build:console')])
     } finally {
       await service.stop()
       await dataDir.remove()
