@@ -5,6 +5,7 @@
 import process from 'node:process'
 import { supportedMimeTypes } from 'file-type'
 import { z } from 'zod'
+import type { S3Settings } from './storage/s3/settings.ts'
 
 const MiB = 1024 * 1024
 
@@ -174,19 +175,7 @@ type Values = {
   [N in Name]: Settings[N] extends Defaulted<infer T> ? T : Settings[N] extends Setting<infer T> ? T | undefined : never
 }
 
-/** Where the S3 store is and how to sign for it. */
-export type S3Config = {
-  /** Absent: AWS in `region`. */
-  endpoint: string | undefined
-  publicEndpoint: string | undefined
-  region: string
-  bucket: string
-  forcePathStyle: boolean
-  /** Absent: the SDK's own chain of credentials. */
-  credentials: { accessKeyId: string; secretAccessKey: string } | undefined
-}
-
-/** What the settings say, in the shape the service uses. Sizes are in bytes, times in seconds. */
+/** What the settings say, a slice for each part that is given some. Sizes are in bytes, times in seconds. */
 export type Config = ReturnType<typeof readConfig>
 
 /** Wrong settings, all of them: each line names one and says what was expected. */
@@ -259,7 +248,7 @@ function contradictions(isSet: (name: Name) => boolean, production: boolean): st
 
 function toConfig(values: Values) {
   const usesS3 = values.S3_ENDPOINT !== undefined || values.S3_BUCKET !== undefined
-  const s3: S3Config | undefined = usesS3
+  const s3: S3Settings | undefined = usesS3
     ? {
         endpoint: values.S3_ENDPOINT,
         publicEndpoint: values.S3_PUBLIC_ENDPOINT ?? values.S3_ENDPOINT,
@@ -272,20 +261,23 @@ function toConfig(values: Values) {
             : undefined,
       }
     : undefined
+  const { HOST: host, PORT: port } = values
+  const allowedTypes: ReadonlySet<string> = new Set(values.ALLOWED_TYPES)
+  const limits = { maxUploadBytes: values.MAX_UPLOAD_BYTES, maxObjectBytes: values.MAX_OBJECT_BYTES }
   return {
-    port: values.PORT,
-    host: values.HOST,
-    logLevel: values.LOG_LEVEL,
-    otlpEndpoint: values.OTEL_EXPORTER_OTLP_ENDPOINT,
-    publicBaseUrl: values.PUBLIC_BASE_URL,
-    cdnBaseUrl: values.CDN_BASE_URL,
-    publicOriginals: values.PUBLIC_ORIGINALS,
-    console: values.CONSOLE,
-    corsOrigins: values.CORS_ORIGINS ?? [],
-    databaseUrl: values.DATABASE_URL,
-    redisUrl: values.REDIS_URL,
-    s3,
-    dataDir: values.DATA_DIR,
+    listen: { host, port },
+    log: { level: values.LOG_LEVEL },
+    traces: { endpoint: values.OTEL_EXPORTER_OTLP_ENDPOINT },
+    ports: {
+      databaseUrl: values.DATABASE_URL,
+      redisUrl: values.REDIS_URL,
+      s3,
+      dataDir: values.DATA_DIR,
+      linkSecret: values.LINK_SECRET,
+      temporaryBytes: values.TEMPORARY_BYTES,
+      rateLimitPerMinute: values.RATE_LIMIT_PER_MINUTE,
+      maxObjectBytes: values.MAX_OBJECT_BYTES,
+    },
     auth: {
       jwtSecret: values.AUTH_JWT_SECRET,
       jwksUrl: values.AUTH_JWKS_URL,
@@ -293,24 +285,34 @@ function toConfig(values: Values) {
       audience: values.AUTH_AUDIENCE,
       gatewaySecret: values.GATEWAY_SECRET,
     },
-    linkSecret: values.LINK_SECRET,
-    maxUploadBytes: values.MAX_UPLOAD_BYTES,
-    uploadMemoryBytes: values.UPLOAD_MEMORY_BYTES,
-    decoders: values.DECODERS,
-    decoderMemoryBytes: values.DECODER_MEMORY_BYTES,
-    decoderCpuSeconds: values.DECODER_CPU_SECONDS,
-    temporaryBytes: values.TEMPORARY_BYTES,
-    maxObjectBytes: values.MAX_OBJECT_BYTES,
-    allowedTypes: new Set(values.ALLOWED_TYPES),
-    rateLimitPerMinute: values.RATE_LIMIT_PER_MINUTE,
-    trustedProxies: values.TRUSTED_PROXIES,
-    quotas: { quotaBytes: values.QUOTA_BYTES, quotaObjects: values.QUOTA_OBJECTS },
-    maxImagePixels: values.MAX_IMAGE_PIXELS,
-    renditionSizes: values.RENDITION_SIZES,
-    signedUrlSeconds: values.SIGNED_URL_SECONDS,
-    uploadUrlSeconds: values.UPLOAD_URL_SECONDS,
-    pendingSeconds: values.PENDING_SECONDS,
-    retentionSeconds: values.RETENTION_SECONDS,
+    http: {
+      publicBaseUrl: values.PUBLIC_BASE_URL,
+      corsOrigins: values.CORS_ORIGINS ?? [],
+      trustedProxies: values.TRUSTED_PROXIES,
+      uploadMemoryBytes: values.UPLOAD_MEMORY_BYTES,
+      console: values.CONSOLE,
+    },
+    media: {
+      ...limits,
+      allowedTypes,
+      maxImagePixels: values.MAX_IMAGE_PIXELS,
+      renditionSizes: values.RENDITION_SIZES,
+      signedUrlSeconds: values.SIGNED_URL_SECONDS,
+      uploadUrlSeconds: values.UPLOAD_URL_SECONDS,
+      pendingSeconds: values.PENDING_SECONDS,
+      retentionSeconds: values.RETENTION_SECONDS,
+      quotas: { quotaBytes: values.QUOTA_BYTES, quotaObjects: values.QUOTA_OBJECTS },
+      cdnBaseUrl: values.CDN_BASE_URL,
+      publicOriginals: values.PUBLIC_ORIGINALS,
+      // Where consumers of events reach the service. On a developer's machine, where it listens.
+      baseUrl: values.PUBLIC_BASE_URL ?? `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    },
+    decoders: {
+      allowedTypes,
+      decoders: values.DECODERS,
+      decoderMemoryBytes: values.DECODER_MEMORY_BYTES,
+      decoderCpuSeconds: values.DECODER_CPU_SECONDS,
+    },
   }
 }
 

@@ -1,8 +1,126 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { cp } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join, normalize } from 'node:path'
 import { repository } from './support/repository.ts'
 import { createFolder, type Folder } from './support/services/folder.ts'
+
+// What each room of src may import, from the top of the house to its ground: nothing below imports anything above.
+const ground = 'problem.ts deadline.ts budget.ts log.ts telemetry'
+const ports = 'auth events limits db storage storage/s3 storage/disk'
+const domain =
+  'media/object media/table media/bytes media/decoding media/outbox media/public-copies media/upkeep media/renditions media/objects media/uploads media'
+const web = 'http/request http/body http/openapi http http/routes http/tus http/pages'
+const rooms: Record<string, string> = {
+  'main.ts': 'boot log.ts',
+  cli: `boot config.ts log.ts ${domain}`,
+  boot: `config.ts observe pictures ${web} ${domain} ${ports} ${ground}`,
+  'config.ts': 'storage/s3',
+  http: `${web} observe auth events limits media media/outbox media/public-copies media/renditions storage/disk ${ground}`,
+  'http/pages': `http http/openapi http/request storage console ${ground}`,
+  'http/tus': `http http/openapi http/request auth media media/object media/uploads storage ${ground}`,
+  'http/routes': `http http/body http/openapi http/request observe auth media/object media/outbox media/public-copies storage storage/disk ${ground}`,
+  'http/openapi': `http/request media/object storage ${ground}`,
+  'http/body': ground,
+  'http/request': `auth limits ${ground}`,
+  observe: `media/table media/upkeep pictures ${ground}`,
+  media: `${domain} storage ${ground}`,
+  'media/uploads': `media media/bytes media/object media/table auth pictures db storage ${ground}`,
+  'media/objects': `media media/bytes media/object media/public-copies media/table auth events ${ground}`,
+  'media/renditions': `media media/decoding media/object media/table auth storage ${ground}`,
+  'media/upkeep': `media/bytes media/decoding media/object media/outbox media/public-copies media/table storage ${ground}`,
+  'media/public-copies': `media/bytes media/decoding media/object media/outbox media/table storage ${ground}`,
+  'media/outbox': `media/table auth db events ${ground}`,
+  'media/decoding': `media/object media/table pictures storage ${ground}`,
+  'media/bytes': `media/object media/table pictures storage ${ground}`,
+  'media/table': `media/object auth db events storage ${ground}`,
+  pictures: `media/object ${ground}`,
+  'media/object': `auth events ${ground}`,
+  'storage/s3': `storage ${ground}`,
+  'storage/disk': `storage ${ground}`,
+  storage: ground,
+  auth: ground,
+  events: ground,
+  limits: ground,
+  db: ground,
+  'log.ts': 'telemetry',
+  telemetry: 'problem.ts',
+  'budget.ts': 'problem.ts',
+  'deadline.ts': '',
+  'problem.ts': '',
+  // Packages of their own.
+  console: 'client',
+  client: 'http/openapi media/object events problem.ts',
+}
+/** Which room alone knows a package. */
+const packages: [name: RegExp, rooms: string][] = [
+  [/^(hono|@hono)(\/|$)/, `${web} observe client`],
+  [/^@aws-sdk\//, 'storage/s3'],
+  [/^@tus\//, 'storage storage/s3 storage/disk http/tus'],
+  [/^ioredis$/, 'events limits'],
+  [/^jose$/, 'auth'],
+  [/^(sharp|thumbhash)$/, 'pictures console'],
+  [/^(postgres|@electric-sql\/.+)$/, 'db'],
+  [/^(prom-client|@opentelemetry\/.+)$/, 'observe'],
+  [/^(preact|@uppy\/.+)$/, 'console'],
+]
+
+type Import = { file: string; line: number; from: string; to: string }
+
+describe('rooms', () => {
+  let imports: Import[]
+  beforeAll(async () => {
+    imports = await importsOf('src')
+  })
+
+  test('import only what is below them', () => {
+    const broken = imports.filter(({ from, to }) => {
+      const [room, other] = [roomOf(from), roomOf(to)]
+      return to.startsWith('src/') && room !== other && !rooms[room]?.split(' ').includes(other)
+    })
+    expect(broken.map(({ file, line, to }) => `${file}:${line} imports ${to}`)).toEqual([])
+  })
+
+  test('know the packages that are theirs', () => {
+    const broken = imports.filter(({ from, to }) =>
+      packages.some(([name, knowers]) => name.test(to) && !knowers.split(' ').includes(roomOf(from))),
+    )
+    expect(broken.map(({ file, line, to }) => `${file}:${line} imports ${to}`)).toEqual([])
+  })
+
+  test('have no circle of files', () => {
+    const next = Map.groupBy(imports, ({ from }) => from)
+    const done = new Set<string>()
+    const circles: string[] = []
+    const visit = (file: string, path: string[]): void => {
+      if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(' > '))
+      if (done.has(file) || path.includes(file)) return
+      for (const { to } of next.get(file) ?? []) visit(to, [...path, file])
+      done.add(file)
+    }
+    for (const file of next.keys()) visit(file, [])
+    expect(circles).toEqual([])
+  })
+})
+
+/** A folder of src, two deep where the first is large; a file at the top stands for itself. */
+function roomOf(file: string): string {
+  const [first = '', second = '', third] = file.replace(/^src\//, '').split('/')
+  if (second === '') return first
+  return third !== undefined && ['http', 'media', 'storage'].includes(first) ? `${first}/${second}` : first
+}
+
+async function importsOf(folder: string): Promise<Import[]> {
+  const found: Import[] = []
+  for await (const file of new Bun.Glob(`${folder}/**/*.{ts,tsx}`).scan(repository)) {
+    if (file.includes('node_modules') || file.includes('/dist/')) continue
+    const lines = (await Bun.file(join(repository, file)).text()).split('\n')
+    for (const [i, text] of lines.entries()) {
+      for (const [, to = ''] of text.matchAll(/(?:\bfrom|\bimport\(?)\s*'([^']+)'/g))
+        found.push({ file, line: i + 1, from: file, to: to.startsWith('.') ? normalize(join(dirname(file), to)) : to })
+    }
+  }
+  return found
+}
 
 // One line each that must not be where it is. A file of this name need not exist.
 const violations: [file: string, line: string, rule: string][] = [

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { ConfigError, describeSettings, readConfig } from '../src/config.ts'
-import { NO_QUOTAS } from '../src/media/object/object.ts'
+import { NO_QUOTAS } from '../src/media/object/quota.ts'
 import { repository } from './support/repository.ts'
 
 type Env = Record<string, string>
@@ -33,14 +33,17 @@ function complaintsAbout(env: Env): string[] {
 describe('readConfig', () => {
   test('without any setting gives the embedded default, on this machine alone', () => {
     const config = readConfig({})
-    expect(config).toMatchObject({ host: '127.0.0.1', port: 8080, dataDir: '.data', corsOrigins: [] })
-    for (const part of [config.databaseUrl, config.redisUrl, config.s3, config.publicBaseUrl, config.linkSecret])
+    const { listen, ports, http, media } = config
+    expect(listen).toEqual({ host: '127.0.0.1', port: 8080 })
+    expect(ports.dataDir).toBe('.data')
+    expect(http.corsOrigins).toEqual([])
+    for (const part of [ports.databaseUrl, ports.redisUrl, ports.s3, http.publicBaseUrl, ports.linkSecret])
       expect(part).toBeUndefined()
-    expect([...config.allowedTypes]).toEqual(['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif'])
+    expect([...media.allowedTypes]).toEqual(['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif'])
   })
 
   test('has the documented defaults of sizes and times', () => {
-    expect(readConfig({})).toMatchObject({
+    expect(readConfig({}).media).toMatchObject({
       maxUploadBytes: 32 * 1024 * 1024,
       maxObjectBytes: 5 * 1024 * 1024 * 1024,
       maxImagePixels: 100_000_000,
@@ -106,14 +109,14 @@ describe('readConfig', () => {
       CORS_ORIGINS: 'https://a.example, http://localhost:3000,',
       ALLOWED_TYPES: ' image/png ,video/mp4',
     })
-    expect(config.publicBaseUrl).toBe('https://media.example/api')
-    expect(config.corsOrigins).toEqual(['https://a.example', 'http://localhost:3000'])
-    expect([...config.allowedTypes]).toEqual(['image/png', 'video/mp4'])
+    expect(config.http.publicBaseUrl).toBe('https://media.example/api')
+    expect(config.http.corsOrigins).toEqual(['https://a.example', 'http://localhost:3000'])
+    expect([...config.media.allowedTypes]).toEqual(['image/png', 'video/mp4'])
   })
 })
 
 describe('the S3 store', () => {
-  const s3 = (env: Env) => readConfig(env).s3
+  const s3 = (env: Env) => readConfig(env).ports.s3
 
   test('is used when a bucket or an endpoint is set', () => {
     expect(s3({ S3_BUCKET: 'pictures' })).toMatchObject({ bucket: 'pictures', endpoint: undefined })

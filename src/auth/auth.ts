@@ -3,11 +3,8 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { errors, type JWTVerifyGetKey, type JWTVerifyOptions, jwtVerify } from 'jose'
 import { validate as isUuid } from 'uuid'
 import { Problem } from '../problem.ts'
+import type { Caller } from './caller.ts'
 import { createVerified } from './verified.ts'
-
-export type Role = 'user' | 'service'
-/** A caller who is known. `service` may act for everyone. `expires`, Unix time in milliseconds, is when a token does. */
-export type Caller = { userId: string; role: Role; expires?: number }
 
 export type AuthSettings = {
   /** Shared secret of HS256 tokens; absent: none of them is accepted. */

@@ -1,6 +1,7 @@
 /** Tokens that were found good, so that the next request with one is spared the work. */
+
 import { hash } from 'node:crypto'
-import type { Caller } from './auth.ts'
+import type { Caller } from './caller.ts'
 
 export type Verified = {
   /** Whose token this is; undefined when it was never found good, has expired since, or was forgotten. */

@@ -1,63 +1,78 @@
-/** The parts put together as far as the server and the commands share it. */
-import type { Config } from '../config.ts'
+/** The domain, put together from its ports. The server, the commands and the tests all use this. */
+import type { EventBus } from '../events/events.ts'
 import type { Log } from '../log.ts'
-import { createDecode, type Decode } from '../media/decoding/decode.ts'
+import { createInspect } from '../media/bytes/inspect.ts'
+import { createDecode } from '../media/decoding/decode.ts'
+import { createMedia, type Media } from '../media/media.ts'
+import type { Quotas } from '../media/object/quota.ts'
+import { createLiveEvents, type LiveEvents } from '../media/outbox/live-events.ts'
 import { createRelay, type Relay } from '../media/outbox/relay.ts'
 import { createPublicity, type Publicity } from '../media/public-copies/address.ts'
 import { createPublish, type Publish } from '../media/public-copies/publish.ts'
-import { createRepository, type Repository } from '../media/table/repository.ts'
+import type { Repository } from '../media/table/repository.ts'
 import { createUpkeep, type Upkeep } from '../media/upkeep/upkeep.ts'
-import { createDecoders } from '../pictures/decoders.ts'
 import type { Decoders } from '../pictures/decoding.ts'
 import { createImageProbe, type ProbeImage } from '../pictures/image.ts'
-import { decodersIn, readContainer } from './container.ts'
-import { openParts, type Parts } from './ports.ts'
+import type { Storage } from '../storage/storage.ts'
 
-export type Service = Parts & {
+export type DomainPorts = {
   repository: Repository
+  storage: Storage
+  events: EventBus
+  decoders: Decoders
+  log: Log
+  /** Unix time in milliseconds. */
+  now: () => number
+  /** Absent: one that keeps to the settings. It sets up libvips for the process. */
+  probeImage?: ProbeImage
+}
+
+/** Sizes in bytes, times in seconds. */
+export type DomainSettings = {
+  allowedTypes: ReadonlySet<string>
+  maxImagePixels: number
+  maxUploadBytes: number
+  maxObjectBytes: number
+  /** Sides of renditions in pixels, ascending. */
+  renditionSizes: readonly number[]
+  signedUrlSeconds: number
+  uploadUrlSeconds: number
+  pendingSeconds: number
+  quotas: Quotas
+  /** Absent: the service itself serves what is public. */
+  cdnBaseUrl?: string | undefined
+  /** Pictures that are public go out as they came, with their metadata. */
+  publicOriginals: boolean
+  /** Where consumers of events reach the service. */
+  baseUrl: string
+}
+
+export type Domain = {
+  media: Media
   relay: Relay
   upkeep: Upkeep
-  probeImage: ProbeImage
-  decoders: Decoders
-  decode: Decode
   publicity: Publicity
   publish: Publish
+  liveEvents: LiveEvents
 }
 
-// What upkeep has begun; requests have been waited for before.
-const DECODERS_STOP_MS = 1000
-
-/** Opens the parts; nothing runs in the background until `relay` and `upkeep` are started. */
-export async function openService(config: Config, log: Log): Promise<Service> {
-  const count = decodersIn(await readContainer(), config)
-  const parts = await openParts(config, log)
-  const { sql, storage, events } = parts
-  const repository = createRepository({ sql, ...config })
-  const relay = createRelay({ repository, events, log })
-  const probeImage = createImageProbe({ allowedTypes: config.allowedTypes, maxPixels: config.maxImagePixels })
-  const decoders = createDecoders({ ...config, decoders: count }, { log })
-  const decode = createDecode({ decoders, repository, storage, limits: config })
-  const publicity = createPublicity({ ...config, baseUrl: baseUrlOf(config) })
-  const publish = createPublish({ repository, storage, relay, decode, publicity, log })
-  const upkeep = createUpkeep({
-    repository,
-    storage,
+/** Nothing runs in the background until `relay` and `upkeep` are started. */
+export function createDomain(ports: DomainPorts, settings: DomainSettings): Domain {
+  const { events, log } = ports
+  const { allowedTypes, maxImagePixels: maxPixels, pendingSeconds } = settings
+  const relay = createRelay({ repository: ports.repository, events, log })
+  const probeImage = ports.probeImage ?? createImageProbe({ allowedTypes, maxPixels })
+  const inspect = createInspect({ allowedTypes, probeImage })
+  const decode = createDecode({ ...ports, limits: settings })
+  const publicity = createPublicity(settings)
+  const publish = createPublish({ ...ports, relay, decode, publicity })
+  const made = { relay, decode, publicity, publish }
+  return {
+    media: createMedia({ ...ports, ...made, inspect, limits: settings }),
+    upkeep: createUpkeep({ ...ports, ...made, pendingSeconds }),
+    liveEvents: createLiveEvents({ events }),
     relay,
-    decode,
     publicity,
     publish,
-    log,
-    now: Date.now,
-    ...config,
-  })
-  const close = async () => {
-    await decoders.stop(DECODERS_STOP_MS)
-    await parts.close()
   }
-  return { ...parts, repository, relay, upkeep, probeImage, decoders, decode, publicity, publish, close }
-}
-
-/** Where consumers of events reach the service. Without PUBLIC_BASE_URL, as on a developer's machine, where it listens. */
-function baseUrlOf({ publicBaseUrl, host, port }: Config): string {
-  return publicBaseUrl ?? `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 }

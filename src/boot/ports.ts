@@ -25,7 +25,7 @@ import { timedStorage } from '../storage/timed.ts'
 import type { TusStores } from '../storage/tus.ts'
 import { type DataDir, openDataDir } from './data-dir.ts'
 
-export type Parts = {
+export type Ports = {
   sql: Sql
   /** Most connections to the database at once. */
   connections: number
@@ -48,10 +48,11 @@ export type Parts = {
   close: () => Promise<void>
 }
 
+type Settings = Config['ports']
 type Closers = (() => void | Promise<void>)[]
 
 /** Everything the service stands on, migrated and ready. What can't be reached is tried again for half a minute. */
-export async function openParts(config: Config, log: Log): Promise<Parts> {
+export async function openPorts(config: Config, log: Log): Promise<Ports> {
   const closers: Closers = []
   const close = async () => {
     for (const closer of closers.reverse()) await closer()
@@ -64,35 +65,36 @@ export async function openParts(config: Config, log: Log): Promise<Parts> {
   }
 }
 
-async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Parts, 'close'>> {
+async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Ports, 'close'>> {
   const { jwtSecret: given, jwksUrl, gatewaySecret } = config.auth
+  const settings = config.ports
   const development = [given, jwksUrl, gatewaySecret].every((setting) => setting === undefined)
   let dataDir: DataDir | undefined
   const inDataDir = async () => {
     if (dataDir === undefined) {
-      dataDir = await openDataDir(config.dataDir)
+      dataDir = await openDataDir(settings.dataDir)
       closers.push(dataDir.close)
     }
     return dataDir
   }
 
-  const { databaseUrl, redisUrl } = config
-  const sql = await openDatabase(config, inDataDir, closers, log)
+  const { databaseUrl, redisUrl } = settings
+  const sql = await openDatabase(settings, inDataDir, closers, log)
   const applied = await reachable('database', log, () => migrate(sql))
   if (applied.length > 0) log.info({ applied }, 'database: migrated')
 
   const database = { name: databaseUrl ? 'postgres' : 'pglite', version: await serverVersion(sql) }
 
-  const embedded = config.s3 === undefined || databaseUrl === undefined
+  const embedded = settings.s3 === undefined || databaseUrl === undefined
   const linkSecret = linkSecretOf(config) ?? (await linkSecretIn(embedded ? await inDataDir() : undefined, log))
-  const { found: store, ...stores } = await openStorage(config, linkSecret, inDataDir, log)
+  const { found: store, ...stores } = await openStorage(settings, linkSecret, inDataDir, log)
   const { storage, tusStores } = stores
   closers.push(storage.close, tusStores.close)
 
   const redis = redisUrl ? await createRedisEventBus({ url: redisUrl, log }) : undefined
   const events = redis ?? createMemoryEventBus()
   closers.push(events.close)
-  const limiter = await openLimiter(config, log)
+  const limiter = await openLimiter(settings, log)
   if (limiter !== undefined) closers.push(limiter.close)
 
   const jwtSecret = development ? await (await inDataDir()).secret('auth') : given
@@ -105,7 +107,7 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Pa
   return { sql, connections, ...stores, events, limiter, linkSecret, jwtSecret, development, found }
 }
 
-async function openLimiter({ rateLimitPerMinute: limit, redisUrl }: Config, log: Log): Promise<Limiter | undefined> {
+async function openLimiter({ rateLimitPerMinute: limit, redisUrl }: Settings, log: Log): Promise<Limiter | undefined> {
   if (limit === 0) return undefined
   return redisUrl === undefined
     ? createMemoryLimiter({ limit })
@@ -113,7 +115,7 @@ async function openLimiter({ rateLimitPerMinute: limit, redisUrl }: Config, log:
 }
 
 async function openDatabase(
-  { databaseUrl }: Config,
+  { databaseUrl }: Settings,
   inDataDir: () => Promise<DataDir>,
   closers: Closers,
   log: Log,
@@ -136,12 +138,12 @@ async function openDatabase(
 }
 
 async function openStorage(
-  config: Config,
+  settings: Settings,
   linkSecret: string,
   inDataDir: () => Promise<DataDir>,
   log: Log,
-): Promise<Pick<Parts, 'storage' | 'disk' | 'tusStores'> & { found: object }> {
-  const { s3 } = config
+): Promise<Pick<Ports, 'storage' | 'disk' | 'tusStores'> & { found: object }> {
+  const { s3 } = settings
   if (s3 !== undefined) {
     const traits = await reachable('storage', log, () => prepareBucket(s3))
     if (traits.guardCopies) log.warn('storage: takes unsigned copies over upload links; links are signed against it')
@@ -155,14 +157,14 @@ async function openStorage(
       )
     if (!traits.enforces.once) log.warn('storage: upload links work more than once; uploads are copied on completion')
     if (!traits.enforces.checksum) log.warn('storage: does not check SHA-256; uploads that ask for it are refused')
-    const temporary = await openTemporaryFiles(config.temporaryBytes)
-    const needed = 2 * tusPartSizeOf(config.maxObjectBytes)
-    if (temporary.limit < Math.max(needed, config.temporaryBytes))
+    const temporary = await openTemporaryFiles(settings.temporaryBytes)
+    const needed = 2 * tusPartSizeOf(settings.maxObjectBytes)
+    if (temporary.limit < Math.max(needed, settings.temporaryBytes))
       log.warn(
-        { limit: temporary.limit, needed, setting: config.temporaryBytes },
+        { limit: temporary.limit, needed, setting: settings.temporaryBytes },
         'tus: the temporary folder is small; TEMPORARY_BYTES is what it should hold, and two parts of an upload at least',
       )
-    const tusStores = createS3TusStores(s3, config.maxObjectBytes, temporary)
+    const tusStores = createS3TusStores(s3, settings.maxObjectBytes, temporary)
     const { endpoint = 'AWS', bucket } = s3
     const found = { name: 's3', endpoint, bucket, server: traits.server, enforces: traits.enforces }
     return { storage: timedStorage(createS3Storage(s3, traits)), disk: undefined, tusStores, found }
@@ -171,7 +173,7 @@ async function openStorage(
   const disk = await createDiskStorage({
     root: join(dataDir.path, 'files'),
     linkSecret,
-    maxBytes: config.maxObjectBytes,
+    maxBytes: settings.maxObjectBytes,
     now: Date.now,
   })
   const found = { name: disk.name, folder: dataDir.path, enforces: disk.enforces }
@@ -186,7 +188,7 @@ async function linkSecretIn(dataDir: DataDir | undefined, log: Log): Promise<str
 }
 
 /** One that all replicas share, as long as they share any secret; undefined where there is none. */
-function linkSecretOf({ linkSecret, auth, s3, databaseUrl }: Config): string | undefined {
+function linkSecretOf({ auth, ports: { linkSecret, s3, databaseUrl } }: Config): string | undefined {
   if (linkSecret !== undefined) return linkSecret
   const password = databaseUrl === undefined ? '' : new URL(databaseUrl).password
   const shared = auth.jwtSecret ?? auth.gatewaySecret ?? s3?.credentials?.secretAccessKey ?? password

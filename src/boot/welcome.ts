@@ -1,11 +1,24 @@
 /** What someone who has just started the service for the first time needs: lines that work as pasted. */
 import { join } from 'node:path'
+import type { Config } from '../config.ts'
+import type { Server } from './server.ts'
 
 const PICTURE = join(import.meta.dirname, '../../test/corpus/accept/rocket.jpg')
 
 type Welcome = { address: string; token: string; hasConsole: boolean }
 
-export function welcome({ address, token, hasConsole }: Welcome): string {
+/** Prints it a moment later: the runtime listens when the main module is done, and may find the port taken. */
+export async function greet(
+  { http, listen }: Config,
+  { developmentToken, hasConsole }: Pick<Server, 'developmentToken' | 'hasConsole'>,
+): Promise<void> {
+  if (developmentToken === undefined) return
+  const address = http.publicBaseUrl ?? `http://${listen.host}:${listen.port}`
+  const text = welcome({ address, token: await developmentToken(), hasConsole })
+  setTimeout(() => console.log(text), 100)
+}
+
+function welcome({ address, token, hasConsole }: Welcome): string {
   const auth = `-H 'Authorization: Bearer ${token}'`
   return `
 The media service is at ${address}, on its embedded default: Postgres, files and events in this process.

@@ -1,6 +1,6 @@
 /** How a command runs beside the service: opened before, closed afterwards. */
 import process from 'node:process'
-import { openService, type Service } from '../boot/domain.ts'
+import { openService, type Service } from '../boot/service.ts'
 import { type Config, readConfig } from '../config.ts'
 import { createLog, openLogOutput } from '../log.ts'
 
@@ -9,7 +9,7 @@ export async function runCommand(command: (service: Service, config: Config) => 
   try {
     const config = readConfig()
     const { now: output } = await openLogOutput()
-    const service = await openService(config, createLog({ level: config.logLevel, output }))
+    const service = await openService(config, createLog({ level: config.log.level, output }))
     try {
       await command(service, config)
     } finally {

@@ -3,7 +3,7 @@
  * system, never in the serving process. The pool implements `Decoders`; use cases of the domain call it.
  */
 import type { Placeholder } from '../media/object/object.ts'
-import type { Rendition } from '../media/renditions/rendition.ts'
+import type { Rendition } from '../media/object/rendition.ts'
 import type { ProblemCode } from '../problem.ts'
 
 /**

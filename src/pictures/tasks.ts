@@ -1,6 +1,6 @@
 /** What a decoder process does with a picture: a rendition, a clean copy, or a placeholder. */
 import sharp, { type Sharp } from 'sharp'
-import type { Format, Rendition } from '../media/renditions/rendition.ts'
+import type { Format, Rendition } from '../media/object/rendition.ts'
 import type { DecodeResult, DecodeTask } from './decoding.ts'
 import { sizeOf } from './libvips.ts'
 import { checkFrames, MAX_DECODED_PIXELS, type PictureHeader, tooLarge, unreadable } from './limits.ts'

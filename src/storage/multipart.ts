@@ -2,7 +2,7 @@
  * Uploads in parts, where a store has them: an optional part of the storage port, with the same rules for keys and
  * failures. Every implementation passes `test/contract/multipart.test.ts`.
  */
-import type { Cancel } from './storage.ts'
+import type { Cancel } from './cancel.ts'
 
 export interface MultipartStorage {
   /** Begins an upload under a key and gives the store's id of it; another one with each call. */

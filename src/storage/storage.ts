@@ -6,6 +6,7 @@
  * written once, then read, then removed. Whatever fails for a reason outside the caller's power is thrown as Problem
  * `storage_unavailable`; the outcome of a write that failed so is unknown.
  */
+import type { Cancel } from './cancel.ts'
 import type { MultipartStorage } from './multipart.ts'
 
 export interface Storage {
@@ -81,7 +82,6 @@ export interface Storage {
 }
 
 export type Presentation = { contentType: string; disposition: string }
-export type Cancel = { signal?: AbortSignal | undefined }
 /**
  * `etag`: as the store writes it; another one means other bytes. `contentEncoding`: what readers would undo, as an
  * uploader has said; null for none. `ordinaryClass`: whether the store keeps it as it keeps what the service stores.

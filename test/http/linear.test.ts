@@ -9,7 +9,7 @@ import { partsOf } from '../../src/http/body/form-data.ts'
 import { createUploadMemory } from '../../src/http/body/memory.ts'
 import { isNamed } from '../../src/http/request/etag.ts'
 import { safeFileName } from '../../src/media/object/file-name.ts'
-import { renditionOf } from '../../src/media/renditions/rendition.ts'
+import { renditionOf } from '../../src/media/object/rendition.ts'
 import { requestOf } from '../support/http/bodies.ts'
 import { refusal } from '../support/http/refusal.ts'
 

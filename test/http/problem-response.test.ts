@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { Hono } from 'hono'
-import { HttpProblem, problemResponse, statusOf, toProblem } from '../../src/http/problem-response.ts'
+import { HttpProblem, problemResponse, statusOf, toProblem } from '../../src/http/request/problem-response.ts'
 import { Problem, type ProblemCode, problemCodes } from '../../src/problem.ts'
 
 // The contract with clients: a code never changes its status.

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import sharp from 'sharp'
-import { createInspect } from '../../src/media/uploads/inspect.ts'
+import { createInspect } from '../../src/media/bytes/inspect.ts'
 import { createImageProbe } from '../../src/pictures/image.ts'
 import { refusal } from '../support/http/refusal.ts'
 import { accepted, DEFAULT_TYPES, readCorpus } from '../support/pictures/corpus.ts'

@@ -1,8 +1,10 @@
 /** Replicas that change the same rows at once: in opposite orders, with connections that count in the same shares. */
+
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { POOL_CONNECTIONS, type Sql } from '../../src/db/connect.ts'
 import { migrate } from '../../src/db/migrate.ts'
-import { createRepository, type NewObject, type Repository } from '../../src/media/table/repository.ts'
+import type { NewObject } from '../../src/media/object/new-object.ts'
+import { createRepository, type Repository } from '../../src/media/table/repository.ts'
 import { until } from '../support/clock/until.ts'
 import { arrived, callerOf, newObject } from '../support/media/objects.ts'
 import { type OpenDatabase, openPostgres } from '../support/services/databases.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
-import { acceptType, createInspect, extensionOf } from '../../src/media/uploads/inspect.ts'
+import { acceptType, createInspect, extensionOf } from '../../src/media/bytes/inspect.ts'
 import { createImageProbe } from '../../src/pictures/image.ts'
 import { INSPECTED_BYTES, MAX_FRAMES } from '../../src/pictures/limits.ts'
 import { refusal } from '../support/http/refusal.ts'
@@ -128,7 +128,7 @@ async function costOf(folder: string, inspecting: boolean): Promise<{ seconds: n
   const script = `
     import { readdir, readFile } from 'node:fs/promises'
     import { createImageProbe } from ${module('pictures/image.ts')}
-    import { createInspect } from ${module('media/uploads/inspect.ts')}
+    import { createInspect } from ${module('media/bytes/inspect.ts')}
     const allowedTypes = new Set(${JSON.stringify([...DEFAULT_TYPES])})
     const inspect = createInspect({ allowedTypes, probeImage: createImageProbe({ allowedTypes, maxPixels: 1e8 }) })
     for (const name of await readdir(${JSON.stringify(folder)})) {

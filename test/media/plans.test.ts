@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { v7 as uuidv7 } from 'uuid'
-import type { Caller } from '../../src/auth/auth.ts'
+import type { Caller } from '../../src/auth/caller.ts'
 import type { Queryable } from '../../src/db/connect.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'

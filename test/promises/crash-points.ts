@@ -2,8 +2,9 @@
  * Whatever dies or fails at whatever call: one relay pass and one upkeep pass later, past PENDING_SECONDS, the promises
  * of the design hold, told by the real database and the real store.
  */
+
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type { Caller } from '../../src/auth/auth.ts'
+import type { Caller } from '../../src/auth/caller.ts'
 import { audit } from './audit.ts'
 import { KINDS } from './batches.ts'
 import { type Fault, faults, type Plan } from './circuit.ts'

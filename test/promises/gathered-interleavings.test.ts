@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import fc from 'fast-check'
-import type { Caller } from '../../src/auth/auth.ts'
+import type { Caller } from '../../src/auth/caller.ts'
 import { Problem } from '../../src/problem.ts'
 import { audit } from './audit.ts'
 import { byOneProcess, type Outcome, passOver, type Replica, soundly, startReplica } from './replica.ts'

@@ -1,5 +1,5 @@
 /** What one process is asked for several times at the same time, so that its calls to the database go together. */
-import type { Caller } from '../../src/auth/auth.ts'
+import type { Caller } from '../../src/auth/caller.ts'
 import type { Replica } from './replica.ts'
 import { soundly } from './replica.ts'
 import { declared, fileOf, type Operation, orGone, png, seen, type Trial } from './trials.ts'

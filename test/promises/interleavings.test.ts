@@ -2,9 +2,10 @@
  * Several calls on one object at the same instant, their calls to database, store and bus one after the other in
  * random orders: one wins, the rest are told so, and the events say what happened.
  */
+
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import fc from 'fast-check'
-import type { Caller } from '../../src/auth/auth.ts'
+import type { Caller } from '../../src/auth/caller.ts'
 import { Problem } from '../../src/problem.ts'
 import { audit } from './audit.ts'
 import type { Turn } from './circuit.ts'

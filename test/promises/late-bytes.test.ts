@@ -2,9 +2,10 @@
  * Bytes that arrive when nobody expects them any more, and clocks that are wrong: a PUT that took hours, a copy for
  * an object whose owner was erased meanwhile, a store or a process with another idea of the time.
  */
+
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { v7 as uuidv7 } from 'uuid'
-import type { Caller } from '../../src/auth/auth.ts'
+import type { Caller } from '../../src/auth/caller.ts'
 import type { Visibility } from '../../src/media/object/object.ts'
 import { audit } from './audit.ts'
 import { picture } from './pictures.ts'

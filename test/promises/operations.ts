@@ -1,7 +1,7 @@
 /** Everything the service does, each from a state of its own, with what must be true of it afterwards. */
 
 import { v7 as uuidv7 } from 'uuid'
-import type { Caller } from '../../src/auth/auth.ts'
+import type { Caller } from '../../src/auth/caller.ts'
 import { prefixOf, type Visibility } from '../../src/media/object/object.ts'
 import type { MultipartUpload } from '../../src/media/uploads/multipart-uploads.ts'
 import type { UploadLink } from '../../src/media/uploads/uploads.ts'

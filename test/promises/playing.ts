@@ -1,6 +1,7 @@
 /** Plays a sequence on a world and on the model at once, and compares what is seen. */
+
 import { expect } from 'bun:test'
-import type { Caller } from '../../src/auth/auth.ts'
+import type { Caller } from '../../src/auth/caller.ts'
 import type { StoredObject } from '../../src/media/object/object.ts'
 import type { UploadLink } from '../../src/media/uploads/uploads.ts'
 import { Problem } from '../../src/problem.ts'

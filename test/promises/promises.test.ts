@@ -2,9 +2,10 @@
  * One test for each way in which one of the six promises of the design would break first. Each names the line that
  * keeps it, and fails when that line is taken out.
  */
+
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
 import { v7 as uuidv7 } from 'uuid'
-import type { Caller } from '../../src/auth/auth.ts'
+import type { Caller } from '../../src/auth/caller.ts'
 import { INSPECTED_BYTES } from '../../src/pictures/limits.ts'
 import { Problem } from '../../src/problem.ts'
 import { until } from '../support/clock/until.ts'

@@ -1,11 +1,11 @@
 /** One process of the service on a world that others share, for as long as it lives. */
 
+import { createInspect } from '../../src/media/bytes/inspect.ts'
 import { createMedia, type Media } from '../../src/media/media.ts'
-import { NO_QUOTAS } from '../../src/media/object/object.ts'
+import { NO_QUOTAS } from '../../src/media/object/quota.ts'
 import { createRelay, type Relay } from '../../src/media/outbox/relay.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
 import { createUpkeep, type Upkeep } from '../../src/media/upkeep/upkeep.ts'
-import { createInspect } from '../../src/media/uploads/inspect.ts'
 import { createImageProbe } from '../../src/pictures/image.ts'
 import { publishing } from '../support/media/publishing.ts'
 import { createRecordingLog } from '../support/process/recording-log.ts'

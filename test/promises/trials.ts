@@ -1,5 +1,5 @@
 /** One operation of the service, tried from a state of its own, and what its trials have in common. */
-import type { Caller } from '../../src/auth/auth.ts'
+import type { Caller } from '../../src/auth/caller.ts'
 import type { Visibility } from '../../src/media/object/object.ts'
 import { Problem } from '../../src/problem.ts'
 import { picture } from './pictures.ts'

@@ -1,6 +1,7 @@
 /** What stops being public leaves the bucket behind the CDN at once, or with the next pass of upkeep, through any fault. */
+
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import type { Caller } from '../../src/auth/auth.ts'
+import type { Caller } from '../../src/auth/caller.ts'
 import { audit } from './audit.ts'
 import { faults } from './circuit.ts'
 import { picture } from './pictures.ts'

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from 'bun:test'
-import type { S3Config } from '../../src/config.ts'
 import { prepareBucket } from '../../src/storage/s3/bucket.ts'
+import type { S3Settings } from '../../src/storage/s3/settings.ts'
 import { removeBucket } from '../support/services/buckets.ts'
 import { haveServices } from '../support/services/shared.ts'
 import { s3Config } from '../support/services/stores.ts'
@@ -35,7 +35,7 @@ afterAll(async () => {
 })
 
 /** As much of S3 as the probe needs; it believes every signature. */
-function startStore({ takes, signedButAbsent }: Behaviour): S3Config {
+function startStore({ takes, signedButAbsent }: Behaviour): S3Settings {
   const objects = new Map<string, Record<string, string>>()
   const server = Bun.serve({
     hostname: '127.0.0.1',

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
-import type { S3Config } from '../../src/config.ts'
 import { prepareBucket } from '../../src/storage/s3/bucket.ts'
+import type { S3Settings } from '../../src/storage/s3/settings.ts'
 import { createS3Storage } from '../../src/storage/s3/storage.ts'
 import { removeBucket } from '../support/services/buckets.ts'
 import { haveServices } from '../support/services/shared.ts'
@@ -17,7 +17,7 @@ describe.skipIf(!(await haveServices()))('the bucket', () => {
   afterEach(async () => {
     for (const bucket of buckets.splice(0)) await removeBucket(bucket)
   })
-  const newConfig = async (): Promise<S3Config> => {
+  const newConfig = async (): Promise<S3Settings> => {
     const config = await s3Config()
     buckets.push(config.bucket)
     return config
@@ -168,7 +168,7 @@ describe('of an S3 store that', () => {
 describe('an S3 store that does not answer', () => {
   const silent = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })
   afterAll(() => silent.stop(true))
-  const config: S3Config = {
+  const config: S3Settings = {
     endpoint: `http://127.0.0.1:${silent.port}`,
     publicEndpoint: 'http://store.test',
     region: 'us-east-1',

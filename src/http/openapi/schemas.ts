@@ -1,10 +1,10 @@
 /** What goes in and out over HTTP, as the OpenAPI document shows it. */
 import { z } from '@hono/zod-openapi'
 import { visibilities } from '../../media/object/object.ts'
-import { fits, formats } from '../../media/renditions/rendition.ts'
+import { fits, formats } from '../../media/object/rendition.ts'
 import { type ProblemCode, problemCodes } from '../../problem.ts'
 import { MAX_PARTS } from '../../storage/multipart.ts'
-import { statusOf } from '../problem-response.ts'
+import { statusOf } from '../request/problem-response.ts'
 
 const Id = z.uuid().openapi({ example: '019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11' })
 // RFC 9562, for what a list of them has to look like.

@@ -1,30 +1,12 @@
 /** What every route needs of the request: who is calling, and where clients reach the service. */
+
 import type { Context, MiddlewareHandler } from 'hono'
-import type { Caller } from '../../auth/auth.ts'
-import type { Media } from '../../media/media.ts'
-import type { RenditionLinks } from '../../media/renditions/links.ts'
+import type { Caller } from '../../auth/caller.ts'
 import { Problem } from '../../problem.ts'
-import type { UploadMemory } from '../body/memory.ts'
-import type { FileLimits } from '../openapi/schemas.ts'
 import type { Identify } from './identify.ts'
 
 export type RequiresCaller = { Variables: { caller: Caller; forgeable?: boolean } }
 export type AllowsStranger = { Variables: { viewer: Caller | null } }
-
-/** What the routes are given. */
-export type Deps = {
-  media: Media
-  identify: Identify
-  /** Absent: the origin of each request. */
-  publicBaseUrl: string | undefined
-  maxUploadBytes: number
-  /** For the document: `media` keeps them. */
-  fileLimits: FileLimits
-  uploadMemory: UploadMemory
-  renditionLinks: RenditionLinks
-  /** Where a request comes from, as the rate limiter counts it. */
-  addressOf: (c: Context) => string
-}
 
 /** Lets only known callers on; throws what `identify` throws, and Problem `token_missing` or `forbidden`. */
 export function requireCaller(identify: Identify): MiddlewareHandler<RequiresCaller> {

@@ -1,7 +1,9 @@
 /** Who sent a request, and whether they may send more: a known caller counts for themselves, all others for their address. */
+
 import type { Context } from 'hono'
 import ipaddr from 'ipaddr.js'
-import type { Authenticate, Caller } from '../../auth/auth.ts'
+import type { Authenticate } from '../../auth/auth.ts'
+import type { Caller } from '../../auth/caller.ts'
 import { type Limiter, WINDOW_SECONDS } from '../../limits/limits.ts'
 import { Problem } from '../../problem.ts'
 

@@ -2,7 +2,7 @@
 import type { Hook, z } from '@hono/zod-openapi'
 import type { Env } from 'hono'
 import type { Problem } from '../../problem.ts'
-import { type FieldError, invalidFields } from '../problem-response.ts'
+import { type FieldError, invalidFields } from './problem-response.ts'
 
 /** For `OpenAPIHono`: throws Problem `request_invalid` for whatever a route's schemas refuse. */
 export const refuseInvalid: Hook<unknown, Env, string, unknown> = (result) => {

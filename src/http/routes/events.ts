@@ -1,8 +1,9 @@
 /** What happens to the caller's objects, as server-sent events (WHATWG HTML, section 9.2). */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import type { LiveEvents, LiveStream } from '../../media/outbox/live-events.ts'
+import type { Deps } from '../deps.ts'
 import { KNOWN, problems } from '../openapi/schemas.ts'
-import { type Deps, requireCaller } from '../request/context.ts'
+import { requireCaller } from '../request/context.ts'
 
 const LastEventId = z.object({
   'last-event-id': z

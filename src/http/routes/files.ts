@@ -6,8 +6,8 @@ import { Problem } from '../../problem.ts'
 import type { Grant } from '../../storage/disk/links.ts'
 import { FILES_PATH } from '../../storage/disk/links.ts'
 import type { DiskStorage } from '../../storage/disk/storage.ts'
-import { HttpProblem } from '../problem-response.ts'
 import { isNamed } from '../request/etag.ts'
+import { HttpProblem } from '../request/problem-response.ts'
 
 export function fileRoutes(app: OpenAPIHono, disk: DiskStorage): void {
   app.on(['GET', 'HEAD'], `${FILES_PATH}*`, async (c) => {

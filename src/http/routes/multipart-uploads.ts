@@ -2,6 +2,7 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { Problem } from '../../problem.ts'
 import { jsonOnly } from '../body/read.ts'
+import type { Deps } from '../deps.ts'
 import {
   declaredFile,
   type FileLimits,
@@ -16,7 +17,7 @@ import {
   PartsBody,
   problems,
 } from '../openapi/schemas.ts'
-import { type Deps, requireCaller } from '../request/context.ts'
+import { requireCaller } from '../request/context.ts'
 
 function multipartBody(limits: FileLimits) {
   const { size, sha256, ...described } = declaredFile(limits)

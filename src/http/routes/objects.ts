@@ -1,8 +1,10 @@
 /** Everything that happens to an object once it is there. */
+
 import { createRoute, type OpenAPIHono, type z } from '@hono/zod-openapi'
-import { DEFAULT_QUALITY, type Wish } from '../../media/renditions/rendition.ts'
+import { DEFAULT_QUALITY, type Wish } from '../../media/object/rendition.ts'
 import { Problem } from '../../problem.ts'
 import { jsonOnly } from '../body/read.ts'
+import type { Deps } from '../deps.ts'
 import {
   ANYONE,
   ContentQuery,
@@ -18,8 +20,8 @@ import {
   problems,
   SignedMediaObject,
 } from '../openapi/schemas.ts'
-import { HttpProblem } from '../problem-response.ts'
-import { allowStranger, type Deps, originOf, requireCaller } from '../request/context.ts'
+import { allowStranger, originOf, requireCaller } from '../request/context.ts'
+import { HttpProblem } from '../request/problem-response.ts'
 import { longJson } from './long-json.ts'
 import { absolute, present, presentSigned } from './present.ts'
 

@@ -1,8 +1,9 @@
 /** What concerns everything of one owner. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { Problem } from '../../problem.ts'
+import type { Deps } from '../deps.ts'
 import { KNOWN, problems, Usage } from '../openapi/schemas.ts'
-import { type Deps, requireCaller } from '../request/context.ts'
+import { requireCaller } from '../request/context.ts'
 
 const Erasure = z
   .object({

@@ -3,6 +3,7 @@ import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
 import { contentPath } from '../../media/public-copies/address.ts'
 import { withForm } from '../body/form.ts'
 import { jsonOnly } from '../body/read.ts'
+import type { Deps } from '../deps.ts'
 import {
   IdempotencyHeader,
   IdParam,
@@ -16,7 +17,7 @@ import {
   UploadFields,
   uploadBody,
 } from '../openapi/schemas.ts'
-import { type Deps, originOf, requireCaller } from '../request/context.ts'
+import { originOf, requireCaller } from '../request/context.ts'
 import { parse } from '../request/validation.ts'
 import { absolute, present } from './present.ts'
 

@@ -9,9 +9,10 @@ import { idOf } from '../../media/object/object.ts'
 import { notFound } from '../../problem.ts'
 import { MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES, type StoredPart } from '../../storage/multipart.ts'
 import { jsonOnly } from '../body/read.ts'
+import type { Deps } from '../deps.ts'
 import { declaredFile, type FileLimits, IdParam, JSON_BODY, KNOWN, OUTAGES, problems } from '../openapi/schemas.ts'
-import { invalidFields } from '../problem-response.ts'
-import { type Deps, originOf, requireCaller } from '../request/context.ts'
+import { originOf, requireCaller } from '../request/context.ts'
+import { invalidFields } from '../request/problem-response.ts'
 import { absolute } from './present.ts'
 
 /** What Uppy hands to `signRequest`, and what the page adds about the file. */

@@ -1,7 +1,7 @@
 /** tus' own refusals in the words of our catalogue. */
 import { ERRORS } from '@tus/server'
 import { Problem, type ProblemCode } from '../../problem.ts'
-import { HttpProblem } from '../problem-response.ts'
+import { HttpProblem } from '../request/problem-response.ts'
 
 /** By status, where tus 1.0 or its clients do not need another one than it has in the catalogue. */
 const CODES: Record<number, ProblemCode> = {

@@ -3,14 +3,15 @@
  * replica, and which becomes an object as every other upload does.
  * @see https://tus.io/protocols/resumable-upload
  */
+
 import { type Locker, Server, TUS_RESUMABLE } from '@tus/server'
-import type { Caller } from '../../auth/auth.ts'
+import type { Caller } from '../../auth/caller.ts'
 import type { Log } from '../../log.ts'
 import type { Media } from '../../media/media.ts'
 import { notFound, Problem } from '../../problem.ts'
 import type { Storage } from '../../storage/storage.ts'
 import type { TusStore, TusStores } from '../../storage/tus.ts'
-import { HttpProblem } from '../problem-response.ts'
+import { HttpProblem } from '../request/problem-response.ts'
 import { arriving } from './body.ts'
 import { declarationOf } from './declaration.ts'
 import { byHeaders, refusalOf } from './errors.ts'

@@ -1,6 +1,8 @@
 /** Takes an object's bytes away: soon for whoever waits for it, for good by upkeep. */
+
 import type { Log } from '../../log.ts'
-import type { Cancel, Storage } from '../../storage/storage.ts'
+import type { Cancel } from '../../storage/cancel.ts'
+import type { Storage } from '../../storage/storage.ts'
 import { prefixesOf } from '../object/object.ts'
 
 type Stored = { id: string; key: string }

@@ -10,9 +10,9 @@ import { MAX_DECODED_BYTES } from '../../pictures/limits.ts'
 import { Problem } from '../../problem.ts'
 import type { Storage } from '../../storage/storage.ts'
 import type { Dimensions } from '../object/object.ts'
-import { nameOf } from '../renditions/rendition.ts'
+import { ALL_RENDITIONS, refusalOf, WHOLE } from '../object/outcomes.ts'
+import { nameOf } from '../object/rendition.ts'
 import type { Repository } from '../table/repository.ts'
-import { ALL_RENDITIONS, refusalOf, WHOLE } from './outcomes.ts'
 
 export type Picture = { id: string; key: string; mimeType: string; sizeBytes: number; metadata: Dimensions }
 

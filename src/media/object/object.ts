@@ -40,15 +40,6 @@ export type ChangedObject = StoredObject & { outbox: MediaEvent[] }
 export type UnsettledObject = Common & { status: 'pending' | 'purging'; sizeBytes: number | null }
 export type MediaRow = StoredObject | UnsettledObject
 
-/** What one owner may have, in bytes and objects; null is no limit. */
-export type Quotas = { quotaBytes: number | null; quotaObjects: number | null }
-export const NO_QUOTAS: Quotas = { quotaBytes: null, quotaObjects: null }
-
-/** Whether every upload has to say its size before it begins. */
-export function areLimited(quotas: Quotas): boolean {
-  return Object.values(quotas).some((quota) => quota !== null)
-}
-
 /**
  * Where objects are stored: `public/` is for copies that a CDN serves to everyone, and only used where there is one.
  * Both are in order of time, because ids are.

@@ -1,10 +1,11 @@
 /** What happens to an object once it is there. */
+
 import { create as createDisposition } from 'content-disposition'
-import type { Caller } from '../../auth/auth.ts'
+import type { Caller } from '../../auth/caller.ts'
 import type { MediaEvent } from '../../events/events.ts'
 import { notFound, Problem } from '../../problem.ts'
 import { createMoves } from '../bytes/rekey.ts'
-import type { Deps } from '../media.ts'
+import type { Deps } from '../deps.ts'
 import { safeFileName } from '../object/file-name.ts'
 import { missing } from '../object/missing.ts'
 import { type Addressed, dispositionOf, type Visibility, type VisibleObject } from '../object/object.ts'

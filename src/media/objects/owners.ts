@@ -1,7 +1,8 @@
 /** What concerns everything of one owner: how much it is, and its erasure. */
-import type { Caller } from '../../auth/auth.ts'
-import type { Deps } from '../media.ts'
-import type { Quotas } from '../object/object.ts'
+
+import type { Caller } from '../../auth/caller.ts'
+import type { Deps } from '../deps.ts'
+import type { Quotas } from '../object/quota.ts'
 import type { Usage } from '../table/owners.ts'
 
 /** `left`: objects that are not on their way out yet. `purging`: those that are, until their bytes are gone. */

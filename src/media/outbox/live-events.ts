@@ -1,5 +1,5 @@
 /** What happens to a caller's own objects, as it happens: who may listen, how many times, and until when. */
-import type { Caller } from '../../auth/auth.ts'
+import type { Caller } from '../../auth/caller.ts'
 import type { EventBus, Followed } from '../../events/events.ts'
 import { Problem } from '../../problem.ts'
 import { timed } from '../../telemetry/record.ts'

@@ -1,12 +1,12 @@
 /** Makes what others than its owner get of a public object. */
+
 import type { Log } from '../../log.ts'
 import { notFound, Problem } from '../../problem.ts'
 import type { Storage } from '../../storage/storage.ts'
 import { createMoves } from '../bytes/rekey.ts'
 import type { Decode } from '../decoding/decode.ts'
-import { refusalOf } from '../decoding/outcomes.ts'
-import { isRefusal } from '../decoding/retries.ts'
 import { dispositionOf, type StoredObject } from '../object/object.ts'
+import { isRefusal, refusalOf } from '../object/outcomes.ts'
 import type { Relay } from '../outbox/relay.ts'
 import type { Repository } from '../table/repository.ts'
 import { CLEAN, type Publicity } from './address.ts'

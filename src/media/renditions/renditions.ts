@@ -1,16 +1,15 @@
 /** Renditions of a picture: made when first asked for, kept beside the original, and gone with it. */
+
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inTime } from '../../deadline.ts'
 import { Problem } from '../../problem.ts'
 import { putDeadlineMs } from '../../storage/storage.ts'
 import { groupOf } from '../decoding/decode.ts'
-import { forStrangers, outcomeOf, refusalOf } from '../decoding/outcomes.ts'
-import type { Deps } from '../media.ts'
+import type { Deps } from '../deps.ts'
 import { missing } from '../object/missing.ts'
 import { dispositionOf, renditionsPrefix, type VisibleObject } from '../object/object.ts'
-import type { Viewer } from '../object/viewer.ts'
-import type { Claim, Rendered } from '../table/renditions.ts'
+import { forStrangers, outcomeOf, refusalOf } from '../object/outcomes.ts'
 import {
   dayOf,
   isKept,
@@ -20,8 +19,10 @@ import {
   MOST_RENDITIONS,
   placeFor,
   type Victim,
-} from './places.ts'
-import { isForStrangers, isPicture, nameOf, type Rendition, renditionOf, type Wish } from './rendition.ts'
+} from '../object/places.ts'
+import { isForStrangers, isPicture, nameOf, type Rendition, renditionOf, type Wish } from '../object/rendition.ts'
+import type { Viewer } from '../object/viewer.ts'
+import type { Claim, Rendered } from '../table/renditions.ts'
 
 /** How long one may take, with the waiting for its turn; beyond, the client is asked to come back. */
 const DEADLINE_MS = 20_000

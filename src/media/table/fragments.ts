@@ -1,8 +1,9 @@
 /** Pieces of SQL that several statements on media_objects share. */
-import type { Caller } from '../../auth/auth.ts'
+
+import type { Caller } from '../../auth/caller.ts'
 import type { Queryable } from '../../db/connect.ts'
 import type { Channel } from '../../events/events.ts'
-import type { Quotas } from '../object/object.ts'
+import type { Quotas } from '../object/quota.ts'
 
 /** Facts to store with a change; `fields` go into the event's payload beside what every event has. */
 export type Announcement = { channel: Channel; fields?: Record<string, string | number | null> }

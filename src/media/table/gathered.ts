@@ -2,16 +2,16 @@
  * The statements of the calls that come most, each for many calls at once (`db/gather.ts`). For every row that it is
  * about, each is what a single statement is: conditional, ownership in its WHERE, the event with the change.
  */
-import type { Caller } from '../../auth/auth.ts'
+import type { Caller } from '../../auth/caller.ts'
 import { prepared, type Queryable, within } from '../../db/connect.ts'
 import { createGather, LOCKED } from '../../db/gather.ts'
 import type { MediaEvent } from '../../events/events.ts'
+import type { Inserted, NewObject } from '../object/new-object.ts'
 import type { ChangedObject, Dimensions, MediaRow, VisibleObject } from '../object/object.ts'
 import type { Transients } from '../object/transients.ts'
 import type { Viewer } from '../object/viewer.ts'
 import { type Announcement, COLUMNS, owing, TRANSIENTS, WITHDRAWAL, without } from './fragments.ts'
 import type { Rendered } from './renditions.ts'
-import type { Inserted, NewObject } from './repository.ts'
 
 type Activating = { id: string; sizeBytes: number; metadata: Dimensions; event: Announcement }
 type Asking = { id: string; caller: Caller }

@@ -1,5 +1,5 @@
 /** The statements of uploads in parts, and of giving an upload up. */
-import type { Caller } from '../../auth/auth.ts'
+import type { Caller } from '../../auth/caller.ts'
 import { type Queryable, within } from '../../db/connect.ts'
 import type { Fragments } from './fragments.ts'
 

@@ -1,9 +1,10 @@
 /** The statements that remember what decoding came to. */
+
 import { type Queryable, within } from '../../db/connect.ts'
 import type { ProblemCode } from '../../problem.ts'
-import { type Outcomes, type Remembered, WHOLE } from '../decoding/outcomes.ts'
-import { backoff, MOST_DEAR_TRIES } from '../decoding/retries.ts'
 import type { Dimensions } from '../object/object.ts'
+import { MOST_DEAR_TRIES, type Outcomes, type Remembered, WHOLE } from '../object/outcomes.ts'
+import { backoff } from './backoff.ts'
 import type { Fragments } from './fragments.ts'
 
 /** `final`: the same bytes give the same again, so one try is enough. */

@@ -1,7 +1,8 @@
 /** The statements about placeholders of pictures. */
+
 import { type Queryable, within } from '../../db/connect.ts'
-import { backoff, SOON_SECONDS } from '../decoding/retries.ts'
 import type { Metadata, Placeholder } from '../object/object.ts'
+import { backoff, SOON_SECONDS } from './backoff.ts'
 import type { Fragments } from './fragments.ts'
 
 /** A picture without a placeholder. `claim`: which try this is; it is in force until the next one is due. */

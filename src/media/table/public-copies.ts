@@ -1,8 +1,9 @@
 /** The statements about what others than its owner get of an object. */
+
 import { type Queryable, within } from '../../db/connect.ts'
-import { backoff, SOON_SECONDS } from '../decoding/retries.ts'
 import type { ChangedObject, StoredObject } from '../object/object.ts'
 import type { Transients } from '../object/transients.ts'
+import { backoff, SOON_SECONDS } from './backoff.ts'
 import type { Announcement, Fragments } from './fragments.ts'
 
 export function createPublicationStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {

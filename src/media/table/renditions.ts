@@ -1,12 +1,11 @@
 /** The statements of renditions. An entry of a row says where one is before its bytes go there. */
 import { type Queryable, violates, within } from '../../db/connect.ts'
-import { forStrangers, type Remembered } from '../decoding/outcomes.ts'
+import { MOVE_GRACE_SECONDS, WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import type { Placeholder, VisibleObject } from '../object/object.ts'
-import { LEAST_STRANGERS_BYTES, MOST_RENDITIONS, type Places, type Victim } from '../renditions/places.ts'
-import { WRITER_GRACE_SECONDS } from '../uploads/new-object.ts'
+import { forStrangers, type Remembered } from '../object/outcomes.ts'
+import { LEAST_STRANGERS_BYTES, MOST_RENDITIONS, type Places, type Victim } from '../object/places.ts'
 import { type Fragments, QUOTA } from './fragments.ts'
 import { createOutcomeFragments } from './outcomes.ts'
-import { MOVE_GRACE_SECONDS } from './upkeep.ts'
 
 /** An object that somebody may see, with what was made of it, and what could not be. */
 export type Rendered = VisibleObject & Places & Remembered & { strangerBytes: number }

@@ -1,18 +1,11 @@
 /** All SQL on media_objects. Each arrow of an object's life is one conditional statement. */
-import type { Caller } from '../../auth/auth.ts'
+import type { Caller } from '../../auth/caller.ts'
 import { prepared, type Queryable, violates, within } from '../../db/connect.ts'
 import type { MediaEvent } from '../../events/events.ts'
-import {
-  areLimited,
-  type ChangedObject,
-  type Dimensions,
-  type MediaRow,
-  NO_QUOTAS,
-  type Quotas,
-  type StoredObject,
-  type Visibility,
-  type VisibleObject,
-} from '../object/object.ts'
+import type { Inserted, NewObject } from '../object/new-object.ts'
+import type { ChangedObject, Dimensions, MediaRow, StoredObject, Visibility, VisibleObject } from '../object/object.ts'
+import type { Quotas } from '../object/quota.ts'
+import { areLimited, NO_QUOTAS } from '../object/quota.ts'
 import type { Transients } from '../object/transients.ts'
 import type { Viewer } from '../object/viewer.ts'
 import { createBacklogStatements } from './backlog.ts'
@@ -28,33 +21,6 @@ import { createShapeStatements } from './shapes.ts'
 import { createTransientStatements } from './transients.ts'
 import { createTusStatements } from './tus.ts'
 import { createUpkeepStatements } from './upkeep.ts'
-
-export type NewObject = {
-  id: string
-  /** When the id was made, Unix time in milliseconds. */
-  madeAt: number
-  userId: string
-  originalName: string
-  mimeType: string
-  sizeBytes: number | null
-  key: string
-  visibility: Visibility
-  metadata: Dimensions | Record<string, never>
-  /** How long from now on anyone can still put bytes under the object's prefix. */
-  linksSeconds: number
-  idempotency: Idempotency | undefined
-  /** The Upload-Metadata of a tus upload, as it was sent; absent for every other. */
-  tusMetadata?: string
-}
-
-/** What makes a request the same as an earlier one: the client's key, and a SHA-256 of what it asked for. */
-export type Idempotency = { key: string; hash: string }
-
-/**
- * `stale`: no row was made, nor can one be any more. `taken`: the idempotency key is another row's. `over_quota`: the
- * owner would have more than the quotas allow.
- */
-export type Inserted = 'inserted' | 'stale' | 'taken' | 'over_quota'
 
 /** `movedTo`: the key that the bytes were copied to, if they were. */
 export type Activation = { sizeBytes: number; metadata: Dimensions; movedTo?: string | undefined; event: Announcement }

@@ -4,9 +4,9 @@
  * on the row, and upkeep removes exactly those.
  */
 import { type Queryable, within } from '../../db/connect.ts'
+import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import type { StoredObject } from '../object/object.ts'
 import type { Transients } from '../object/transients.ts'
-import { WRITER_GRACE_SECONDS } from '../uploads/new-object.ts'
 import type { Fragments } from './fragments.ts'
 
 // Longer than the removal of a few objects takes.

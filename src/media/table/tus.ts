@@ -1,8 +1,9 @@
 /** The statements of tus uploads: what is remembered of one beside its bytes, and who may write to it. */
-import type { Caller } from '../../auth/auth.ts'
+import type { Caller } from '../../auth/caller.ts'
 import { type Queryable, violates, within } from '../../db/connect.ts'
 import type { UploadRecord } from '../../storage/tus.ts'
-import { overQuota, WRITER_GRACE_SECONDS } from '../uploads/new-object.ts'
+import { TUS_LINKS_SECONDS, UPLOAD_LEASE_SECONDS } from '../object/graces.ts'
+import { overQuota } from '../object/quota.ts'
 import { type Fragments, QUOTA } from './fragments.ts'
 
 /** `pending`: under way, or whole and not looked at yet. */
@@ -16,12 +17,6 @@ export type TusUpload = {
 
 /** `gone`: the upload is not under way (any more). */
 export type LeaseOutcome = 'taken' | 'held' | 'gone'
-
-/** How long a writer has the upload to itself unless it renews: as long as others wait for one that died. */
-export const UPLOAD_LEASE_SECONDS = 10
-
-/** How long from the beginning or a renewal of a lease on bytes can come from its holder, who may be slow to stop. */
-export const TUS_LINKS_SECONDS = UPLOAD_LEASE_SECONDS + WRITER_GRACE_SECONDS
 
 type Settings = { sql: Queryable; fragments: Fragments }
 

@@ -2,9 +2,9 @@
 import { type Queryable, within } from '../../db/connect.ts'
 import type { MediaEvent } from '../../events/events.ts'
 import { wholeOf } from '../../storage/tus.ts'
+import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import { type Home, idOf } from '../object/object.ts'
-import type { Renditions } from '../renditions/places.ts'
-import { WRITER_GRACE_SECONDS } from '../uploads/new-object.ts'
+import type { Renditions } from '../object/places.ts'
 import type { Fragments } from './fragments.ts'
 
 /**
@@ -40,8 +40,6 @@ export type Search = `${'orphans in' | 'recheck of'} ${Home}`
 /** `oldBefore`: ids that were made before this (Unix time in milliseconds) have a row now, or never will. */
 export type SearchTurn = { position: string; oldBefore: number }
 
-/** Longer than copying an object and telling its row takes. */
-export const MOVE_GRACE_SECONDS = 3600
 const RELAY_LEASE_SECONDS = 10
 // Longer than upkeep needs for what it claims at once.
 const UPKEEP_LEASE_SECONDS = 60

@@ -1,10 +1,12 @@
 /** A retry with the same Idempotency-Key gets the first answer, not a second object. */
+
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Problem } from '../../problem.ts'
 import { concerns } from '../../telemetry/record.ts'
+import type { Idempotency } from '../object/new-object.ts'
 import type { MediaRow, StoredObject, UnsettledObject } from '../object/object.ts'
-import type { Idempotency, Repository } from '../table/repository.ts'
+import type { Repository } from '../table/repository.ts'
 
 const POLL_MS = 200
 const WAIT_MS = 5000

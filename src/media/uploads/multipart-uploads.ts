@@ -2,7 +2,8 @@
  * Uploads in parts: the client sends them straight to the store, in any order and again where one failed; the service
  * begins the upload, signs a link for each part, and puts them together on completion.
  */
-import type { Caller } from '../../auth/auth.ts'
+
+import type { Caller } from '../../auth/caller.ts'
 import { type ArgumentError, fileTooLarge, notFound, Problem } from '../../problem.ts'
 import {
   COMPLETE_DEADLINE_MS,
@@ -12,15 +13,16 @@ import {
   type StoredPart,
 } from '../../storage/multipart.ts'
 import type { Storage } from '../../storage/storage.ts'
+import { acceptType } from '../bytes/inspect.ts'
 import { tryToRemoveBytes } from '../bytes/remove.ts'
-import type { Deps } from '../media.ts'
+import type { Deps } from '../deps.ts'
 import { safeFileName } from '../object/file-name.ts'
+import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import type { MediaRow, Visibility } from '../object/object.ts'
 import type { UploadRow } from '../table/multipart-uploads.ts'
 import type { Repository } from '../table/repository.ts'
 import { earlierAnnouncement, idempotencyOf } from './idempotency.ts'
-import { acceptType } from './inspect.ts'
-import { newId, refusal, tooSlow, WRITER_GRACE_SECONDS } from './new-object.ts'
+import { newId, refusal, tooSlow } from './new-object.ts'
 
 export type MultipartDeclaration = {
   filename: string

@@ -1,14 +1,17 @@
 /** tus uploads as the domain sees them: a pending object whose bytes come through the service, in any number of pieces. */
-import type { Caller } from '../../auth/auth.ts'
+
+import type { Caller } from '../../auth/caller.ts'
 import { fileTooLarge, Problem } from '../../problem.ts'
 import { piecesPrefix, type UploadRecords } from '../../storage/tus.ts'
+import { acceptType } from '../bytes/inspect.ts'
 import { REMOVAL_MS } from '../bytes/remove.ts'
-import type { Deps } from '../media.ts'
+import type { Deps } from '../deps.ts'
 import { safeFileName } from '../object/file-name.ts'
-import { areLimited, type Visibility } from '../object/object.ts'
-import { TUS_LINKS_SECONDS, type TusUpload } from '../table/tus.ts'
-import { acceptType } from './inspect.ts'
-import { newId, refusal, sizeRequired } from './new-object.ts'
+import { TUS_LINKS_SECONDS } from '../object/graces.ts'
+import type { Visibility } from '../object/object.ts'
+import { areLimited, sizeRequired } from '../object/quota.ts'
+import type { TusUpload } from '../table/tus.ts'
+import { newId, refusal } from './new-object.ts'
 
 export type TusDeclaration = {
   filename: string

@@ -1,26 +1,28 @@
 /** How bytes come in, and become an object or nothing. */
-import type { Caller } from '../../auth/auth.ts'
+
+import type { Caller } from '../../auth/caller.ts'
 import { DATABASE_DEADLINE_MS } from '../../db/connect.ts'
 import { INSPECTED_BYTES } from '../../pictures/limits.ts'
 import { fileTooLarge, notFound, Problem, type ProblemCode } from '../../problem.ts'
 import { putDeadlineMs, type StoredHead } from '../../storage/storage.ts'
+import { acceptType, type Inspection } from '../bytes/inspect.ts'
 import { createMoves } from '../bytes/rekey.ts'
 import { tryToRemoveBytes } from '../bytes/remove.ts'
-import type { Deps } from '../media.ts'
+import type { Deps } from '../deps.ts'
 import { safeFileName } from '../object/file-name.ts'
+import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import {
   type Addressed,
-  areLimited,
   type ChangedObject,
   dispositionOf,
   type MediaRow,
   type StoredObject,
   type Visibility,
 } from '../object/object.ts'
+import { areLimited, sizeRequired } from '../object/quota.ts'
 import { earlierAnnouncement, earlierUpload, idempotencyOf } from './idempotency.ts'
-import { acceptType, type Inspection } from './inspect.ts'
 import { assemble } from './multipart-uploads.ts'
-import { newId, refusal, sizeRequired, tooSlow, WRITER_GRACE_SECONDS } from './new-object.ts'
+import { newId, refusal, tooSlow } from './new-object.ts'
 
 export type Upload = {
   name: string

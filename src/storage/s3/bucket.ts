@@ -9,11 +9,11 @@ import {
   S3ServiceException,
 } from '@aws-sdk/client-s3'
 import { v7 as uuidv7 } from 'uuid'
-import type { S3Config } from '../../config.ts'
 import { deadline } from '../../deadline.ts'
 import { type SignPut, STORE_DEADLINE_MS, type Storage } from '../storage.ts'
 import { createClient, reach } from './client.ts'
 import { probeClientHeaders } from './headers.ts'
+import type { S3Settings } from './settings.ts'
 import { createS3Storage, type StoreTraits } from './storage.ts'
 
 /** `unguarded`: headers of clients that no link can be signed against. */
@@ -23,7 +23,7 @@ export type FoundTraits = StoreTraits & { server: string | null; unguarded: stri
  * Creates the bucket when it is missing and may be (several replicas may try at once), and tries on it what links to
  * upload are to enforce. `server` is what the store calls itself. Throws Problem `storage_unavailable` when it cannot be reached or used so.
  */
-export async function prepareBucket(config: S3Config): Promise<FoundTraits> {
+export async function prepareBucket(config: S3Settings): Promise<FoundTraits> {
   const client = createClient(config)
   const abortSignal = deadline(STORE_DEADLINE_MS)
   try {
@@ -41,7 +41,7 @@ export async function prepareBucket(config: S3Config): Promise<FoundTraits> {
   }
 }
 
-async function createBucket(client: S3Client, { bucket, region }: S3Config, abortSignal: AbortSignal): Promise<void> {
+async function createBucket(client: S3Client, { bucket, region }: S3Settings, abortSignal: AbortSignal): Promise<void> {
   // us-east-1 is the one region that AWS refuses as a constraint.
   const where =
     region === 'us-east-1'
@@ -55,7 +55,7 @@ async function createBucket(client: S3Client, { bucket, region }: S3Config, abor
 }
 
 /** Uploads a few bytes in ways that a link should refuse; and removes them at once. */
-async function probe(client: S3Client, config: S3Config, signal: AbortSignal): Promise<FoundTraits> {
+async function probe(client: S3Client, config: S3Settings, signal: AbortSignal): Promise<FoundTraits> {
   const { bucket: Bucket } = config
   // As an object that has no row: upkeep removes what a process that dies here leaves.
   const prefix = `media/${uuidv7()}/`

@@ -2,14 +2,14 @@
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import { S3Client } from '@aws-sdk/client-s3'
-import type { S3Config } from '../../config.ts'
 import { unavailable } from '../unavailable.ts'
+import type { S3Settings } from './settings.ts'
 
 /**
  * A client for the endpoint that the service itself reaches. Connections that were idle when one call got no answer in
  * time may be as dead as that call's, and each would cost another call its deadline: they are closed.
  */
-export function createClient({ region, credentials, forcePathStyle, endpoint }: S3Config): S3Client {
+export function createClient({ region, credentials, forcePathStyle, endpoint }: S3Settings): S3Client {
   const httpAgent = new HttpAgent(AGENT)
   const httpsAgent = new HttpsAgent(AGENT)
   const client = new S3Client({

@@ -1,7 +1,6 @@
 /** The storage port on any S3-compatible store. */
 import type { IncomingHttpHeaders } from 'node:http'
 import { DeleteObjectsCommand, HeadBucketCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
-import type { S3Config } from '../../config.ts'
 import { deadline } from '../../deadline.ts'
 import { type Enforcement, putDeadlineMs, STORE_DEADLINE_MS, type Storage, type StoredHead } from '../storage.ts'
 import { unavailable } from '../unavailable.ts'
@@ -11,6 +10,7 @@ import { createSendGet } from './get.ts'
 import { isSameClass } from './headers.ts'
 import { createAbortUploads, createS3Multipart } from './multipart.ts'
 import { sendPut } from './put.ts'
+import type { S3Settings } from './settings.ts'
 import { presign, presigner } from './sigv4.ts'
 
 /**
@@ -28,7 +28,7 @@ export type StoreTraits = {
  * Links are signed for the public endpoint: the service and the browser reach the store under different names in
  * every real deployment, and the name is part of what is signed. `prepareBucket` finds out the traits.
  */
-export function createS3Storage(config: S3Config, traits: StoreTraits): Storage {
+export function createS3Storage(config: S3Settings, traits: StoreTraits): Storage {
   const { guardCopies, enforces } = traits
   const { bucket } = config
   const client = createClient(config)
@@ -269,7 +269,7 @@ function sizeIn(contentRange: string | undefined): number {
 }
 
 /** Where the URLs of objects begin. */
-function baseOf({ forcePathStyle, bucket, region }: S3Config, endpoint = `https://s3.${region}.amazonaws.com`) {
+function baseOf({ forcePathStyle, bucket, region }: S3Settings, endpoint = `https://s3.${region}.amazonaws.com`) {
   const base = new URL(endpoint)
   if (forcePathStyle) base.pathname = `${base.pathname.replace(/\/$/, '')}/${bucket}/`
   else base.host = `${bucket}.${base.host}`

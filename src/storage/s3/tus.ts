@@ -14,7 +14,6 @@ import { Readable } from 'node:stream'
 import { NoSuchKey, type Part, type S3Client, S3ServiceException } from '@aws-sdk/client-s3'
 import { type MetadataValue, type Options, S3Store } from '@tus/s3-store'
 import { ERRORS, TUS_RESUMABLE, Upload } from '@tus/server'
-import type { S3Config } from '../../config.ts'
 import { deadline } from '../../deadline.ts'
 import { notFound } from '../../problem.ts'
 import { timed } from '../../telemetry/record.ts'
@@ -31,6 +30,7 @@ import {
   type UploadRecord,
 } from '../tus.ts'
 import { createClient } from './client.ts'
+import type { S3Settings } from './settings.ts'
 
 /** The size of the parts of uploads of up to so many bytes; a request has up to two of them in the temporary folder. */
 export function tusPartSizeOf(maxBytes: number): number {
@@ -38,7 +38,7 @@ export function tusPartSizeOf(maxBytes: number): number {
 }
 
 /** @param maxBytes of one upload */
-export function createS3TusStores(config: S3Config, maxBytes: number, temporary: TemporaryFiles): TusStores {
+export function createS3TusStores(config: S3Settings, maxBytes: number, temporary: TemporaryFiles): TusStores {
   const client = createClient(config)
   const partSize = tusPartSizeOf(maxBytes)
   const open: TusStores['open'] = (request) => {

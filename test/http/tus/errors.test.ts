@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import { byHeaders } from '../../../src/http/tus/errors.ts'
-import { sizeRequired } from '../../../src/media/uploads/new-object.ts'
+import { sizeRequired } from '../../../src/media/object/quota.ts'
 import { notFound } from '../../../src/problem.ts'
 import { refusal } from '../../support/http/refusal.ts'
 

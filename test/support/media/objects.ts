@@ -1,7 +1,7 @@
 import { v7 as uuidv7 } from 'uuid'
-import type { Caller } from '../../../src/auth/auth.ts'
+import type { Caller } from '../../../src/auth/caller.ts'
+import type { NewObject } from '../../../src/media/object/new-object.ts'
 import { prefixOf } from '../../../src/media/object/object.ts'
-import type { NewObject } from '../../../src/media/table/repository.ts'
 
 /** A pending object as an upload of a picture makes it; of a new person unless told otherwise. */
 export function newObject(some: Partial<NewObject> = {}): NewObject {

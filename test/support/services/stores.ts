@@ -1,9 +1,9 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
-import type { S3Config } from '../../../src/config.ts'
-import { problemResponse, toProblem } from '../../../src/http/problem-response.ts'
+import { problemResponse, toProblem } from '../../../src/http/request/problem-response.ts'
 import { fileRoutes } from '../../../src/http/routes/files.ts'
 import { createDiskStorage, type DiskStorage } from '../../../src/storage/disk/storage.ts'
 import { prepareBucket } from '../../../src/storage/s3/bucket.ts'
+import type { S3Settings } from '../../../src/storage/s3/settings.ts'
 import { createS3Storage } from '../../../src/storage/s3/storage.ts'
 import type { Storage } from '../../../src/storage/storage.ts'
 import { createBucketName, removeBucket } from './buckets.ts'
@@ -36,7 +36,7 @@ export const newPrefix = () => `media/${crypto.randomUUID()}/`
 export const same = (one: Uint8Array, other: Uint8Array) => Buffer.compare(one, other) === 0
 
 /** Settings for a bucket of a test's own, which does not exist yet. */
-export async function s3Config(): Promise<S3Config> {
+export async function s3Config(): Promise<S3Settings> {
   const { endpoint, region, accessKeyId, secretAccessKey } = (await services()).s3
   const credentials = { accessKeyId, secretAccessKey }
   return { endpoint, publicEndpoint: endpoint, region, bucket: createBucketName(), forcePathStyle: true, credentials }

@@ -1,7 +1,8 @@
 /** Pictures get the placeholder that is shown until they are there. */
+
 import { Problem } from '../../../problem.ts'
 import { NotDone } from '../../decoding/decode.ts'
-import { isRefusal } from '../../decoding/retries.ts'
+import { isRefusal } from '../../object/outcomes.ts'
 import type { PlaceholderRow } from '../../table/placeholders.ts'
 import { forUpkeep, inIdleTime, type Progress } from '../idle-time.ts'
 import type { Step, UpkeepDeps, UpkeepReport } from '../step.ts'

@@ -1,8 +1,9 @@
 /** Public objects get to the CDN. */
+
 import { Problem } from '../../../problem.ts'
 import { NotDone } from '../../decoding/decode.ts'
-import { isRefusal } from '../../decoding/retries.ts'
 import type { StoredObject } from '../../object/object.ts'
+import { isRefusal } from '../../object/outcomes.ts'
 import { forUpkeep, inIdleTime, type Progress } from '../idle-time.ts'
 import type { Step, UpkeepDeps, UpkeepReport } from '../step.ts'
 

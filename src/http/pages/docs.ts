@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises'
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { Problem } from '../../problem.ts'
-import { type Asset, createAssets } from '../pages/assets.ts'
+import { withExamples } from '../openapi/examples.ts'
 import { originOf } from '../request/context.ts'
-import { withExamples } from './examples.ts'
+import { type Asset, createAssets } from './assets.ts'
 
 const header = {
   openapi: '3.1.0',

@@ -1,5 +1,5 @@
 /** Which rendition of a picture somebody means. Pure: the same question about the same picture is the same answer. */
-import type { Dimensions } from '../object/object.ts'
+import type { Dimensions } from './object.ts'
 
 export const fits = ['inside', 'cover'] as const
 export type Fit = (typeof fits)[number]

@@ -1,7 +1,7 @@
 /** The one place that turns an error into a response (RFC 9457): statuses, titles and headers of the catalogue's codes. */
 import type { Context } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
-import { type ArgumentError, INVALID_FIELDS, Problem, type ProblemCode } from '../problem.ts'
+import { type ArgumentError, INVALID_FIELDS, Problem, type ProblemCode } from '../../problem.ts'
 
 /** A code, once published, never changes its status. */
 const answers: Record<ProblemCode, [status: ContentfulStatusCode, title: string]> = {

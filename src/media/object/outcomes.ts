@@ -1,6 +1,8 @@
 /** What a row remembers of decoding its picture, and what a caller is told of it. Pure. */
 import { Problem, type ProblemCode } from '../../problem.ts'
-import { MOST_DEAR_TRIES } from './retries.ts'
+
+/** After so many tries that were too dear, a task is refused until the limits or the decoders change. */
+export const MOST_DEAR_TRIES = 3
 
 /**
  * Why a task gave nothing. `source`: the key of the bytes that it was tried with. `until`: Unix seconds; before, it is not
@@ -36,6 +38,11 @@ export function refusalOf(row: Remembered, task: string, group: string = task): 
 export function outcomeOf({ key, outcomes }: Remembered, task: string): Outcome | undefined {
   const outcome = outcomes[task]
   return outcome?.source === key ? outcome : undefined
+}
+
+/** Whether a failure is the picture's own, so that the outcome is on its row. */
+export function isRefusal({ code }: Problem): boolean {
+  return code === 'image_unreadable' || code === 'image_too_large'
 }
 
 function refused(code: ProblemCode): Problem {

@@ -1,9 +1,5 @@
-/** How often anything about a picture is tried again, and when: one policy for all of it. */
+/** When anything about a picture is tried again: one policy for all of it. */
 import type { Queryable } from '../../db/connect.ts'
-import type { Problem } from '../../problem.ts'
-
-/** After so many tries that were too dear, a task is refused until the limits or the decoders change. */
-export const MOST_DEAR_TRIES = 3
 
 /** The pause after a try for which there was no place in a decoder, which is free again by then. */
 export const SOON_SECONDS = 60
@@ -16,9 +12,4 @@ const LONGEST_RETRY_SECONDS = 86_400
 export function backoff(sql: Queryable, tries: ReturnType<Queryable>) {
   return sql`least(${LONGEST_RETRY_SECONDS}::float8,
     ${RETRY_SECONDS}::float8 * ${RETRY_FACTOR}::float8 ^ (least(${tries}, 10) - 1)) * interval '1 second'`
-}
-
-/** Whether a failure is the picture's own, so that the outcome is on its row. */
-export function isRefusal({ code }: Problem): boolean {
-  return code === 'image_unreadable' || code === 'image_too_large'
 }

@@ -1,0 +1,27 @@
+/** How the process ends that cannot start: with what an operator must know, and exit code 1. */
+import process from 'node:process'
+import { type Config, ConfigError, readConfig } from '../config.ts'
+
+export function readOrExit(): Config {
+  try {
+    return readConfig()
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    return exitWith(error.message)
+  }
+}
+
+/** Ends the process when opening fails. */
+export async function exitOn<T>(open: () => Promise<T>): Promise<T> {
+  try {
+    return await open()
+  } catch (error) {
+    const cause = error instanceof Error && error.cause instanceof Error ? `\n  ${error.cause.message}` : ''
+    return exitWith(`The service cannot start: ${error instanceof Error ? error.message : error}${cause}`)
+  }
+}
+
+export function exitWith(text: string): never {
+  console.error(text)
+  process.exit(1)
+}

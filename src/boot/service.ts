@@ -1,0 +1,29 @@
+/** What the server and the commands share: the ports that the settings name, and the domain on them. */
+import type { Config } from '../config.ts'
+import type { Log } from '../log.ts'
+import { createRepository, type Repository } from '../media/table/repository.ts'
+import { createDecoders } from '../pictures/decoders.ts'
+import type { Decoders } from '../pictures/decoding.ts'
+import { decodersIn, readContainer } from './container.ts'
+import { createDomain, type Domain } from './domain.ts'
+import { openPorts, type Ports } from './ports.ts'
+
+export type Service = Ports & Domain & { repository: Repository; decoders: Decoders }
+
+// What upkeep has begun; requests have been waited for before.
+const DECODERS_STOP_MS = 1000
+
+/** Opens the ports; nothing runs in the background until `relay` and `upkeep` are started. */
+export async function openService(config: Config, log: Log): Promise<Service> {
+  const sizes = { ...config.decoders, ...config.http }
+  const count = decodersIn(await readContainer(), sizes)
+  const ports = await openPorts(config, log)
+  const repository = createRepository({ sql: ports.sql, ...config.media })
+  const decoders = createDecoders({ ...config.decoders, decoders: count }, { log })
+  const domain = createDomain({ ...ports, repository, decoders, log, now: Date.now }, config.media)
+  const close = async () => {
+    await decoders.stop(DECODERS_STOP_MS)
+    await ports.close()
+  }
+  return { ...ports, ...domain, repository, decoders, close }
+}

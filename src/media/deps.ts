@@ -1,0 +1,33 @@
+/** What the use cases are given. */
+import type { Log } from '../log.ts'
+import type { Storage } from '../storage/storage.ts'
+import type { Inspect } from './bytes/inspect.ts'
+import type { Decode } from './decoding/decode.ts'
+import type { Quotas } from './object/quota.ts'
+import type { Relay } from './outbox/relay.ts'
+import type { Publicity } from './public-copies/address.ts'
+import type { Publish } from './public-copies/publish.ts'
+import type { Repository } from './table/repository.ts'
+
+export type Deps = {
+  repository: Repository
+  storage: Storage
+  inspect: Inspect
+  decode: Decode
+  relay: Relay
+  log: Log
+  /** Unix time in milliseconds. */
+  now: () => number
+  publicity: Publicity
+  publish: Publish
+  limits: {
+    allowedTypes: ReadonlySet<string>
+    maxUploadBytes: number
+    maxObjectBytes: number
+    /** Sides of renditions in pixels, ascending. */
+    renditionSizes: readonly number[]
+    signedUrlSeconds: number
+    uploadUrlSeconds: number
+    quotas: Quotas
+  }
+}

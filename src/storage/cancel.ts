@@ -1,0 +1,2 @@
+/** How a caller of the storage port gives up. */
+export type Cancel = { signal?: AbortSignal | undefined }
