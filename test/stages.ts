@@ -15,7 +15,7 @@ const bun = process.execPath
 // Thousands of tests that passed would bury the one that did not.
 const tests = [bun, 'test', '--only-failures']
 // Several files at a time: much of this waits for time-outs. Modules stay loaded from one file to the next, as in one run.
-const sideBySide = (files: number) => [...tests, `--parallel=${files}`, '--no-isolate', '--timeout=30000']
+const sideBySide = (files: number) => [...tests, `--parallel=${files}`, '--no-isolate', '--timeout=90000']
 // Folders that have a stage of their own.
 const apart = [
   'test/acceptance/**',

@@ -261,7 +261,7 @@ describe('a rendition', () => {
       await runUpkeep(stage.env)
       expect(await keysOf(id)).toEqual([])
     }, 20_000)
-  }, 40_000)
+  }, 120_000)
 
   test('that the store lost is made again after bun run reconcile --fix', async () => {
     if (inside === undefined) return
@@ -282,7 +282,7 @@ describe('a rendition', () => {
     expect(await reconcile('--fix')).toContain(`rendition lost, to be made again: ${id} (${lost})`)
     expect(await seen(await rendition(id, 'w=100&format=webp', { as: user }))).toMatchObject({ width: 100 })
     expect(await reconcile()).not.toContain(id)
-  }, 40_000)
+  }, 120_000)
 
   test('32 at once stay within the memory of two', async () => {
     if (process.platform !== 'linux') return
@@ -432,7 +432,7 @@ describe('a quota', () => {
     } finally {
       await tight.close()
     }
-  }, 40_000)
+  }, 120_000)
 })
 
 test('the owner still gets the very bytes', async () => {

@@ -22,7 +22,7 @@ export type RunningService = {
 
 /**
  * Starts the service as a process of its own on a free port of the loopback address and waits until
- * `GET /health/ready` answers 200 (30 s at most). Its environment is exactly `env`, PORT and HOST, and PATH, HOME and
+ * `GET /health/ready` answers 200 (90 s at most, for it may be one of many on a busy machine). Its environment is exactly `env`, PORT and HOST, and PATH, HOME and
  * TMPDIR of this process. Its working folder is `cwd`, else the repository; Deno finds its packages from there, so for
  * Deno it has to be inside the repository.
  * `stop` and `kill` throw when it has written a secret, a token or a link's signature.
@@ -126,7 +126,7 @@ export function denoBinary(): string {
 }
 
 async function untilReady(service: RunningService, ended: () => number | string | null): Promise<void> {
-  const deadline = Date.now() + 30_000
+  const deadline = Date.now() + 90_000
   for (;;) {
     const answer = await fetch(`${service.baseUrl}/health/ready`, { signal: AbortSignal.timeout(2_000) }).catch(String)
     if (typeof answer !== 'string') await answer.body?.cancel()
@@ -138,7 +138,7 @@ async function untilReady(service: RunningService, ended: () => number | string 
     if (Date.now() > deadline) {
       await service.kill()
       const last = typeof answer === 'string' ? answer : `${answer.status}`
-      throw new Error(`The service was not ready within 30 s (/health/ready: ${last})\n${service.logs()}`)
+      throw new Error(`The service was not ready within 90 s (/health/ready: ${last})\n${service.logs()}`)
     }
     await sleep(25)
   }
