@@ -29,7 +29,7 @@ export async function openPGlite(): Promise<OpenDatabase> {
 }
 
 /** Copies a database that has just been created to a folder that is not there yet: a new one takes seconds. */
-export async function copyNewPGlite(to: string): Promise<void> {
+async function copyNewPGlite(to: string): Promise<void> {
   created ??= prepare(VERSION, async () => {})
   await cp(await created, to, { recursive: true })
 }
