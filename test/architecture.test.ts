@@ -49,11 +49,11 @@ const rooms: Record<string, string> = {
   'problem.ts': '',
   // Packages of their own.
   console: 'client',
-  client: 'http/openapi media/object events problem.ts',
+  client: '',
 }
 /** Which room alone knows a package. */
 const packages: [name: RegExp, rooms: string][] = [
-  [/^(hono|@hono)(\/|$)/, `${web} observe client`],
+  [/^(hono|@hono)(\/|$)/, `${web} observe`],
   [/^@aws-sdk\//, 'storage/s3'],
   [/^@tus\//, 'storage storage/s3 storage/disk http/tus'],
   [/^ioredis$/, 'events limits'],

@@ -6,17 +6,12 @@ import { connect } from '../../src/db/connect.ts'
 import { createMemoryEventBus } from '../../src/events/memory.ts'
 import { type AppDeps, createApp } from '../../src/http/app.ts'
 import { createUploadMemory } from '../../src/http/body/memory.ts'
-import { createInspect } from '../../src/media/bytes/inspect.ts'
-import { createMedia } from '../../src/media/media.ts'
 import { NO_QUOTAS } from '../../src/media/object/quota.ts'
-import { createLiveEvents } from '../../src/media/outbox/live-events.ts'
-import { createRelay } from '../../src/media/outbox/relay.ts'
 import { createRenditionLinks } from '../../src/media/renditions/links.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
 import { createRequestLog } from '../../src/observe/request-log.ts'
-import { createImageProbe } from '../../src/pictures/image.ts'
 import { createDiskStorage } from '../../src/storage/disk/storage.ts'
-import { publishing } from '../support/media/publishing.ts'
+import { domainOn } from '../support/media/domain.ts'
 import { DEFAULT_TYPES } from '../support/pictures/corpus.ts'
 import { createRecordingLog, type Line } from '../support/process/recording-log.ts'
 import { createFolder, type Folder } from '../support/services/folder.ts'
@@ -54,14 +49,10 @@ beforeEach(async () => {
   const disk = await createDiskStorage({ root: folder.path, linkSecret: SECRET, maxBytes: 1000, now })
   const repository = createRepository({ sql, pendingSeconds: 100, retentionSeconds: 100 })
   const events = createMemoryEventBus()
-  const relay = createRelay({ repository, events, log })
   const allowedTypes = DEFAULT_TYPES
-  const probeImage = createImageProbe({ allowedTypes, maxPixels: 1e8 })
-  const inspect = createInspect({ allowedTypes, probeImage })
-  const ports = { repository, storage: disk, relay, log }
-  const made = publishing(ports)
+  const { media, liveEvents } = domainOn({ repository, storage: disk, events, log }, limits)
   deps = {
-    media: createMedia({ ...ports, ...made, inspect, now, limits: { ...limits, allowedTypes } }),
+    media,
     limiter: undefined,
     trustedProxies: 0,
     authenticate: createAuthenticate({
@@ -80,7 +71,7 @@ beforeEach(async () => {
       ...{ allowedTypes, maxObjectBytes: limits.maxObjectBytes, retentionSeconds: 100 },
     },
     corsOrigins: [],
-    liveEvents: createLiveEvents({ events }),
+    liveEvents,
     checks: { database: async () => {}, storage: async () => {}, events: async () => {} },
     metrics: { text: async () => '', contentType: 'text/plain' },
     stopping: () => false,

@@ -5,19 +5,13 @@ import { migrate } from '../../src/db/migrate.ts'
 import { createMemoryEventBus } from '../../src/events/memory.ts'
 import { type AppDeps, createApp } from '../../src/http/app.ts'
 import { createUploadMemory } from '../../src/http/body/memory.ts'
-import { createInspect } from '../../src/media/bytes/inspect.ts'
-import { createMedia } from '../../src/media/media.ts'
 import { NO_QUOTAS } from '../../src/media/object/quota.ts'
-import { createLiveEvents } from '../../src/media/outbox/live-events.ts'
-import { createRelay } from '../../src/media/outbox/relay.ts'
 import { createRenditionLinks } from '../../src/media/renditions/links.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
-import { createUpkeep } from '../../src/media/upkeep/upkeep.ts'
 import { DecodeFailure } from '../../src/pictures/decoding.ts'
-import { createImageProbe } from '../../src/pictures/image.ts'
 import { createDiskStorage } from '../../src/storage/disk/storage.ts'
 import { until } from '../support/clock/until.ts'
-import { publishing } from '../support/media/publishing.ts'
+import { domainOn } from '../support/media/domain.ts'
 import { DEFAULT_TYPES, readCorpus } from '../support/pictures/corpus.ts'
 import { createInProcessDecoders } from '../support/pictures/in-process.ts'
 import { createRecordingLog } from '../support/process/recording-log.ts'
@@ -51,18 +45,13 @@ test('while every decoder hangs and pictures queue for them, all else is answere
   const disk = await createDiskStorage({ root: folder.path, linkSecret: SECRET, maxBytes: 1e6, now })
   const repository = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
   const events = createMemoryEventBus()
-  const relay = createRelay({ repository, events, log })
-  const inspect = createInspect({
-    allowedTypes: DEFAULT_TYPES,
-    probeImage: createImageProbe({ allowedTypes: DEFAULT_TYPES, maxPixels: 1e8 }),
-  })
-  const ports = { repository, storage: disk, relay, log }
   const hanging: (() => void)[] = []
   const perform = () =>
     new Promise<never>((_, reject) => hanging.push(() => reject(new DecodeFailure('not-done', 'overloaded', 'ended'))))
-  const made = publishing(ports, { decoders: createInProcessDecoders({ perform }) })
+  const decoders = createInProcessDecoders({ perform })
+  const domain = domainOn({ repository, storage: disk, events, decoders, log }, limits)
   const deps: AppDeps = {
-    media: createMedia({ ...ports, ...made, inspect, now, limits }),
+    media: domain.media,
     limiter: undefined,
     trustedProxies: 0,
     authenticate: createAuthenticate({
@@ -74,7 +63,7 @@ test('while every decoder hangs and pictures queue for them, all else is answere
     renditionLinks: createRenditionLinks({ secret: SECRET, sizes: limits.renditionSizes, seconds: 900, now }),
     uploadMemory: createUploadMemory(1e7),
     corsOrigins: [],
-    liveEvents: createLiveEvents({ events }),
+    liveEvents: domain.liveEvents,
     checks: { database: repository.check, storage: disk.check, events: events.check },
     metrics: { text: async () => '', contentType: 'text/plain' },
     stopping: () => false,
@@ -101,7 +90,7 @@ test('while every decoder hangs and pictures queue for them, all else is answere
   const waiting = asked.map((path) => app.request(`${ORIGIN}${path}`))
   await until(() => hanging.length === asked.length)
   await database.sql`UPDATE media_objects SET placeholder_due_at = now()`
-  const pass = createUpkeep({ ...ports, ...made, now, pendingSeconds: 1000 }).run()
+  const pass = domain.upkeep.run()
   await until(() => hanging.length === asked.length + 1)
 
   const [first = ''] = ids

@@ -1,19 +1,15 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { migrate } from '../../src/db/migrate.ts'
-import { createMemoryEventBus } from '../../src/events/memory.ts'
-import { createInspect } from '../../src/media/bytes/inspect.ts'
-import { createMedia, type Media } from '../../src/media/media.ts'
+import type { Media } from '../../src/media/media.ts'
 import { NO_QUOTAS } from '../../src/media/object/quota.ts'
-import { createRelay } from '../../src/media/outbox/relay.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
 import { createImageProbe } from '../../src/pictures/image.ts'
 import { createProbing } from '../../src/pictures/probing.ts'
 import { Problem, type ProblemCode, problemCodes } from '../../src/problem.ts'
 import { refusal } from '../support/http/refusal.ts'
+import { domainOn } from '../support/media/domain.ts'
 import { newCaller } from '../support/media/objects.ts'
-import { publishing } from '../support/media/publishing.ts'
 import { readCorpus } from '../support/pictures/corpus.ts'
-import { createRecordingLog } from '../support/process/recording-log.ts'
 import type { OpenDatabase } from '../support/services/databases.ts'
 import { openPGlite } from '../support/services/pglite.ts'
 import { openDisk } from '../support/services/stores.ts'
@@ -55,13 +51,9 @@ describe('an upload whose picture is not read in time', () => {
   beforeEach(() => {
     read = libvips
     const { storage } = store
-    const { log } = createRecordingLog()
     const repository = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
-    const relay = createRelay({ repository, events: createMemoryEventBus(), log })
-    const ports = { repository, storage, relay, log }
     const probeImage: typeof libvips = (bytes, mimeType) => read(bytes, mimeType)
-    const inspect = createInspect({ allowedTypes, probeImage })
-    media = createMedia({ ...ports, ...publishing(ports), inspect, now: Date.now, limits })
+    media = domainOn({ repository, storage, probeImage }, limits).media
   })
 
   async function arrived() {

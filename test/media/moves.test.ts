@@ -6,21 +6,14 @@ import type { Caller } from '../../src/auth/caller.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import type { MediaEvent } from '../../src/events/events.ts'
 import { createMemoryEventBus } from '../../src/events/memory.ts'
-import { createInspect } from '../../src/media/bytes/inspect.ts'
-import type { Deps } from '../../src/media/deps.ts'
-import { createMedia } from '../../src/media/media.ts'
 import type { StoredObject } from '../../src/media/object/object.ts'
 import { NO_QUOTAS } from '../../src/media/object/quota.ts'
-import { createRelay } from '../../src/media/outbox/relay.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
 import { reconcile, repair } from '../../src/media/upkeep/reconcile.ts'
-import { createUpkeep } from '../../src/media/upkeep/upkeep.ts'
 import { DecodeFailure, type Decoders } from '../../src/pictures/decoding.ts'
-import { createImageProbe } from '../../src/pictures/image.ts'
 import type { Storage } from '../../src/storage/storage.ts'
-import { publishing } from '../support/media/publishing.ts'
+import { domainOn } from '../support/media/domain.ts'
 import { createInProcessDecoders } from '../support/pictures/in-process.ts'
-import { createRecordingLog } from '../support/process/recording-log.ts'
 import type { OpenDatabase } from '../support/services/databases.ts'
 import { openPGlite } from '../support/services/pglite.ts'
 import { type OpenStore, stores } from '../support/services/stores.ts'
@@ -39,8 +32,6 @@ const limits = {
   quotas: NO_QUOTAS,
 }
 const rocket = await readFile(join(import.meta.dir, '../corpus/accept/rocket.jpg'))
-const probeImage = createImageProbe({ allowedTypes, maxPixels: 1e8 })
-const inspect = createInspect({ allowedTypes, probeImage })
 
 for (const { name, present, open } of stores) {
   describe.skipIf(!present)(`moves on the ${name} store`, () => {
@@ -66,18 +57,13 @@ for (const { name, present, open } of stores) {
 
     type Some = { cdnBaseUrl?: string | undefined; publicOriginals?: boolean; decoders?: Decoders; storage?: Storage }
     function createService(some: Some = {}) {
-      const { storage, ...settings } = { cdnBaseUrl: CDN, storage: store.storage, ...some }
-      const { log } = createRecordingLog()
+      const { storage, decoders, ...settings } = { cdnBaseUrl: CDN, storage: store.storage, ...some }
       const bus = createMemoryEventBus()
       bus.subscribe((event) => events.push(event))
       const repository = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
-      const relay = createRelay({ repository, events: bus, log })
-      const now = () => Date.now() + ahead
-      const ports = { repository, storage, relay, log }
-      const made = publishing(ports, settings)
-      const deps: Deps = { ...ports, ...made, inspect, now, limits }
-      const upkeep = createUpkeep({ ...ports, ...made, now, pendingSeconds: 1000 })
-      return { media: createMedia(deps), repository, upkeep, urlOf: made.publicity.urlOf, publish: made.publish }
+      const ports = { repository, storage, events: bus, now: () => Date.now() + ahead, ...(decoders && { decoders }) }
+      const { media, upkeep, publicity, publish } = domainOn(ports, { ...limits, ...settings })
+      return { media, repository, upkeep, urlOf: publicity.urlOf, publish }
     }
 
     const keys = async () => (await store.storage.list({ prefix: '', limit: 100 })).map(({ key }) => key)

@@ -4,21 +4,17 @@ import { join } from 'node:path'
 import sharp from 'sharp'
 import { thumbHashToApproximateAspectRatio, thumbHashToAverageRGBA } from 'thumbhash'
 import { MIGRATIONS_FOLDER, migrate } from '../../src/db/migrate.ts'
-import { createMemoryEventBus } from '../../src/events/memory.ts'
 import type { NewObject } from '../../src/media/object/new-object.ts'
 import type { Placeholder } from '../../src/media/object/object.ts'
-import { createRelay } from '../../src/media/outbox/relay.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
-import { createUpkeep } from '../../src/media/upkeep/upkeep.ts'
 import { DecodeFailure } from '../../src/pictures/decoding.ts'
 import { createImageProbe } from '../../src/pictures/image.ts'
 import type { Storage } from '../../src/storage/storage.ts'
+import { domainOn } from '../support/media/domain.ts'
 import { arrived, callerOf, newObject } from '../support/media/objects.ts'
-import { publishing } from '../support/media/publishing.ts'
 import { accepted, DEFAULT_TYPES, readCorpus } from '../support/pictures/corpus.ts'
 import { createInProcessDecoders } from '../support/pictures/in-process.ts'
 import { failureOf, job } from '../support/pictures/pool.ts'
-import { createRecordingLog } from '../support/process/recording-log.ts'
 import { databases, type OpenDatabase } from '../support/services/databases.ts'
 import { createFolder } from '../support/services/folder.ts'
 import { JPEG, type OpenStore, stores } from '../support/services/stores.ts'
@@ -105,11 +101,7 @@ for (const { name, present, open } of databases) {
 
     function replica({ decoders = createInProcessDecoders(), storage = store.storage, sql = database.sql } = {}) {
       const repository = createRepository({ sql, pendingSeconds: 1000, retentionSeconds: 1000 })
-      const { log } = createRecordingLog()
-      const relay = createRelay({ repository, events: createMemoryEventBus(), log })
-      const ports = { repository, storage, relay, log }
-      const made = publishing(ports, { decoders })
-      return { repository, upkeep: createUpkeep({ ...ports, ...made, now: Date.now, pendingSeconds: 1000 }) }
+      return { repository, upkeep: domainOn({ repository, storage, decoders }).upkeep }
     }
     const repository = () => replica().repository
     const upkeep = () => replica().upkeep

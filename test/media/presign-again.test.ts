@@ -1,24 +1,18 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { migrate } from '../../src/db/migrate.ts'
-import { createMemoryEventBus } from '../../src/events/memory.ts'
-import { createInspect } from '../../src/media/bytes/inspect.ts'
-import { createMedia, type Media } from '../../src/media/media.ts'
+import type { Media } from '../../src/media/media.ts'
 import { NO_QUOTAS } from '../../src/media/object/quota.ts'
-import { createRelay } from '../../src/media/outbox/relay.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
-import { createImageProbe } from '../../src/pictures/image.ts'
 import type { Storage } from '../../src/storage/storage.ts'
+import { domainOn } from '../support/media/domain.ts'
 import { newCaller } from '../support/media/objects.ts'
-import { publishing } from '../support/media/publishing.ts'
 import { readCorpus } from '../support/pictures/corpus.ts'
-import { createRecordingLog } from '../support/process/recording-log.ts'
 import type { OpenDatabase } from '../support/services/databases.ts'
 import { openPGlite } from '../support/services/pglite.ts'
 import { openDisk } from '../support/services/stores.ts'
 
 const rocket = await readCorpus('accept/rocket.jpg')
 const allowedTypes = new Set(['image/jpeg'])
-const probeImage = createImageProbe({ allowedTypes, maxPixels: 1e8 })
 const limits = {
   ...{ maxUploadBytes: 1e7, maxObjectBytes: 1e7, renditionSizes: [160], signedUrlSeconds: 900, uploadUrlSeconds: 900 },
   ...{ allowedTypes, quotas: NO_QUOTAS },
@@ -58,7 +52,6 @@ describe('a presign with the key of an earlier one, on a store whose links work 
         return store.storage.signPut(key, options)
       },
     }
-    const { log } = createRecordingLog()
     const made = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
     const repository: Repository = {
       ...made,
@@ -68,10 +61,7 @@ describe('a presign with the key of an earlier one, on a store whose links work 
         return found
       },
     }
-    const relay = createRelay({ repository, events: createMemoryEventBus(), log })
-    const ports = { repository, storage, relay, log }
-    const inspect = createInspect({ allowedTypes, probeImage })
-    media = createMedia({ ...ports, ...publishing(ports), inspect, now: Date.now, limits })
+    media = domainOn({ repository, storage }, limits).media
   })
 
   const uploaded = async () => {

@@ -2,28 +2,21 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:tes
 import { gunzipSync } from 'node:zlib'
 import sharp from 'sharp'
 import { migrate } from '../../src/db/migrate.ts'
-import { createMemoryEventBus } from '../../src/events/memory.ts'
-import { createInspect } from '../../src/media/bytes/inspect.ts'
-import { createMedia } from '../../src/media/media.ts'
 import type { Quotas } from '../../src/media/object/quota.ts'
 import { NO_QUOTAS } from '../../src/media/object/quota.ts'
 import { nameOf, type Wish } from '../../src/media/object/rendition.ts'
 import type { Viewer } from '../../src/media/object/viewer.ts'
-import { createRelay } from '../../src/media/outbox/relay.ts'
 import type { Claim } from '../../src/media/table/renditions.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
-import { createUpkeep } from '../../src/media/upkeep/upkeep.ts'
 import { DecodeFailure, type DecodeResult, type DecodeTask } from '../../src/pictures/decoding.ts'
-import { createImageProbe } from '../../src/pictures/image.ts'
 import { Problem } from '../../src/problem.ts'
 import type { Storage } from '../../src/storage/storage.ts'
 import { until } from '../support/clock/until.ts'
 import { refusal } from '../support/http/refusal.ts'
+import { domainOn } from '../support/media/domain.ts'
 import { newCaller } from '../support/media/objects.ts'
-import { publishing } from '../support/media/publishing.ts'
 import { DEFAULT_TYPES, readCorpus } from '../support/pictures/corpus.ts'
 import { createInProcessDecoders } from '../support/pictures/in-process.ts'
-import { createRecordingLog } from '../support/process/recording-log.ts'
 import { databases, type OpenDatabase } from '../support/services/databases.ts'
 import { type OpenStore, stores } from '../support/services/stores.ts'
 
@@ -39,8 +32,6 @@ const limits = {
   signedUrlSeconds: SIGNED_URL_SECONDS,
   uploadUrlSeconds: 900,
 }
-const probeImage = createImageProbe({ allowedTypes: DEFAULT_TYPES, maxPixels: 1e8 })
-const inspect = createInspect({ allowedTypes: DEFAULT_TYPES, probeImage })
 const [disk = expect.unreachable()] = stores.filter(({ name }) => name === 'disk')
 const large = new Uint8Array(
   await sharp({ create: { width: 5000, height: 4000, channels: 3, background: '#345' } })
@@ -86,15 +77,10 @@ for (const { name, present, open } of databases) {
     }
     /** One replica. */
     function service({ quotas = NO_QUOTAS, storage = store.storage, ahead = 0, ...some }: Some = {}) {
-      const { log } = createRecordingLog()
       const repository = createRepository({ sql: database.sql, pendingSeconds: 1e6, retentionSeconds: 1e6, quotas })
-      const relay = createRelay({ repository, events: createMemoryEventBus(), log })
-      const ports = { repository, storage, relay, log }
       const decoders = createInProcessDecoders(some)
-      const made = publishing(ports, { decoders })
-      const now = () => Date.now() + ahead
-      const media = createMedia({ ...ports, ...made, inspect, now, limits: { ...limits, quotas } })
-      const upkeep = createUpkeep({ ...ports, ...made, now, pendingSeconds: 1e6 })
+      const ports = { repository, storage, decoders, now: () => Date.now() + ahead }
+      const { media, upkeep } = domainOn(ports, { ...limits, quotas, pendingSeconds: 1e6 })
       const get = (id: string, viewer: Viewer, wish: Wish, accept = 'image/webp') =>
         media.rendition(id, viewer, { wish, accept, party: 'address:1' })
       return { media, repository, upkeep, decoders, get }

@@ -1,15 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { migrate } from '../../src/db/migrate.ts'
-import { createMemoryEventBus } from '../../src/events/memory.ts'
 import type { NewObject } from '../../src/media/object/new-object.ts'
 import { prefixOf } from '../../src/media/object/object.ts'
-import { createRelay } from '../../src/media/outbox/relay.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
 import { reconcile } from '../../src/media/upkeep/reconcile.ts'
-import { createUpkeep } from '../../src/media/upkeep/upkeep.ts'
+import { domainOn } from '../support/media/domain.ts'
 import { arrived, callerOf, newCaller, newObject, service } from '../support/media/objects.ts'
-import { publishing } from '../support/media/publishing.ts'
-import { createRecordingLog } from '../support/process/recording-log.ts'
 import type { OpenDatabase } from '../support/services/databases.ts'
 import { openPGlite } from '../support/services/pglite.ts'
 import { type OpenStore, stores } from '../support/services/stores.ts'
@@ -34,18 +30,8 @@ for (const { name, present, open } of stores) {
 
     const repositoryOf = () => createRepository({ sql: database.sql, ...settings })
     const upkeepAt = (ahead: number) => {
-      const { log } = createRecordingLog()
-      const repository = repositoryOf()
-      const relay = createRelay({ repository, events: createMemoryEventBus(), log })
-      return createUpkeep({
-        repository,
-        storage: store.storage,
-        relay,
-        ...publishing({ repository, storage: store.storage, relay, log }),
-        log,
-        now: () => Date.now() + ahead,
-        ...settings,
-      })
+      const ports = { repository: repositoryOf(), storage: store.storage, now: () => Date.now() + ahead }
+      return domainOn(ports, settings).upkeep
     }
     const keysOf = async ({ id }: NewObject) =>
       (await store.storage.list({ prefix: prefixOf(id), limit: 10 })).map(({ key }) => key)

@@ -5,18 +5,14 @@ import { PutObjectCommand } from '@aws-sdk/client-s3'
 import { v7 as uuidv7 } from 'uuid'
 import type { Caller } from '../../src/auth/caller.ts'
 import { migrate } from '../../src/db/migrate.ts'
-import { createMemoryEventBus } from '../../src/events/memory.ts'
-import { createRelay } from '../../src/media/outbox/relay.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
 import { reconcile, repair } from '../../src/media/upkeep/reconcile.ts'
-import { createUpkeep } from '../../src/media/upkeep/upkeep.ts'
 import { createDiskStorage } from '../../src/storage/disk/storage.ts'
 import { prepareBucket } from '../../src/storage/s3/bucket.ts'
 import { createS3Storage } from '../../src/storage/s3/storage.ts'
 import type { Storage } from '../../src/storage/storage.ts'
+import { domainOn } from '../support/media/domain.ts'
 import { arrived, callerOf, newObject } from '../support/media/objects.ts'
-import { publishing } from '../support/media/publishing.ts'
-import { createRecordingLog } from '../support/process/recording-log.ts'
 import { removeBucket, s3Client } from '../support/services/buckets.ts'
 import type { OpenDatabase } from '../support/services/databases.ts'
 import { createFolder } from '../support/services/folder.ts'
@@ -66,16 +62,13 @@ for (const { name, present, open } of stores) {
     }, 30_000)
 
     function createService(storage: Storage = store.storage) {
-      const { log } = createRecordingLog()
       const repository = createRepository({
         sql: database.sql,
         pendingSeconds: PENDING_SECONDS,
         retentionSeconds: PENDING_SECONDS,
       })
-      const relay = createRelay({ repository, events: createMemoryEventBus(), log })
-      const ports = { repository, storage, relay, log }
-      const made = publishing(ports, { cdnBaseUrl: 'https://cdn.example.com' })
-      const upkeep = createUpkeep({ ...ports, ...made, now: Date.now, pendingSeconds: PENDING_SECONDS })
+      const settings = { cdnBaseUrl: 'https://cdn.example.com', pendingSeconds: PENDING_SECONDS }
+      const { upkeep } = domainOn({ repository, storage }, settings)
       return { repository, upkeep }
     }
 
@@ -212,12 +205,9 @@ describe('keys that are not the service’s own', () => {
   afterAll(() => database.close(), 30_000)
 
   const runOn = async (storage: Storage) => {
-    const { log } = createRecordingLog()
     await database.sql`UPDATE media_upkeep SET position = '', taken_until = '-infinity'`
     const repository = createRepository({ sql: database.sql, pendingSeconds: 10, retentionSeconds: 10 })
-    const relay = createRelay({ repository, events: createMemoryEventBus(), log })
-    const ports = { repository, storage, relay, log }
-    const upkeep = createUpkeep({ ...ports, ...publishing(ports), now: Date.now, pendingSeconds: 10 })
+    const { upkeep } = domainOn({ repository, storage }, { pendingSeconds: 10 })
     const report = await upkeep.run()
     const findings = await Array.fromAsync(reconcile({ repository, storage }))
     for (const finding of findings) await repair(finding, { repository, storage })

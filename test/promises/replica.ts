@@ -1,13 +1,10 @@
-/** One process of the service on a world that others share, for as long as it lives. */
-
-import { createInspect } from '../../src/media/bytes/inspect.ts'
-import { createMedia, type Media } from '../../src/media/media.ts'
+import type { Media } from '../../src/media/media.ts'
 import { NO_QUOTAS } from '../../src/media/object/quota.ts'
-import { createRelay, type Relay } from '../../src/media/outbox/relay.ts'
+import type { Relay } from '../../src/media/outbox/relay.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
-import { createUpkeep, type Upkeep } from '../../src/media/upkeep/upkeep.ts'
+import type { Upkeep } from '../../src/media/upkeep/upkeep.ts'
 import { createImageProbe } from '../../src/pictures/image.ts'
-import { publishing } from '../support/media/publishing.ts'
+import { domainOn } from '../support/media/domain.ts'
 import { createRecordingLog } from '../support/process/recording-log.ts'
 import { type Circuit, createCircuit, type Plan, type Turn } from './circuit.ts'
 import { MAX_OBJECT_BYTES, PENDING_SECONDS, RETENTION_SECONDS, UPLOAD_URL_SECONDS, type World } from './world.ts'
@@ -21,7 +18,6 @@ export type Outcome<T> = { kind: 'answered'; value: T } | { kind: 'refused'; err
 const QUOTAS = { quotaBytes: 10 ** 12, quotaObjects: 10 ** 6 }
 const allowedTypes = new Set(['image/gif', 'image/png'])
 const probeImage = createImageProbe({ allowedTypes, maxPixels: 1_000_000 })
-const inspect = createInspect({ allowedTypes, probeImage })
 
 type Options = {
   /** One of its calls to the outside goes wrong. */
@@ -43,20 +39,21 @@ export function startReplica(world: World, { plan, turn, unlimited = false }: Op
   })
   const circuit = createCircuit({ repository, storage: world.storage, events: world.events }, plan, turn)
   const ports = { repository: circuit.repository, storage: circuit.storage, events: circuit.events, log }
-  const relay = createRelay(ports)
-  const made = publishing({ ...ports, relay }, { cdnBaseUrl: 'https://cdn.test' })
-  const upkeep = createUpkeep({ ...ports, relay, ...made, now: clock.now, pendingSeconds: PENDING_SECONDS })
-  const limits = {
-    allowedTypes,
-    maxUploadBytes: MAX_OBJECT_BYTES,
-    maxObjectBytes: MAX_OBJECT_BYTES,
-    renditionSizes: [160, 320],
-    signedUrlSeconds: 900,
-    uploadUrlSeconds: UPLOAD_URL_SECONDS,
-    // Declarations may come without a size.
-    quotas: NO_QUOTAS,
-  }
-  const media = createMedia({ ...ports, inspect, relay, now: clock.now, limits, ...made })
+  const { media, relay, upkeep } = domainOn(
+    { ...ports, probeImage, now: clock.now },
+    {
+      cdnBaseUrl: 'https://cdn.test',
+      allowedTypes,
+      pendingSeconds: PENDING_SECONDS,
+      maxUploadBytes: MAX_OBJECT_BYTES,
+      maxObjectBytes: MAX_OBJECT_BYTES,
+      renditionSizes: [160, 320],
+      signedUrlSeconds: 900,
+      uploadUrlSeconds: UPLOAD_URL_SECONDS,
+      // Declarations may come without a size.
+      quotas: NO_QUOTAS,
+    },
+  )
   return { media, relay, upkeep, circuit }
 }
 

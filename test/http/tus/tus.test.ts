@@ -2,20 +2,16 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { Readable } from 'node:stream'
 import { Upload } from '@tus/server'
 import { migrate } from '../../../src/db/migrate.ts'
-import { createMemoryEventBus } from '../../../src/events/memory.ts'
 import { createLeaseLocker } from '../../../src/http/tus/locker.ts'
 import { createTus, type Tus } from '../../../src/http/tus/server.ts'
-import { createInspect } from '../../../src/media/bytes/inspect.ts'
-import { createMedia, type Media } from '../../../src/media/media.ts'
+import type { Media } from '../../../src/media/media.ts'
 import { NO_QUOTAS } from '../../../src/media/object/quota.ts'
-import { createRelay } from '../../../src/media/outbox/relay.ts'
 import { createRepository, type Repository } from '../../../src/media/table/repository.ts'
-import { createImageProbe } from '../../../src/pictures/image.ts'
 import { createDiskTusStores } from '../../../src/storage/disk/tus.ts'
 import type { TusStores } from '../../../src/storage/tus.ts'
 import { refusal } from '../../support/http/refusal.ts'
+import { domainOn } from '../../support/media/domain.ts'
 import { newCaller } from '../../support/media/objects.ts'
-import { publishing } from '../../support/media/publishing.ts'
 import { readCorpus } from '../../support/pictures/corpus.ts'
 import { createRecordingLog } from '../../support/process/recording-log.ts'
 import type { OpenDatabase } from '../../support/services/databases.ts'
@@ -49,11 +45,7 @@ describe('an upload whose last request died', () => {
     const { storage } = disk
     const { log } = createRecordingLog()
     repository = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
-    const relay = createRelay({ repository, events: createMemoryEventBus(), log })
-    const probeImage = createImageProbe({ allowedTypes, maxPixels: 1e8 })
-    const inspect = createInspect({ allowedTypes, probeImage })
-    const ports = { repository, storage, relay, log }
-    media = createMedia({ ...ports, inspect, now: Date.now, limits, ...publishing(ports) })
+    media = domainOn({ repository, storage, log }, limits).media
     stores = createDiskTusStores(storage)
     const locker = createLeaseLocker({ leases: media.tusLeases, log, leaseMs: 1000, stopping: () => false })
     tus = createTus({ media, storage, stores, locker, log, maxObjectBytes: 1e7, pendingSeconds: 1000 })
