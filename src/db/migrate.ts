@@ -16,6 +16,7 @@ const LOCK_TIMEOUT_MS = 1000
 const RETRY_MS = 500
 const MOST_TRIES = 60
 const LOCK_NOT_AVAILABLE = '55P03'
+const CONCURRENT_INDEX = /^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?([\w."]+)/gim
 
 /**
  * Applies new migrations in the order of their names, under a lock that makes replicas that start together take turns.
@@ -76,11 +77,13 @@ async function apply(
 
 /** On another connection, while the transaction that has the lock waits. Splits at semicolons that end a line. */
 async function runOutside(sql: Sql, text: string): Promise<void> {
-  // A build that was interrupted leaves an index that IF NOT EXISTS would take for a whole one.
-  const broken = await sql<{ name: string }[]>`
-    SELECT indexrelid::regclass::text AS name FROM pg_index
-    WHERE NOT indisvalid AND indrelid = to_regclass('media_objects')`
-  for (const { name } of broken) await sql.unsafe(`DROP INDEX CONCURRENTLY IF EXISTS ${name}`)
+  // A build that was interrupted leaves an invalid index that IF NOT EXISTS would take for a whole one. Only indexes that
+  // this file creates are dropped: another invalid one may be an operator's, in the middle of its build.
+  for (const [, name = ''] of text.matchAll(CONCURRENT_INDEX)) {
+    const [broken] = await sql<{ name: string }[]>`
+      SELECT indexrelid::regclass::text AS name FROM pg_index WHERE NOT indisvalid AND indexrelid = to_regclass(${name})`
+    if (broken !== undefined) await sql.unsafe(`DROP INDEX CONCURRENTLY IF EXISTS ${broken.name}`)
+  }
   const statements = text.split(/;[ \t]*$/m).filter((statement) => /^\s*[^\s-]/m.test(statement))
   for (const statement of statements) await sql.unsafe(statement)
 }

@@ -172,4 +172,20 @@ describe.skipIf(!(await haveServices()))('migrations beside traffic', () => {
     const [row] = await database.sql`SELECT indisvalid, indisunique FROM pg_index WHERE indexrelid = 'broken'::regclass`
     expect(row).toEqual({ indisvalid: true, indisunique: false })
   })
+
+  test('leave an invalid index alone that another has begun to build', async () => {
+    await refusal(database.sql`CREATE UNIQUE INDEX CONCURRENTLY operators ON media_objects (x)`)
+    await writeFile(
+      join(folder.path, '0004_d.sql'),
+      '-- no transaction\n-- Not CREATE INDEX CONCURRENTLY operators.\nCREATE INDEX CONCURRENTLY IF NOT EXISTS own ON media_objects (x);\n',
+    )
+    expect(await migrate(database.sql, folder.path)).toEqual(['0004_d.sql'])
+    const rows = await database.sql`
+      SELECT indexrelid::regclass::text AS name, indisvalid AS valid FROM pg_index
+      WHERE indexrelid IN (to_regclass('operators'), to_regclass('own')) ORDER BY 1`
+    expect([...rows]).toEqual([
+      { name: 'operators', valid: false },
+      { name: 'own', valid: true },
+    ])
+  })
 })
