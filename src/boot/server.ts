@@ -116,7 +116,7 @@ function authenticateWith({ auth }: Config, jwtSecret: string | undefined, log: 
 
 function tusOf({ media, storage, tusStores: stores }: Service, config: Config, stopping: () => boolean, log: Log) {
   const leaseMs = UPLOAD_LEASE_SECONDS * 1000
-  const locker = createLeaseLocker({ leases: media.tusLeases, log, leaseMs, stopping })
+  const locker = createLeaseLocker({ leases: media.uploads.tus.leases, log, leaseMs, stopping })
   const { maxObjectBytes, pendingSeconds } = config.media
   return createTus({ media, storage, stores, locker, log, maxObjectBytes, pendingSeconds })
 }

@@ -1,4 +1,5 @@
 /** What the use cases are given. */
+
 import type { Log } from '../log.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Inspect } from './bytes/inspect.ts'

@@ -319,8 +319,8 @@ describe('the OpenAPI document', () => {
 describe('what is answered under /media', () => {
   const media = () => ({
     ...deps.media,
-    usage: async () => ({ bytes: 1, objects: 2, purging: 0, ...NO_QUOTAS }),
-    remove: async () => {},
+    owners: { ...deps.media.owners, usage: async () => ({ bytes: 1, objects: 2, purging: 0, ...NO_QUOTAS }) },
+    objects: { ...deps.media.objects, remove: async () => {} },
   })
 
   test('is for nobody to keep, and is made once: a second answer would make a stream of the first', async () => {

@@ -57,7 +57,7 @@ describe('an upload whose picture is not read in time', () => {
   })
 
   async function arrived() {
-    const link = await media.presign(caller, {
+    const link = await media.uploads.presign(caller, {
       ...{ filename: 'a.jpg', fileType: 'image/jpeg', size: rocket.length, sha256: undefined },
       ...{ visibility: 'private' as const, idempotencyKey: undefined },
     })
@@ -70,18 +70,18 @@ describe('an upload whose picture is not read in time', () => {
   test('is 503, stays pending and keeps its bytes; the next complete takes it', async () => {
     const { id, key } = await arrived()
     read = hanging
-    expect(await refusal(media.complete(id, caller))).toMatchObject({ code: 'overloaded', kind: 'outage' })
+    expect(await refusal(media.uploads.complete(id, caller))).toMatchObject({ code: 'overloaded', kind: 'outage' })
     expect(await statusOf(id)).toEqual({ status: 'pending' })
     expect(await store.storage.head(key)).toMatchObject({ size: rocket.length })
     read = libvips
-    expect(await media.complete(id, caller)).toMatchObject({ id, status: 'active', sizeBytes: rocket.length })
+    expect(await media.uploads.complete(id, caller)).toMatchObject({ id, status: 'active', sizeBytes: rocket.length })
   })
 
   test('is 503 where its bytes came along, and nothing is stored', async () => {
     read = hanging
     const upload = { name: 'a.jpg', bytes: rocket, visibility: 'private', idempotencyKey: undefined } as const
     const before = await database.sql`SELECT count(*) FROM media_objects`
-    expect(await refusal(media.upload(caller, upload))).toMatchObject({ code: 'overloaded' })
+    expect(await refusal(media.uploads.direct(caller, upload))).toMatchObject({ code: 'overloaded' })
     expect(await database.sql`SELECT count(*) FROM media_objects`).toEqual(before)
   })
 
@@ -90,7 +90,7 @@ describe('an upload whose picture is not read in time', () => {
     read = async () => {
       throw new Problem(code, 'For a test.')
     }
-    expect(await refusal(media.complete(id, caller))).toMatchObject({ code })
+    expect(await refusal(media.uploads.complete(id, caller))).toMatchObject({ code })
     expect(await statusOf(id)).toEqual({ status: BAD_BYTES.has(code) ? 'purging' : 'pending' })
     expect((await store.storage.head(key)) === null).toBe(BAD_BYTES.has(code))
   })

@@ -88,12 +88,12 @@ for (const { name, present, open } of stores) {
 
     test('the original of a public picture stays, a copy without metadata comes to where the CDN finds it', async () => {
       const { media, upkeep, urlOf } = createService()
-      const closed = await media.upload(owner, file('private'))
-      const open = await media.upload(owner, file('public'))
+      const closed = await media.uploads.direct(owner, file('private'))
+      const open = await media.uploads.direct(owner, file('public'))
       expect(urlOf(open)).toBe(`${ORIGIN}/media/${open.id}/content`)
       expect(await keys()).toEqual([closed.key, open.key])
       expect(await upkeep.run()).toMatchObject({ published: 1, failed: [] })
-      const row = await media.get(open.id, null)
+      const row = await media.objects.get(open.id, null)
       expect(row.publicKey).toMatch(new RegExp(`^public/${open.id}/[0-9a-f]{12}/clean\\.jpg$`))
       expect(urlOf(row)).toBe(`${CDN}/${row.publicKey}`)
       expect(await keys()).toEqual([closed.key, open.key, row.publicKey ?? ''])
@@ -109,14 +109,14 @@ for (const { name, present, open } of stores) {
 
     test('a change of visibility gives the CDN a copy under a key of its own, or takes it away at once', async () => {
       const { media, publish, urlOf } = createService()
-      const first = await media.upload(owner, file('private'))
+      const first = await media.uploads.direct(owner, file('private'))
       const seen = new Set<string>()
       for (let i = 0; i < 2; i += 1) {
-        const open = await media.update(first.id, owner, { visibility: 'public' })
+        const open = await media.objects.update(first.id, owner, { visibility: 'public' })
         const publicKey = await publish(open, 'upkeep')
         seen.add(publicKey)
         expect(await publicKeys()).toEqual([publicKey])
-        const closed = await media.update(first.id, owner, { visibility: 'private' })
+        const closed = await media.objects.update(first.id, owner, { visibility: 'private' })
         expect(urlOf(closed)).toBe(`${ORIGIN}/media/${first.id}/content`)
         expect(await keys()).toEqual([first.key])
       }
@@ -129,40 +129,40 @@ for (const { name, present, open } of stores) {
 
     test('what is no picture goes to the CDN as it is, and so do pictures where that is set', async () => {
       const { media, upkeep } = createService({ publicOriginals: true })
-      const open = await media.upload(owner, file('public'))
+      const open = await media.uploads.direct(owner, file('public'))
       await database.sql`UPDATE media_objects SET mime_type = 'video/mp4'`
       await createService().upkeep.run()
-      const film = await media.get(open.id, null)
+      const film = await media.objects.get(open.id, null)
       expect(film.publicKey).toMatch(/^public\/.*\/original\.jpg$/)
       expect(Buffer.from(await bytesAt(film.publicKey ?? '')).equals(rocket)).toBe(true)
-      const picture = await media.upload(owner, file('public'))
+      const picture = await media.uploads.direct(owner, file('public'))
       await upkeep.run()
-      const { publicKey } = await media.get(picture.id, null)
+      const { publicKey } = await media.objects.get(picture.id, null)
       expect(Buffer.from(await bytesAt(publicKey ?? '')).equals(rocket)).toBe(true)
     })
 
     test('pictures that a CDN has as they came are taken from it where they must be clean', async () => {
       const before = createService({ publicOriginals: true })
-      const { id, key } = await before.media.upload(owner, file('public'))
+      const { id, key } = await before.media.uploads.direct(owner, file('public'))
       await before.upkeep.run()
-      const dirty = await before.media.get(id, null)
+      const dirty = await before.media.objects.get(id, null)
       const { media, upkeep, urlOf } = createService()
       expect(urlOf(dirty)).toBe(`${ORIGIN}/media/${id}/content`)
       expect(await upkeep.run()).toMatchObject({ failed: [] })
-      const { publicKey } = await media.get(id, null)
+      const { publicKey } = await media.objects.get(id, null)
       expect(publicKey).toContain('/clean.')
       expect(await keys()).toEqual([key, publicKey ?? ''])
     })
 
     test('originals that an earlier version gave to the CDN come back', async () => {
       const { media, upkeep } = createService()
-      const { id, key } = await media.upload(owner, file('public'))
+      const { id, key } = await media.uploads.direct(owner, file('public'))
       const exposed = key.replace('media/', 'public/')
       await store.storage.put(exposed, rocket, { contentType: 'image/jpeg' })
       await store.storage.remove([key])
       await database.sql`UPDATE media_objects SET storage_key = ${exposed}`
       expect(await upkeep.run()).toMatchObject({ published: 1, failed: [] })
-      const row = await media.get(id, owner)
+      const row = await media.objects.get(id, owner)
       expect(row.key).toStartWith(`media/${id}/`)
       expect(await keys()).toEqual([row.key, row.publicKey ?? ''])
       expect(Buffer.from(await bytesAt(row.key)).equals(rocket)).toBe(true)
@@ -170,20 +170,20 @@ for (const { name, present, open } of stores) {
 
     test('two changes at once leave the object where its visibility says', async () => {
       const { media, publish } = createService()
-      const { id } = await media.upload(owner, file('public'))
-      await publish(await media.get(id, null), 'upkeep')
-      const open = await media.get(id, null)
-      const change = (visibility: 'private' | 'public') => media.update(id, owner, { visibility })
+      const { id } = await media.uploads.direct(owner, file('public'))
+      await publish(await media.objects.get(id, null), 'upkeep')
+      const open = await media.objects.get(id, null)
+      const change = (visibility: 'private' | 'public') => media.objects.update(id, owner, { visibility })
       await Promise.allSettled([change('public'), change('private'), publish(open, 'upkeep'), change('public')])
-      const row = await media.get(id, owner)
+      const row = await media.objects.get(id, owner)
       expect(await publicKeys()).toEqual(row.publicKey === null ? [] : [row.publicKey])
     })
 
     test('what becomes private while its copy is made has none', async () => {
       const { media, publish } = createService()
-      const open = await media.upload(owner, file('public'))
+      const open = await media.uploads.direct(owner, file('public'))
       const making = publish(open, 'upkeep').catch((error) => error.code)
-      await media.update(open.id, owner, { visibility: 'private' })
+      await media.objects.update(open.id, owner, { visibility: 'private' })
       expect(await making).toBe('not_found')
       expect(await keys()).toEqual([open.key])
     })
@@ -195,7 +195,7 @@ for (const { name, present, open } of stores) {
         return store.storage.put(...arguments_)
       }
       const { media, publish } = createService({ storage: { ...store.storage, put } })
-      const open = await media.upload(owner, file('public'))
+      const open = await media.uploads.direct(owner, file('public'))
       puts = 0
       const made = await Promise.all([
         publish(open, 'upkeep'),
@@ -219,7 +219,7 @@ for (const { name, present, open } of stores) {
     // Without `moves.announce` in media/publish.ts nobody would ever look for these bytes.
     test('what a process leaves that dies over a copy is swept', async () => {
       const { media, upkeep } = createService({ cdnBaseUrl: undefined })
-      const open = await media.upload(owner, file('public'))
+      const open = await media.uploads.direct(owner, file('public'))
       // The search for bytes without a row comes by once, and has been here.
       ahead = 7_200_000
       await upkeep.run()
@@ -241,13 +241,13 @@ for (const { name, present, open } of stores) {
 
     test('a copy stays when its object is swept, and goes with the visibility though its removal fails', async () => {
       const { media, publish, upkeep } = createService()
-      const open = await media.upload(owner, file('public'))
+      const open = await media.uploads.direct(owner, file('public'))
       const copy = await publish(open, 'upkeep')
       await letTimePass()
       expect((await upkeep.run()).orphans).toBe(0)
       expect(await keys()).toEqual([open.key, copy])
       const failing: Storage = { ...store.storage, remove: async () => Promise.reject(new Error('the store is down')) }
-      await createService({ storage: failing }).media.update(open.id, owner, { visibility: 'private' })
+      await createService({ storage: failing }).media.objects.update(open.id, owner, { visibility: 'private' })
       expect(await keys()).toEqual([open.key, copy])
       expect((await upkeep.run()).orphans).toBe(1)
       expect(await keys()).toEqual([open.key])
@@ -267,8 +267,8 @@ for (const { name, present, open } of stores) {
     test('a copy that is too dear is tried three times, ever later, and then not until the decoders change', async () => {
       const dear = failing('too-dear', 'image_too_large')
       const { media, publish } = createService(dear)
-      const { id } = await media.upload(owner, file('public'))
-      const codeOf = async () => publish(await media.get(id, null), 'upkeep').catch((error) => error.code)
+      const { id } = await media.uploads.direct(owner, file('public'))
+      const codeOf = async () => publish(await media.objects.get(id, null), 'upkeep').catch((error) => error.code)
       const codes = []
       for (let i = 0; i < 4; i += 1) {
         // The second request of each round comes before the next try is due.
@@ -279,19 +279,21 @@ for (const { name, present, open } of stores) {
       expect(codes).toEqual([...late, ...late, ...Array(4).fill('image_too_large')])
       expect(dear.tries()).toBe(3)
       // Its owner can't change that, new decoders can.
-      await media.update(id, owner, { visibility: 'public' })
+      await media.objects.update(id, owner, { visibility: 'public' })
       expect(await codeOf()).toBe('image_too_large')
       const upgraded = createService({ decoders: createInProcessDecoders({ version: 'two' }) })
-      expect(await upgraded.publish(await media.get(id, null), 'upkeep')).toContain('/clean.')
+      expect(await upgraded.publish(await media.objects.get(id, null), 'upkeep')).toContain('/clean.')
     })
 
     test('a copy that was not made through nobody’s fault leaves no trace and is made the next time', async () => {
       const busy = failing('not-done', 'overloaded')
       const { media, publish, upkeep } = createService(busy)
-      const { id } = await media.upload(owner, file('public'))
+      const { id } = await media.uploads.direct(owner, file('public'))
       const traces = () => database.sql`SELECT decode_outcomes, decode_version, publish_tries FROM media_objects`
       for (let i = 0; i < 7; i += 1) {
-        expect(await publish(await media.get(id, null), 'upkeep').catch((error) => error.code)).toBe('overloaded')
+        expect(await publish(await media.objects.get(id, null), 'upkeep').catch((error) => error.code)).toBe(
+          'overloaded',
+        )
         expect(await upkeep.run()).toMatchObject({ published: 0, failed: [] })
         await database.sql`UPDATE media_objects SET publish_due_at = now()`
       }
@@ -302,7 +304,7 @@ for (const { name, present, open } of stores) {
     test('what earlier decoders refused is tried again, within a day of the upgrade', async () => {
       const bad = failing('bad-bytes', 'image_unreadable')
       const { media, upkeep } = createService(bad)
-      const { id } = await media.upload(owner, file('public'))
+      const { id } = await media.uploads.direct(owner, file('public'))
       const due = async () => {
         const [row] = await database.sql`
           SELECT publish_due_at AS at, publish_due_at BETWEEN now() AND now() + interval '1 day' AS "withinADay",
@@ -319,17 +321,17 @@ for (const { name, present, open } of stores) {
       expect(await due()).toMatchObject({ withinADay: true, alsoItsPlaceholder: true })
       await database.sql`UPDATE media_objects SET publish_due_at = now()`
       expect(await upgraded.upkeep.run()).toMatchObject({ published: 1, failed: [] })
-      expect((await media.get(id, null)).publicKey).toContain('/clean.')
+      expect((await media.objects.get(id, null)).publicKey).toContain('/clean.')
     })
 
     test('a copy is known to the search for bytes without a row', async () => {
       const { media, publish, upkeep } = createService()
-      const open = await media.upload(owner, file('public'))
+      const open = await media.uploads.direct(owner, file('public'))
       const copy = await publish(open, 'upkeep')
       ahead = 7_200_000
       expect((await upkeep.run()).orphans).toBe(0)
       expect(await keys()).toEqual([open.key, copy])
-      await media.remove(open.id, owner)
+      await media.objects.remove(open.id, owner)
       await database.sql`UPDATE media_objects SET status_changed_at = now() - interval '1 hour'`
       expect(await upkeep.run()).toMatchObject({ retired: 1, failed: [] })
       expect(await keys()).toEqual([])
@@ -337,7 +339,7 @@ for (const { name, present, open } of stores) {
 
     test('a copy that is lost is found by reconcile, and made anew', async () => {
       const { media, publish, repository } = createService()
-      const open = await media.upload(owner, file('public'))
+      const open = await media.uploads.direct(owner, file('public'))
       const deps = { repository, storage: store.storage }
       const found = async () => Array.fromAsync(reconcile(deps))
       const copy = await publish(open, 'upkeep')
@@ -346,7 +348,7 @@ for (const { name, present, open } of stores) {
       const findings = await found()
       expect(findings).toEqual([{ kind: 'copy_without_bytes', id: open.id, key: copy }])
       for (const finding of findings) await repair(finding, deps)
-      const { publicKey } = await media.get(open.id, null)
+      const { publicKey } = await media.objects.get(open.id, null)
       expect(publicKey).toBeNull()
       expect(await store.storage.head(await publish(open, 'upkeep'))).not.toBeNull()
       expect(await found()).toEqual([])
@@ -354,36 +356,36 @@ for (const { name, present, open } of stores) {
 
     test('a link shows its owner the original and everyone else the copy', async () => {
       const { media, publish } = createService({ cdnBaseUrl: undefined })
-      const open = await media.upload(owner, file('public'))
-      expect((await media.sign(foreign(open))).url).toBe(`/media/${open.id}/content`)
-      expect((await media.sign(owned(open))).url).toContain(open.key)
+      const open = await media.uploads.direct(owner, file('public'))
+      expect((await media.objects.sign(foreign(open))).url).toBe(`/media/${open.id}/content`)
+      expect((await media.objects.sign(owned(open))).url).toContain(open.key)
       const copy = await publish(open, 'upkeep')
-      const row = await media.get(open.id, null)
-      expect((await media.sign(row)).url).toContain(copy)
-      expect((await media.sign(await media.get(open.id, owner))).url).toContain(open.key)
+      const row = await media.objects.get(open.id, null)
+      expect((await media.objects.sign(row)).url).toContain(copy)
+      expect((await media.objects.sign(await media.objects.get(open.id, owner))).url).toContain(open.key)
     })
 
-    // Without `LOST` in media/uploads.ts it would be told that no bytes have arrived.
+    // Without `LOST` in uploads/complete.ts it would be told that no bytes have arrived.
     test('a complete that finds the bytes moved by another gets the same answer', async () => {
       const first = createService()
-      const link = await first.media.presign(owner, declaration('public'))
+      const link = await first.media.uploads.presign(owner, declaration('public'))
       await send(link)
       const winner = Promise.withResolvers<unknown>()
       const peek: Storage['peek'] = async (...args) => winner.promise.then(() => store.storage.peek(...args))
-      const second = createService({ storage: { ...store.storage, peek } }).media.complete(link.id, owner)
-      const row = await first.media.complete(link.id, owner)
+      const second = createService({ storage: { ...store.storage, peek } }).media.uploads.complete(link.id, owner)
+      const row = await first.media.uploads.complete(link.id, owner)
       winner.resolve(undefined)
       expect((await second).key).toBe(row.key)
       expect((await announced(1)).length).toBe(1)
     })
 
-    // Without `!storage.enforces.once` in media/uploads.ts the second PUT would change bytes that are active.
+    // Without `!storage.enforces.once` in uploads/complete.ts the second PUT would change bytes that are active.
     test('where a link works more than once, the bytes are moved away from it', async () => {
       const storage = { ...store.storage, enforces: { once: false, checksum: true } }
       const { media } = createService({ cdnBaseUrl: undefined, storage })
-      const link = await media.presign(owner, declaration('private'))
+      const link = await media.uploads.presign(owner, declaration('private'))
       await send(link)
-      const row = await media.complete(link.id, owner)
+      const row = await media.uploads.complete(link.id, owner)
       expect(row.key).not.toBe(link.key)
       expect(await keys()).toEqual([row.key])
       expect((await send(link)) === 200 && (await keys()).length).toBe(2)
@@ -393,7 +395,7 @@ for (const { name, present, open } of stores) {
     test('where a checksum would not be checked, none is promised', async () => {
       const storage = { ...store.storage, enforces: { once: true, checksum: false } }
       const { media } = createService({ storage })
-      const asked = media.presign(owner, { ...declaration('private'), sha256: '0'.repeat(64) })
+      const asked = media.uploads.presign(owner, { ...declaration('private'), sha256: '0'.repeat(64) })
       expect(await asked.catch((error) => error.code)).toBe('checksum_unenforceable')
     })
   })

@@ -65,7 +65,7 @@ describe('a presign with the key of an earlier one, on a store whose links work 
   })
 
   const uploaded = async () => {
-    const link = await media.presign(caller, declared)
+    const link = await media.uploads.presign(caller, declared)
     const url = new URL(link.uploadUrl, store.origin)
     expect((await fetch(url, { method: 'PUT', headers: link.headers, body: rocket })).ok).toBe(true)
     return link
@@ -73,9 +73,9 @@ describe('a presign with the key of an earlier one, on a store whose links work 
 
   test('signs nothing once the object is active under a key of its own', async () => {
     const link = await uploaded()
-    const { key } = await media.complete(link.id, caller)
+    const { key } = await media.uploads.complete(link.id, caller)
     expect(key).not.toBe(link.key)
-    await expect(media.presign(caller, declared)).rejects.toMatchObject({ code: 'state_conflict', id: link.id })
+    await expect(media.uploads.presign(caller, declared)).rejects.toMatchObject({ code: 'state_conflict', id: link.id })
     expect(signed).toEqual([link.key])
   })
 
@@ -83,11 +83,11 @@ describe('a presign with the key of an earlier one, on a store whose links work 
     const link = await uploaded()
     meanwhile = async () => {
       meanwhile = async () => {}
-      await media.complete(link.id, caller)
+      await media.uploads.complete(link.id, caller)
     }
-    await expect(media.presign(caller, declared)).rejects.toMatchObject({ code: 'state_conflict', id: link.id })
-    await media.remove(link.id, caller)
-    await expect(media.presign(caller, declared)).rejects.toMatchObject({ code: 'state_conflict', id: link.id })
+    await expect(media.uploads.presign(caller, declared)).rejects.toMatchObject({ code: 'state_conflict', id: link.id })
+    await media.objects.remove(link.id, caller)
+    await expect(media.uploads.presign(caller, declared)).rejects.toMatchObject({ code: 'state_conflict', id: link.id })
     expect(signed).toEqual([link.key])
   })
 
@@ -95,9 +95,9 @@ describe('a presign with the key of an earlier one, on a store whose links work 
     const link = await uploaded()
     meanwhile = async () => {
       meanwhile = async () => {}
-      await media.abortUpload(link.id, caller)
+      await media.uploads.abort(link.id, caller)
     }
-    const other = await media.presign(caller, declared)
+    const other = await media.uploads.presign(caller, declared)
     expect(other.id).not.toBe(link.id)
     expect(signed).toEqual([link.key, other.key])
   })
@@ -105,7 +105,7 @@ describe('a presign with the key of an earlier one, on a store whose links work 
   test('signs the same key while it is pending, and lets the row outlive the link', async () => {
     const link = await uploaded()
     const { links_until: before } = await linksUntil(link.id)
-    expect(await media.presign(caller, declared)).toMatchObject({ id: link.id, key: link.key })
+    expect(await media.uploads.presign(caller, declared)).toMatchObject({ id: link.id, key: link.key })
     expect((await linksUntil(link.id)).links_until.getTime()).toBeGreaterThan(before.getTime())
   })
 

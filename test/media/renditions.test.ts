@@ -82,7 +82,7 @@ for (const { name, present, open } of databases) {
       const ports = { repository, storage, decoders, now: () => Date.now() + ahead }
       const { media, upkeep } = domainOn(ports, { ...limits, quotas, pendingSeconds: 1e6 })
       const get = (id: string, viewer: Viewer, wish: Wish, accept = 'image/webp') =>
-        media.rendition(id, viewer, { wish, accept, party: 'address:1' })
+        media.renditions.get(id, viewer, { wish, accept, party: 'address:1' })
       return { media, repository, upkeep, decoders, get }
     }
     /** Decoders that make so many bytes of whatever is asked for. */
@@ -95,7 +95,7 @@ for (const { name, present, open } of databases) {
     }
     async function uploaded(bytes = large, visibility: 'public' | 'private' = 'public') {
       const file = { name: 'a.jpg', bytes, visibility, idempotencyKey: undefined }
-      return (await service().media.upload(owner, file)).id
+      return (await service().media.uploads.direct(owner, file)).id
     }
     const rowOf = async (id: string) => {
       const [row] = await database.sql`
@@ -159,10 +159,10 @@ for (const { name, present, open } of databases) {
         const id = await uploaded()
         const quotas = { quotaBytes: 20 * MiB, quotaObjects: null }
         const { get, media } = service({ quotas, perform: making(1.5 * MiB) })
-        const before = await media.usage(owner)
+        const before = await media.owners.usage(owner)
         const answers = await Promise.all(SIZES.slice(0, 5).map((width) => get(id, null, wishOf(width))))
         for (const answer of answers) expect('made' in answer || 'publicKey' in answer).toBe(true)
-        expect((await media.usage(owner)).bytes).toBe(before.bytes)
+        expect((await media.owners.usage(owner)).bytes).toBe(before.bytes)
         const { strangers, own } = await rowOf(id)
         expect([strangers, own]).toEqual([3 * MiB, 0])
         expect((await keysOf(id)).length).toBe(2)
@@ -177,7 +177,7 @@ for (const { name, present, open } of databases) {
         expect(second).toBeDefined()
         // And the owner may still have what the quota allows.
         expect(await get(id, owner, wishOf(3840))).toHaveProperty('made')
-        expect((await media.usage(owner)).bytes).toBe(before.bytes + 1.5 * MiB)
+        expect((await media.owners.usage(owner)).bytes).toBe(before.bytes + 1.5 * MiB)
       })
 
       test('is the copy without metadata where nothing at all may be made', async () => {
@@ -388,7 +388,7 @@ for (const { name, present, open } of databases) {
 
       test('for its cost even as a placeholder is too dear as a whole', async () => {
         const id = await uploaded()
-        const { key } = await service().media.get(id, owner)
+        const { key } = await service().media.objects.get(id, owner)
         const { repository, get, decoders } = service({ perform: making(7) })
         const failed = { id, source: key, task: 'placeholder', version: decoders.version, final: false } as const
         for (let i = 0; i < 2; i += 1) await repository.noteOutcome({ ...failed, code: 'image_too_large' })
@@ -426,15 +426,15 @@ for (const { name, present, open } of databases) {
         const { key } = 'made' in answer ? answer : expect.unreachable()
         const { width, height } = await sharp(await store.storage.read(key, { start: 0, length: MiB })).metadata()
         expect([width, height]).toEqual([320, 214])
-        expect((await media.get(id, owner)).metadata).toMatchObject({ width: 640, height: 427 })
+        expect((await media.objects.get(id, owner)).metadata).toMatchObject({ width: 640, height: 427 })
         expect(Object.keys((await rowOf(id)).renditions)).toEqual([
           nameOf({ width: 320, height: 214, fit: 'inside', format: 'webp', quality: 75 }),
         ])
         expect((await rowOf(id)).own).toBe(0)
         // Only while it is the wrong one.
-        const row = await media.get(id, owner)
+        const row = await media.objects.get(id, owner)
         await repository.correctSize({ ...row, metadata: { width: 1, height: 1 } }, { width: 2, height: 2 }, 900)
-        expect((await media.get(id, owner)).metadata).toMatchObject({ width: 640, height: 427 })
+        expect((await media.objects.get(id, owner)).metadata).toMatchObject({ width: 640, height: 427 })
       })
 
       test.each([
@@ -449,7 +449,7 @@ for (const { name, present, open } of databases) {
         const answer = await get(id, null, wishOf(160))
         const { key } = 'made' in answer ? answer : expect.unreachable()
         const made = await sharp(await store.storage.read(key, { start: 0, length: MiB })).metadata()
-        const { width, height } = (await media.get(id, owner)).metadata
+        const { width, height } = (await media.objects.get(id, owner)).metadata
         const found = await sharp(new Uint8Array(file.endsWith('.gz') ? gunzipSync(stored) : stored)).metadata()
         expect([width, height]).toEqual([found.autoOrient.width, found.autoOrient.height])
         expect(Math.abs(made.width / made.height - (width ?? 0) / (height ?? 1))).toBeLessThan(0.02)

@@ -127,8 +127,8 @@ async function endAll(world: World, points: Point[]): Promise<string[]> {
   const page = { status: 'active', type: undefined, before: undefined, limit: 100 } as const
   await soundly(world, async ({ media }) => {
     for (const { person } of points) {
-      const { objects } = await media.list(person, page)
-      for (const { id } of objects) await media.remove(id, person)
+      const { objects } = await media.objects.list(person, page)
+      for (const { id } of objects) await media.objects.remove(id, person)
     }
   })
   await world.clock.advance(RETENTION_SECONDS)

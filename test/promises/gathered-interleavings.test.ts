@@ -73,25 +73,33 @@ for (const { name, present, open } of worlds) {
 
     const objects = () =>
       soundly(world, ({ media }) =>
-        Promise.all(Array.from({ length: OBJECTS }, async () => (await media.upload(person, fileOf(undefined))).id)),
+        Promise.all(
+          Array.from({ length: OBJECTS }, async () => (await media.uploads.direct(person, fileOf(undefined))).id),
+        ),
       )
     const arrived = async () => {
       const links = await soundly(world, ({ media }) =>
         Promise.all(
-          Array.from({ length: OBJECTS }, () => media.presign(person, { ...declared(undefined), size: png.length })),
+          Array.from({ length: OBJECTS }, () =>
+            media.uploads.presign(person, { ...declared(undefined), size: png.length }),
+          ),
         ),
       )
       await Promise.all(links.map((link) => world.put(link, png)))
       return links.map(({ id }) => id)
     }
-    const remove: Ask = (media, id) => media.remove(id, person)
-    const complete: Ask = (media, id) => media.complete(id, person)
+    const remove: Ask = (media, id) => media.objects.remove(id, person)
+    const complete: Ask = (media, id) => media.uploads.complete(id, person)
 
     test('of the deletes of an object one succeeds, and no stranger’s', async () => {
-      await inAnyOrder(objects, [remove, remove, (media, id) => media.remove(id, stranger)], (answers, channels) => {
-        expect(answers).toEqual([...Array(5).fill('not_found'), 'ok'])
-        expect(channels).toEqual(['photo:uploaded', 'photo:deleted'])
-      })
+      await inAnyOrder(
+        objects,
+        [remove, remove, (media, id) => media.objects.remove(id, stranger)],
+        (answers, channels) => {
+          expect(answers).toEqual([...Array(5).fill('not_found'), 'ok'])
+          expect(channels).toEqual(['photo:uploaded', 'photo:deleted'])
+        },
+      )
       expect(world.batches.counts().remove?.statements).toBeGreaterThan(0)
     })
 
@@ -104,7 +112,7 @@ for (const { name, present, open } of worlds) {
     })
 
     test('completes, deletes and restores at the same time: each change is announced, in its order', async () => {
-      const restore: Ask = (media, id) => media.restore(id, person)
+      const restore: Ask = (media, id) => media.objects.restore(id, person)
       await inAnyOrder(arrived, [complete, remove, restore], (answers, channels) => {
         const changes = answers.filter((answer) => answer === 'ok').length
         // The second complete may have found what the first one made.

@@ -17,7 +17,7 @@ export const gathered: Operation[] = [
     async begin(world, person) {
       const told: string[] = []
       const run = ({ media }: Replica) =>
-        all(numbers.map(async () => void told.push((await media.upload(person, fileOf(undefined))).id)))
+        all(numbers.map(async () => void told.push((await media.uploads.direct(person, fileOf(undefined))).id)))
       return {
         run,
         again: run,
@@ -37,13 +37,13 @@ export const gathered: Operation[] = [
     unlimited: true,
     async begin(world, person) {
       const links = await soundly(world, ({ media }) =>
-        Promise.all(numbers.map(() => media.presign(person, declared(undefined)))),
+        Promise.all(numbers.map(() => media.uploads.presign(person, declared(undefined)))),
       )
       for (const link of links) await world.put(link, png)
       const ids = links.map(({ id }) => id)
       return trialOf(world, person, ids, 'active', (id, { media }) => [
-        media.complete(id, person),
-        media.complete(id, person),
+        media.uploads.complete(id, person),
+        media.uploads.complete(id, person),
       ])
     },
   },
@@ -52,9 +52,9 @@ export const gathered: Operation[] = [
     async begin(world, person) {
       const ids = await objectsOf(world, person)
       return trialOf(world, person, ids, 'deleted', (id, { media }) => [
-        orGone(media.remove(id, person)),
-        orGone(media.remove(id, person)),
-        orGone(media.remove(id, stranger)),
+        orGone(media.objects.remove(id, person)),
+        orGone(media.objects.remove(id, person)),
+        orGone(media.objects.remove(id, stranger)),
       ])
     },
   },
@@ -65,9 +65,9 @@ export const gathered: Operation[] = [
       const wish = { width: 100, height: undefined, fit: 'inside', format: 'auto', quality: 75 } as const
       const asked = { wish, accept: 'image/webp', party: 'address:1' }
       return trialOf(world, person, ids, 'deleted', (id, { media }) => [
-        orGone(media.get(id, person)),
-        orGone(media.rendition(id, person, asked)),
-        orGone(media.remove(id, person)),
+        orGone(media.objects.get(id, person)),
+        orGone(media.renditions.get(id, person, asked)),
+        orGone(media.objects.remove(id, person)),
       ])
     },
   },
@@ -75,7 +75,7 @@ export const gathered: Operation[] = [
 
 function objectsOf(world: World, person: Caller): Promise<string[]> {
   return soundly(world, ({ media }) =>
-    Promise.all(numbers.map(async () => (await media.upload(person, fileOf(undefined))).id)),
+    Promise.all(numbers.map(async () => (await media.uploads.direct(person, fileOf(undefined))).id)),
   )
 }
 

@@ -65,12 +65,12 @@ for (const { name, present, open } of worlds) {
 
     const upload = async (idempotencyKey?: string) => {
       const file = { name: 'a.gif', bytes: gif, visibility: 'private', idempotencyKey } as const
-      return (await soundly(world, ({ media }) => media.upload(person, file))).id
+      return (await soundly(world, ({ media }) => media.uploads.direct(person, file))).id
     }
     const link = async () => {
       const unbound = { size: undefined, sha256: undefined, idempotencyKey: undefined }
       const declared = { filename: 'a.png', fileType: 'image/png', visibility: 'private', ...unbound } as const
-      return soundly(world, ({ media }) => media.presign(person, declared))
+      return soundly(world, ({ media }) => media.uploads.presign(person, declared))
     }
     const arrived = async () => {
       const made = await link()
@@ -79,25 +79,25 @@ for (const { name, present, open } of worlds) {
     }
     const deleted = async () => {
       const id = await upload()
-      await soundly(world, ({ media }) => media.remove(id, person))
+      await soundly(world, ({ media }) => media.objects.remove(id, person))
       return id
     }
     const remove =
       (id: string): Work =>
       ({ media }) =>
-        media.remove(id, person)
+        media.objects.remove(id, person)
     const complete =
       (id: string): Work =>
       ({ media }) =>
-        media.complete(id, person)
+        media.uploads.complete(id, person)
     const restore =
       (id: string): Work =>
       ({ media }) =>
-        media.restore(id, person)
+        media.objects.restore(id, person)
     const hide =
       (id: string): Work =>
       ({ media }) =>
-        media.update(id, person, { visibility: 'private' })
+        media.objects.update(id, person, { visibility: 'private' })
     const upkeep: Work = ({ upkeep }) => upkeep.run()
     const channels = async (id: string): Promise<string[]> => [
       ...new Map((await world.delivered()).get(id)?.map(({ channel, payload }) => [payload.eventId, channel])).values(),
@@ -198,13 +198,13 @@ for (const { name, present, open } of worlds) {
       'an erasure':
         () =>
         ({ media }) =>
-          media.erase(person.userId),
+          media.owners.erase(person.userId),
     })) {
       test(`${end} and two publications: no copy is left behind the CDN, with no time to wait`, async () => {
         await inAnyOrder(
           async () => {
             const file = { name: 'a.gif', bytes: gif, visibility: 'public', idempotencyKey: undefined } as const
-            return (await soundly(world, ({ media }) => media.upload(person, file))).id
+            return (await soundly(world, ({ media }) => media.uploads.direct(person, file))).id
           },
           (id) => [work(id), upkeep, upkeep],
           async (answers) => {
@@ -222,7 +222,7 @@ for (const { name, present, open } of worlds) {
         (originalName: string) =>
         (id: string): Work =>
         ({ media }) =>
-          media.update(id, person, { originalName })
+          media.objects.update(id, person, { originalName })
       await inAnyOrder(
         upload,
         (id) => [rename('b.gif')(id), rename('c.gif')(id), remove(id), restore(id)],
@@ -240,7 +240,7 @@ for (const { name, present, open } of worlds) {
         (viewer: Caller | null) =>
         (id: string): Work =>
         ({ media }) =>
-          media.rendition(id, viewer, asked)
+          media.renditions.get(id, viewer, asked)
       const reconcile =
         (id: string): Work =>
         async ({ circuit }) => {
@@ -250,7 +250,7 @@ for (const { name, present, open } of worlds) {
       await inAnyOrder(
         async () => {
           const file = { name: 'a.gif', bytes: gif, visibility: 'public', idempotencyKey: undefined } as const
-          return (await soundly(world, ({ media }) => media.upload(person, file))).id
+          return (await soundly(world, ({ media }) => media.uploads.direct(person, file))).id
         },
         (id) => [rendition(person)(id), rendition(null)(id), rendition(null)(id), reconcile(id), reconcile(id)],
         (answers) => {
@@ -262,7 +262,7 @@ for (const { name, present, open } of worlds) {
     test('uploads with one Idempotency-Key make one object', async () => {
       const keyed: Work = ({ media }) => {
         const file = { name: 'a.gif', bytes: gif, visibility: 'private', idempotencyKey: 'a key' } as const
-        return media.upload(person, file)
+        return media.uploads.direct(person, file)
       }
       await inAnyOrder(
         async () => '',

@@ -32,10 +32,15 @@ for (const { name, present, open } of worlds) {
     const upload =
       (visibility: Visibility) =>
       ({ media }: Replica) =>
-        media.upload(person, { name: 'a.gif', bytes: gif, visibility, idempotencyKey: undefined })
+        media.uploads.direct(person, { name: 'a.gif', bytes: gif, visibility, idempotencyKey: undefined })
     const presign = ({ media }: Replica) => {
       const unbound = { size: undefined, sha256: undefined, idempotencyKey: undefined }
-      return media.presign(person, { filename: 'a.png', fileType: 'image/png', visibility: 'private', ...unbound })
+      return media.uploads.presign(person, {
+        filename: 'a.png',
+        fileType: 'image/png',
+        visibility: 'private',
+        ...unbound,
+      })
     }
     /** Upkeep gets to it, and so does the publishing of public objects. */
     const publishes = ({ upkeep }: Replica) => upkeep.run()
@@ -191,7 +196,7 @@ for (const { name, present, open } of worlds) {
       const drip = dripping()
       void publishes(startReplica(drip.world))
       await drip.began
-      await soundly(world, ({ media }) => media.erase(person.userId))
+      await soundly(world, ({ media }) => media.owners.erase(person.userId))
       await passOver(world)
       await world.clock.advance(600)
       await passOver(world)
@@ -224,7 +229,8 @@ for (const { name, present, open } of worlds) {
       const held = holding('publish')
       const making = attempt(startReplica(world, { turn: held.turn }), publishes)
       await held.reached
-      const show = (visibility: Visibility) => soundly(world, ({ media }) => media.update(id, person, { visibility }))
+      const show = (visibility: Visibility) =>
+        soundly(world, ({ media }) => media.objects.update(id, person, { visibility }))
       await show('private')
       expect(await keys('public/')).toEqual([])
       await show('public')

@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Caller } from '../../src/auth/caller.ts'
 import { prefixOf, type Visibility } from '../../src/media/object/object.ts'
 import type { MultipartUpload } from '../../src/media/uploads/multipart-uploads.ts'
-import type { UploadLink } from '../../src/media/uploads/uploads.ts'
+import type { UploadLink } from '../../src/media/uploads/presigned.ts'
 import { gathered } from './gathered-operations.ts'
 import { type Replica, soundly, startReplica } from './replica.ts'
 import {
@@ -27,7 +27,7 @@ export const operations: Operation[] = [
   {
     name: 'upload',
     async begin(world, person) {
-      const run = ({ media }: Replica) => media.upload(person, fileOf(undefined))
+      const run = ({ media }: Replica) => media.uploads.direct(person, fileOf(undefined))
       return {
         run,
         again: run,
@@ -42,7 +42,7 @@ export const operations: Operation[] = [
   {
     name: 'upload with Idempotency-Key, and again',
     async begin(world, person) {
-      const run = ({ media }: Replica) => media.upload(person, fileOf('a key'))
+      const run = ({ media }: Replica) => media.uploads.direct(person, fileOf('a key'))
       return {
         run: async (replica) => [await run(replica), await run(replica)],
         again: run,
@@ -69,19 +69,20 @@ export const operations: Operation[] = [
   {
     name: 'complete of what is refused',
     async begin(world, person) {
-      const link = await soundly(world, ({ media }) => media.presign(person, declared(undefined)))
+      const link = await soundly(world, ({ media }) => media.uploads.presign(person, declared(undefined)))
       await world.put(link, gif)
-      const run = ({ media }: Replica) => refusedWith(media.complete(link.id, person), 'type_mismatch', 'not_found')
+      const run = ({ media }: Replica) =>
+        refusedWith(media.uploads.complete(link.id, person), 'type_mismatch', 'not_found')
       return { run, again: run, wrong: async () => expectSeen(world, person, { active: 0, deleted: 0 }) }
     },
   },
   {
     name: 'delete',
     async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined)))
+      const { id } = await soundly(world, ({ media }) => media.uploads.direct(person, fileOf(undefined)))
       return {
-        run: ({ media }) => media.remove(id, person),
-        again: ({ media }) => orGone(media.remove(id, person)),
+        run: ({ media }) => media.objects.remove(id, person),
+        again: ({ media }) => orGone(media.objects.remove(id, person)),
         wrong: async (first, retried) =>
           either(world, person, first, retried, { active: 0, deleted: 1 }, { active: 1, deleted: 0 }),
       }
@@ -90,11 +91,11 @@ export const operations: Operation[] = [
   {
     name: 'restore',
     async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined)))
-      await soundly(world, ({ media }) => media.remove(id, person))
+      const { id } = await soundly(world, ({ media }) => media.uploads.direct(person, fileOf(undefined)))
+      await soundly(world, ({ media }) => media.objects.remove(id, person))
       return {
-        run: ({ media }) => media.restore(id, person),
-        again: ({ media }) => orGone(media.restore(id, person)),
+        run: ({ media }) => media.objects.restore(id, person),
+        again: ({ media }) => orGone(media.objects.restore(id, person)),
         wrong: async (first, retried) =>
           either(world, person, first, retried, { active: 1, deleted: 0 }, { active: 0, deleted: 1 }),
       }
@@ -105,8 +106,8 @@ export const operations: Operation[] = [
   {
     name: 'update',
     async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined)))
-      const run = ({ media }: Replica) => media.update(id, person, { originalName: 'after.gif' })
+      const { id } = await soundly(world, ({ media }) => media.uploads.direct(person, fileOf(undefined)))
+      const run = ({ media }: Replica) => media.objects.update(id, person, { originalName: 'after.gif' })
       return {
         run,
         again: run,
@@ -121,9 +122,9 @@ export const operations: Operation[] = [
   {
     name: 'making what others get of a public object',
     async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined, 'public')))
+      const { id } = await soundly(world, ({ media }) => media.uploads.direct(person, fileOf(undefined, 'public')))
       const run = async ({ media }: Replica) =>
-        media.locate(await media.get(id, null), { download: false, party: 'address:1' })
+        media.objects.locate(await media.objects.get(id, null), { download: false, party: 'address:1' })
       return {
         run,
         again: run,
@@ -138,11 +139,11 @@ export const operations: Operation[] = [
   {
     name: 'update that takes an object away from a CDN',
     async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined, 'public')))
+      const { id } = await soundly(world, ({ media }) => media.uploads.direct(person, fileOf(undefined, 'public')))
       await soundly(world, async ({ media }) =>
-        media.locate(await media.get(id, null), { download: false, party: 'address:1' }),
+        media.objects.locate(await media.objects.get(id, null), { download: false, party: 'address:1' }),
       )
-      const run = ({ media }: Replica) => media.update(id, person, { visibility: 'private' })
+      const run = ({ media }: Replica) => media.objects.update(id, person, { visibility: 'private' })
       return {
         run,
         again: run,
@@ -162,10 +163,10 @@ export const operations: Operation[] = [
       let upload: MultipartUpload | undefined
       const declaration = { ...declared('a key'), size: png.length }
       const run = async ({ media }: Replica) => {
-        upload ??= await media.beginMultipart(person, declaration)
-        const { links } = await media.linkParts(upload.id, person, [1])
+        upload ??= await media.uploads.beginMultipart(person, declaration)
+        const { links } = await media.uploads.linkParts(upload.id, person, [1])
         for (const { url } of links) await fetch(url, { method: 'PUT', body: new Uint8Array(png) })
-        return media.complete(upload.id, person)
+        return media.uploads.complete(upload.id, person)
       }
       const again = async (replica: Replica) => {
         // What was completed takes no more parts.
@@ -187,8 +188,8 @@ export const operations: Operation[] = [
     name: 'purge',
     global: true,
     async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined)))
-      await soundly(world, ({ media }) => media.remove(id, person))
+      const { id } = await soundly(world, ({ media }) => media.uploads.direct(person, fileOf(undefined)))
+      await soundly(world, ({ media }) => media.objects.remove(id, person))
       await world.clock.advance(RETENTION_SECONDS)
       const run = ({ upkeep }: Replica) => upkeep.run()
       return { run, wrong: async () => expectSeen(world, person, { active: 0, deleted: 0 }) }
@@ -220,10 +221,10 @@ function rendition(name: string, visibility: Visibility): Operation {
   return {
     name,
     async begin(world, person) {
-      const { id } = await soundly(world, ({ media }) => media.upload(person, fileOf(undefined, visibility)))
+      const { id } = await soundly(world, ({ media }) => media.uploads.direct(person, fileOf(undefined, visibility)))
       const wish = { width: 100, height: undefined, fit: 'inside', format: 'auto', quality: 75 } as const
       const asked = { wish, accept: 'image/webp', party: 'address:1' }
-      const run = ({ media }: Replica) => media.rendition(id, visibility === 'public' ? null : person, asked)
+      const run = ({ media }: Replica) => media.renditions.get(id, visibility === 'public' ? null : person, asked)
       return { run, again: run, wrong: async () => expectSeen(world, person, { active: 1, deleted: 0 }) }
     },
   }
@@ -233,9 +234,9 @@ function rendition(name: string, visibility: Visibility): Operation {
 async function throughLink(world: World, person: Caller, declaration: ReturnType<typeof declared>): Promise<Trial> {
   let link: UploadLink | undefined
   const run = async ({ media }: Replica) => {
-    link ??= await media.presign(person, declaration)
+    link ??= await media.uploads.presign(person, declaration)
     await world.put(link, png)
-    return media.complete(link.id, person)
+    return media.uploads.complete(link.id, person)
   }
   return {
     run,
@@ -250,7 +251,7 @@ async function throughLink(world: World, person: Caller, declaration: ReturnType
 
 /** What upkeep has to do beside purging what was deleted. */
 async function litter(world: World, person: Caller): Promise<void> {
-  const link = () => soundly(world, ({ media }) => media.presign(person, declared(undefined)))
+  const link = () => soundly(world, ({ media }) => media.uploads.presign(person, declared(undefined)))
   const forgotten = await link()
   await world.put(forgotten, png)
   const orphan = `${prefixOf(uuidv7({ msecs: world.clock.now() }))}original.gif`
@@ -258,7 +259,7 @@ async function litter(world: World, person: Caller): Promise<void> {
   await world.clock.advance(PENDING_SECONDS + 1)
   const refused = await link()
   await world.put(refused, gif)
-  await soundly(world, ({ media }) => refusedWith(media.complete(refused.id, person), 'type_mismatch'))
+  await soundly(world, ({ media }) => refusedWith(media.uploads.complete(refused.id, person), 'type_mismatch'))
   // Late, and taken, because the first bytes have been removed.
   await world.put(refused, png)
 }
@@ -269,8 +270,8 @@ async function owing(world: World, person: Caller, change: 'none' | 'deleted' | 
     ...world,
     events: { ...world.events, publish: () => Promise.reject(new Error('down')) },
   })
-  const { id } = await media.upload(person, fileOf(undefined))
-  if (change !== 'none') await media.remove(id, person)
-  if (change === 'restored') await media.restore(id, person)
+  const { id } = await media.uploads.direct(person, fileOf(undefined))
+  if (change !== 'none') await media.objects.remove(id, person)
+  if (change === 'restored') await media.objects.restore(id, person)
   await circuit.end()
 }

@@ -3,7 +3,7 @@
 import { expect } from 'bun:test'
 import type { Caller } from '../../src/auth/caller.ts'
 import type { StoredObject } from '../../src/media/object/object.ts'
-import type { UploadLink } from '../../src/media/uploads/uploads.ts'
+import type { UploadLink } from '../../src/media/uploads/presigned.ts'
 import { Problem } from '../../src/problem.ts'
 import { audit } from './audit.ts'
 import type { Plan, Turn } from './circuit.ts'
@@ -100,7 +100,7 @@ export async function play(world: World, steps: readonly Step[]): Promise<void> 
   function send({ name, isPublic, owner }: Thing, fault: Plan | null): Promise<Outcome<StoredObject>> {
     const visibility = isPublic ? 'public' : 'private'
     const file = { name, bytes: gif, visibility, idempotencyKey: name } as const
-    return attempt(start(fault), ({ media }) => media.upload(owner, file))
+    return attempt(start(fault), ({ media }) => media.uploads.direct(owner, file))
   }
 
   function settle(thing: Thing, outcome: Outcome<StoredObject>, fault: Plan | null): void {
@@ -142,7 +142,7 @@ export async function play(world: World, steps: readonly Step[]): Promise<void> 
       startUnlimited(fault),
       made.map(({ name, isPublic, owner }) => ({ media }) => {
         const visibility = isPublic ? 'public' : 'private'
-        return media.presign(owner, { filename: name, fileType: 'image/png', visibility, ...unbound })
+        return media.uploads.presign(owner, { filename: name, fileType: 'image/png', visibility, ...unbound })
       }),
     )
     for (const [i, thing] of made.entries()) {
@@ -244,13 +244,13 @@ export async function play(world: World, steps: readonly Step[]): Promise<void> 
     if (call.do === 'put') throw new Error('no call of the service')
     if (!('mine' in call)) return (call.do === 'upkeep' ? upkeep.run() : relay.run()).then(() => 'ok')
     const caller = call.mine ? owner : stranger
-    if (call.do === 'delete') return media.remove(id, caller).then(() => 'ok')
-    if (call.do === 'get') return showObject(await media.get(id, caller))
-    if (call.do === 'complete') return showObject(await media.complete(id, caller))
-    if (call.do === 'restore') return showObject(await media.restore(id, caller))
+    if (call.do === 'delete') return media.objects.remove(id, caller).then(() => 'ok')
+    if (call.do === 'get') return showObject(await media.objects.get(id, caller))
+    if (call.do === 'complete') return showObject(await media.uploads.complete(id, caller))
+    if (call.do === 'restore') return showObject(await media.objects.restore(id, caller))
     if (call.do !== 'update') throw new Error(`no such call: ${call.do}`)
     const change = { originalName: call.name, visibility: call.isPublic ? 'public' : 'private' } as const
-    return showObject(await media.update(id, caller, change))
+    return showObject(await media.objects.update(id, caller, change))
   }
 
   for (const step of steps) await play(step)
@@ -291,8 +291,8 @@ function expectFault(outcome: Outcome<unknown>, fault: Plan | null): void {
 async function compareLists(world: World, person: Caller, things: Thing[], last: boolean): Promise<void> {
   const page = { type: undefined, before: undefined, limit: 100 }
   const seen = await soundly(world, async ({ media }) => [
-    ...(await media.list(person, { ...page, status: 'active' })).objects,
-    ...(await media.list(person, { ...page, status: 'deleted' })).objects,
+    ...(await media.objects.list(person, { ...page, status: 'active' })).objects,
+    ...(await media.objects.list(person, { ...page, status: 'deleted' })).objects,
   ])
   const own = things.filter(({ owner }) => owner === person)
   const surprises = seen.filter(({ id }) => !own.some((thing) => thing.id === id))

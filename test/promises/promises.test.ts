@@ -30,10 +30,15 @@ for (const { name, present, open } of worlds) {
     afterAll(() => world.close(), 60_000)
 
     const upload = ({ media }: Replica) =>
-      media.upload(person, { name: 'a.gif', bytes: gif, visibility: 'private', idempotencyKey: undefined })
+      media.uploads.direct(person, { name: 'a.gif', bytes: gif, visibility: 'private', idempotencyKey: undefined })
     const presign = ({ media }: Replica) => {
       const unbound = { size: undefined, sha256: undefined, idempotencyKey: 'a key' }
-      return media.presign(person, { filename: 'a.png', fileType: 'image/png', visibility: 'private', ...unbound })
+      return media.uploads.presign(person, {
+        filename: 'a.png',
+        fileType: 'image/png',
+        visibility: 'private',
+        ...unbound,
+      })
     }
     const healed = async () => [...(await passOver(world)), ...(await audit(world))]
     const rows = () => world.sql`SELECT id FROM media_objects`
@@ -52,7 +57,7 @@ for (const { name, present, open } of worlds) {
       expect(await rows()).toHaveLength(0)
     })
 
-    // 1. src/media/uploads/uploads.ts, upload: `if (put.status === 'rejected') throw put.reason`
+    // 1. src/media/uploads/direct.ts, store: `if (put.status === 'rejected') throw put.reason`
     test('1: an upload whose bytes the store did not take is not active', async () => {
       const outcome = await attempt(startReplica(world, { plan: { at: 1, fault: 'fails before' } }), upload)
       expect(outcome.kind).toBe('refused')
@@ -69,7 +74,9 @@ for (const { name, present, open } of worlds) {
       await soundly(world, presign)
       await world.clock.advance(120)
       const held = holdCall(3)
-      const outcome = attempt(startReplica(world, { turn: held.turn }), ({ media }) => media.complete(link.id, person))
+      const outcome = attempt(startReplica(world, { turn: held.turn }), ({ media }) =>
+        media.uploads.complete(link.id, person),
+      )
       await held.reached
       await passOver(world)
       held.release()
@@ -118,7 +125,7 @@ for (const { name, present, open } of worlds) {
     test('2: bytes that arrive under a link after their object was given up are removed before its row goes', async () => {
       const link = await soundly(world, presign)
       await world.put(link, gif)
-      await attempt(startReplica(world), ({ media }) => media.complete(link.id, person))
+      await attempt(startReplica(world), ({ media }) => media.uploads.complete(link.id, person))
       await passOver(world)
       expect(await world.put(link, png)).toBe(true)
       await world.clock.advance(UPLOAD_URL_SECONDS + 3600 + 60)
@@ -143,7 +150,7 @@ for (const { name, present, open } of worlds) {
       await held.reached
       const [row] = await rows()
       const dies = startReplica(world, { plan: { at: 2, fault: 'dies before' } })
-      await attempt(dies, ({ media }) => media.remove(row?.id, person))
+      await attempt(dies, ({ media }) => media.objects.remove(row?.id, person))
       held.release()
       await outcome
       await soundly(world, ({ relay }) => relay.run())
@@ -153,7 +160,7 @@ for (const { name, present, open } of worlds) {
     // 3. src/media/table/upkeep.ts, forget: `outbox = '[]'`
     test('3: a row outlives its bytes until what it owes is sent', async () => {
       const { id } = await soundly(world, upload)
-      await soundly(world, ({ media }) => media.remove(id, person))
+      await soundly(world, ({ media }) => media.objects.remove(id, person))
       await world.clock.advance(RETENTION_SECONDS)
       const deaf = { ...world, events: { ...world.events, publish: () => Promise.reject(new Error('down')) } }
       await attempt(startReplica(deaf), ({ upkeep }) => upkeep.run())
@@ -168,26 +175,26 @@ for (const { name, present, open } of worlds) {
     test('4: a stranger gets the same answer for what is active, pending, deleted, gone or made up', async () => {
       const active = await soundly(world, upload)
       const deleted = await soundly(world, upload)
-      await soundly(world, ({ media }) => media.remove(deleted.id, person))
+      await soundly(world, ({ media }) => media.objects.remove(deleted.id, person))
       const pending = await soundly(world, presign)
       await world.put(pending, png)
       const ids = [active.id, deleted.id, pending.id, uuidv7()]
       const calls: ((replica: Replica) => Promise<unknown>)[] = ids.flatMap((id) => [
-        ({ media }: Replica) => media.get(id, stranger),
-        ({ media }: Replica) => media.complete(id, stranger),
-        ({ media }: Replica) => media.update(id, stranger, { visibility: 'public' }),
-        ({ media }: Replica) => media.remove(id, stranger),
-        ({ media }: Replica) => media.restore(id, stranger),
+        ({ media }: Replica) => media.objects.get(id, stranger),
+        ({ media }: Replica) => media.uploads.complete(id, stranger),
+        ({ media }: Replica) => media.objects.update(id, stranger, { visibility: 'public' }),
+        ({ media }: Replica) => media.objects.remove(id, stranger),
+        ({ media }: Replica) => media.objects.restore(id, stranger),
       ])
       const answers = new Set<string>()
       for (const call of calls) answers.add(seenOf(await attempt(startReplica(world), call)))
       expect(answers.size).toBe(1)
-      expect([...answers][0]).toContain('[404,"not_found"')
-      const lists = await soundly(world, ({ media }) => media.listByIds(stranger, ids))
+      expect([...answers][0]).toContain('["absent","not_found"')
+      const lists = await soundly(world, ({ media }) => media.objects.listByIds(stranger, ids))
       expect(lists).toEqual([])
     })
 
-    // 5. src/media/uploads/uploads.ts, examine: `length: INSPECTED_BYTES`. For direct uploads it is
+    // 5. src/media/uploads/complete.ts, examine: `length: INSPECTED_BYTES`. For direct uploads it is
     // src/http/body/memory.ts, whose own test is test/routes/upload-memory.test.ts.
     test('5: however much a client puts on a link, no more than the beginning of it is read', async () => {
       const link = await soundly(world, presign)
@@ -199,7 +206,7 @@ for (const { name, present, open } of worlds) {
         return peeked
       }
       const watched = { ...world, storage: { ...world.storage, peek } }
-      await soundly(watched, ({ media }) => media.complete(link.id, person))
+      await soundly(watched, ({ media }) => media.uploads.complete(link.id, person))
       expect(lengths).toEqual([INSPECTED_BYTES])
     })
 
@@ -207,7 +214,7 @@ for (const { name, present, open } of worlds) {
     // takeSearch: a claim ends by itself, and nobody has to remember it.
     test('6: what a process had claimed when it died another one takes up a minute later', async () => {
       const { id } = await soundly(world, upload)
-      await soundly(world, ({ media }) => media.remove(id, person))
+      await soundly(world, ({ media }) => media.objects.remove(id, person))
       await attempt(startReplica(world, { plan: { at: 2, fault: 'dies waiting' } }), upload)
       await world.clock.advance(RETENTION_SECONDS)
       for (let at = 1; at <= 16; at += 1) {

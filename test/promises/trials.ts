@@ -59,8 +59,8 @@ export async function orGone(call: Promise<unknown>): Promise<void> {
 export async function seen(world: World, person: Caller) {
   const page = { type: undefined, before: undefined, limit: 100 }
   return soundly(world, async ({ media }) => ({
-    active: (await media.list(person, { ...page, status: 'active' })).objects,
-    deleted: (await media.list(person, { ...page, status: 'deleted' })).objects,
+    active: (await media.objects.list(person, { ...page, status: 'active' })).objects,
+    deleted: (await media.objects.list(person, { ...page, status: 'deleted' })).objects,
   }))
 }
 

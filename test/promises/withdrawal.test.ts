@@ -28,16 +28,16 @@ for (const { name, present, open } of worlds) {
 
     const upload = async () => {
       const file = { name: 'a.gif', bytes: gif, visibility: 'public', idempotencyKey: undefined } as const
-      return soundly(world, ({ media }) => media.upload(person, file))
+      return soundly(world, ({ media }) => media.uploads.direct(person, file))
     }
     const publicKeys = async () => (await world.storage.list({ prefix: 'public/', limit: 100 })).map(({ key }) => key)
     const publish = ({ upkeep }: Replica) => upkeep.run()
     const ends: Record<'made private' | 'deleted' | 'erased', (id: string) => (replica: Replica) => Promise<unknown>> =
       {
         'made private': (id: string) => (replica: Replica) =>
-          replica.media.update(id, person, { visibility: 'private' }),
-        deleted: (id: string) => (replica: Replica) => replica.media.remove(id, person),
-        erased: () => (replica: Replica) => replica.media.erase(person.userId),
+          replica.media.objects.update(id, person, { visibility: 'private' }),
+        deleted: (id: string) => (replica: Replica) => replica.media.objects.remove(id, person),
+        erased: () => (replica: Replica) => replica.media.owners.erase(person.userId),
       }
 
     for (const [end, work] of Object.entries(ends)) {

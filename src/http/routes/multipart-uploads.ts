@@ -64,7 +64,11 @@ export function multipartUploadRoutes(app: OpenAPIHono, { media, identify, fileL
   app.openapi(begin, async (c) => {
     const { sha256, ...body } = c.req.valid('json')
     const idempotencyKey = c.req.valid('header')['idempotency-key']
-    const { expiresAt, ...upload } = await media.beginMultipart(c.var.caller, { ...body, sha256, idempotencyKey })
+    const { expiresAt, ...upload } = await media.uploads.beginMultipart(c.var.caller, {
+      ...body,
+      sha256,
+      idempotencyKey,
+    })
     return c.json({ ...upload, expiresAt: expiresAt.toISOString() }, 200)
   })
 
@@ -80,7 +84,7 @@ export function multipartUploadRoutes(app: OpenAPIHono, { media, identify, fileL
     },
   })
   app.openapi(list, async (c) => {
-    const { parts } = await media.arrivedParts(c.req.valid('param').id, c.var.caller)
+    const { parts } = await media.uploads.arrivedParts(c.req.valid('param').id, c.var.caller)
     if (parts === null) throw new Problem('state_conflict', 'The parts are put together already: call complete.')
     return c.json({ parts }, 200)
   })
@@ -98,7 +102,7 @@ export function multipartUploadRoutes(app: OpenAPIHono, { media, identify, fileL
   })
   app.openapi(link, async (c) => {
     const { partNumbers } = c.req.valid('json')
-    const { links, expiresAt } = await media.linkParts(c.req.valid('param').id, c.var.caller, partNumbers)
+    const { links, expiresAt } = await media.uploads.linkParts(c.req.valid('param').id, c.var.caller, partNumbers)
     return c.json({ urls: links, expiresAt: expiresAt.toISOString() }, 200)
   })
 
@@ -114,7 +118,7 @@ export function multipartUploadRoutes(app: OpenAPIHono, { media, identify, fileL
     },
   })
   app.openapi(abort, async (c) => {
-    await media.abortUpload(c.req.valid('param').id, c.var.caller)
+    await media.uploads.abort(c.req.valid('param').id, c.var.caller)
     return c.body(null, 204)
   })
 }

@@ -59,8 +59,8 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
         errors: [{ field: 'ids', message: 'goes with no other parameter but renditions' }],
       })
     const { objects, more } = ids
-      ? { objects: await media.listByIds(caller, ids), more: false }
-      : await media.list(caller, { ...page, type: page.type, before: cursor })
+      ? { objects: await media.objects.listByIds(caller, ids), more: false }
+      : await media.objects.list(caller, { ...page, type: page.type, before: cursor })
     const origin = originOf(c, publicBaseUrl)
     const items = await Promise.all(
       objects.map((row) => presentSigned({ ...row, own: true }, origin, renditions, deps)),
@@ -81,7 +81,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     },
   })
   app.openapi(get, async (c) => {
-    const row = await media.get(c.req.valid('param').id, c.var.viewer)
+    const row = await media.objects.get(c.req.valid('param').id, c.var.viewer)
     const { renditions } = c.req.valid('query')
     return c.json(await presentSigned(row, originOf(c, publicBaseUrl), renditions, deps), 200)
   })
@@ -112,10 +112,12 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     const accept = c.req.header('accept') ?? ''
     const party = viewer === null || viewer === 'link' ? `address:${addressOf(c)}` : `owner:${viewer.userId}`
     const found =
-      wish === null ? await media.get(id, viewer) : await media.rendition(id, viewer, { wish, accept, party })
+      wish === null
+        ? await media.objects.get(id, viewer)
+        : await media.renditions.get(id, viewer, { wish, accept, party })
     const { url, cacheSeconds } = await ('made' in found
-      ? media.signRendition(found, { download })
-      : media.locate(found, { download, party }))
+      ? media.renditions.sign(found, { download })
+      : media.objects.locate(found, { download, party }))
     // Its owner may get other bytes than everyone.
     c.header('cache-control', `${found.own ? 'private' : 'public'}, max-age=${cacheSeconds}`)
     c.header('vary', 'authorization', { append: true })
@@ -136,7 +138,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
   })
   app.openapi(update, async (c) => {
     const origin = originOf(c, publicBaseUrl)
-    const row = await media.update(c.req.valid('param').id, c.var.caller, c.req.valid('json'))
+    const row = await media.objects.update(c.req.valid('param').id, c.var.caller, c.req.valid('json'))
     return c.json(present(row, origin), 200)
   })
 
@@ -152,7 +154,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     },
   })
   app.openapi(remove, async (c) => {
-    await media.remove(c.req.valid('param').id, c.var.caller)
+    await media.objects.remove(c.req.valid('param').id, c.var.caller)
     return c.body(null, 204)
   })
 
@@ -169,7 +171,7 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
   })
   app.openapi(restore, async (c) => {
     const origin = originOf(c, publicBaseUrl)
-    const row = await media.restore(c.req.valid('param').id, c.var.caller)
+    const row = await media.objects.restore(c.req.valid('param').id, c.var.caller)
     return c.json(present(row, origin), 200)
   })
 }

@@ -29,7 +29,7 @@ export function ownerRoutes(app: OpenAPIHono, { media, identify }: Deps): void {
       ...problems('token_missing', 'token_invalid', 'rate_limited', 'auth_unavailable', 'database_unavailable'),
     },
   })
-  app.openapi(usage, async (c) => c.json(await media.usage(c.var.caller), 200))
+  app.openapi(usage, async (c) => c.json(await media.owners.usage(c.var.caller), 200))
 
   const erase = createRoute({
     method: 'delete',
@@ -44,6 +44,6 @@ export function ownerRoutes(app: OpenAPIHono, { media, identify }: Deps): void {
   })
   app.openapi(erase, async (c) => {
     if (c.var.caller.role !== 'service') throw new Problem('forbidden', 'This takes the role service.')
-    return c.json(await media.erase(c.req.valid('query').userId), 202)
+    return c.json(await media.owners.erase(c.req.valid('query').userId), 202)
   })
 }

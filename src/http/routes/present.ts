@@ -29,7 +29,7 @@ export async function presentSigned(
   widths: readonly number[] | undefined,
   { media, renditionLinks }: Pick<Deps, 'media' | 'renditionLinks'>,
 ): Promise<z.infer<typeof SignedMediaObject>> {
-  const { url, expiresAt } = await media.sign(row)
+  const { url, expiresAt } = await media.objects.sign(row)
   return {
     ...present(row, origin),
     signedUrl: absolute(url, origin),

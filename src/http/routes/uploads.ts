@@ -69,7 +69,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
     const limits = { fileLimit: maxUploadBytes, memory: uploadMemory, caller: caller.userId }
     const row = await withForm(c.req.raw, limits, ({ file, fields }) => {
       const { visibility } = parse(UploadFields, fields)
-      return media.upload(caller, { ...file, visibility, idempotencyKey })
+      return media.uploads.direct(caller, { ...file, visibility, idempotencyKey })
     })
     return c.json(present(row, origin), 201, { Location: `${origin}/media/${row.id}` })
   })
@@ -102,7 +102,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
   app.openapi(presign, async (c) => {
     const { size, sha256, ...body } = c.req.valid('json')
     const idempotencyKey = c.req.valid('header')['idempotency-key']
-    const link = await media.presign(c.var.caller, { ...body, size, sha256, idempotencyKey })
+    const link = await media.uploads.presign(c.var.caller, { ...body, size, sha256, idempotencyKey })
     const origin = originOf(c, publicBaseUrl)
     return c.json(
       {
@@ -140,7 +140,7 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
   })
   app.openapi(complete, async (c) => {
     const origin = originOf(c, publicBaseUrl)
-    const row = await media.complete(c.req.valid('param').id, c.var.caller)
+    const row = await media.uploads.complete(c.req.valid('param').id, c.var.caller)
     return c.json(present(row, origin), 200)
   })
 }

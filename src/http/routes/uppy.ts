@@ -89,11 +89,14 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
     const answer = async (): Promise<Signed> => {
       const { method, key, uploadId, partNumber, partSize } = body
       if (uploadId === undefined && method === 'PUT') {
-        const link = await media.presign(caller, { ...described(body), size: body.size })
+        const link = await media.uploads.presign(caller, { ...described(body), size: body.size })
         return { id: link.id, key: link.key, url: new URL(link.uploadUrl, origin).href, headers: link.headers }
       }
       if (uploadId === undefined && method === 'POST') {
-        const upload = await media.beginMultipart(caller, { ...described(body), size: required(body.size, 'size') })
+        const upload = await media.uploads.beginMultipart(caller, {
+          ...described(body),
+          size: required(body.size, 'size'),
+        })
         return { id: upload.id, key: upload.key, url: uploadUrl(upload.id), ...own }
       }
       if (uploadId === undefined) throw invalidFields([{ field: 'uploadId', message: `expected with ${method}` }])
@@ -101,7 +104,7 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
       const id = idOf(key)
       if (id === undefined) throw notFound()
       if (number === undefined) return { id, url: `${uploadUrl(id)}?uploadId=${encodeURIComponent(uploadId)}`, ...own }
-      return { id, url: await media.linkPart(id, caller, { partNumber: number, uploadId, partSize }) }
+      return { id, url: await media.uploads.linkPart(id, caller, { partNumber: number, uploadId, partSize }) }
     }
     return c.json(await answer(), 200)
   })
@@ -133,11 +136,11 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
   app.openapi(beginOrComplete, async (c) => {
     const { id } = c.req.valid('param')
     if (c.req.valid('query').uploadId === undefined) {
-      const { key, uploadId } = await media.uploadInParts(id, c.var.caller)
+      const { key, uploadId } = await media.uploads.findMultipart(id, c.var.caller)
       return xml(c, 'InitiateMultipartUploadResult', { Key: key, UploadId: uploadId })
     }
     const origin = originOf(c, publicBaseUrl)
-    const row = await media.complete(id, c.var.caller)
+    const row = await media.uploads.complete(id, c.var.caller)
     return xml(c, 'CompleteMultipartUploadResult', { Location: absolute(row.url, origin), Key: row.key })
   })
 
@@ -153,7 +156,7 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
     },
   })
   app.openapi(list, async (c) => {
-    const { key, uploadId, sizeBytes, parts } = await media.arrivedParts(c.req.valid('param').id, c.var.caller)
+    const { key, uploadId, sizeBytes, parts } = await media.uploads.arrivedParts(c.req.valid('param').id, c.var.caller)
     const Part = (parts ?? everyPart(sizeBytes)).map(({ partNumber, etag, size }) => ({
       PartNumber: partNumber,
       ETag: etag,

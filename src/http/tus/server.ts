@@ -52,7 +52,8 @@ export function createTus(deps: Deps) {
   /** What the protocol's extensions ask of a store, as far as it may be asked for here. */
   function open(request: Parameters<TusStores['open']>[0]): TusStore {
     const store = stores.open(request)
-    if (!media.deferrable) store.extensions = store.extensions.filter((extension) => extension !== DEFERRED_LENGTH)
+    if (!media.uploads.tus.deferrable)
+      store.extensions = store.extensions.filter((extension) => extension !== DEFERRED_LENGTH)
     return store
   }
 
@@ -67,7 +68,7 @@ export function createTus(deps: Deps) {
     let target = known
     let failure: unknown
     let finished = false
-    const store = open({ records: media.tusRecords, signal: lost.signal, caller: caller.userId })
+    const store = open({ records: media.uploads.tus.records, signal: lost.signal, caller: caller.userId })
     // What has become an object does not expire, and tus would ask the store for the upload it was.
     store.getExpiration = () => (finished ? 0 : deps.pendingSeconds * 1000)
     // Its pipeline may hear of a stream that breaks before it hears from the store why.
@@ -79,7 +80,7 @@ export function createTus(deps: Deps) {
       return written
     }
     store.remove = async () => {
-      if (target !== undefined) await media.abortUpload(target.id, caller)
+      if (target !== undefined) await media.uploads.abort(target.id, caller)
     }
     const server = new Server({
       path: TUS_PATH,
@@ -117,8 +118,8 @@ export function createTus(deps: Deps) {
 
   /** The bytes are all there: looks at them, as at those of every other upload. */
   async function finish({ id, key }: Target, caller: Caller, origin: string): Promise<Record<string, string>> {
-    await media.complete(id, caller)
-    await media.removePieces(key)
+    await media.uploads.complete(id, caller)
+    await media.uploads.tus.removePieces(key)
     return locationOf(id, origin)
   }
 
@@ -134,10 +135,10 @@ export function createTus(deps: Deps) {
     await lock.lock(lost.signal, () => {})
     try {
       if ((await storage.head(key)) !== null) return
-      await open({ records: media.tusRecords, signal: lost.signal, caller: caller.userId }).assemble(key)
+      await open({ records: media.uploads.tus.records, signal: lost.signal, caller: caller.userId }).assemble(key)
     } catch (error) {
       // The store has lost it, and the client has to begin anew.
-      if (error instanceof Problem && error.code === 'not_found') await media.abortUpload(id, caller)
+      if (error instanceof Problem && error.code === 'not_found') await media.uploads.abort(id, caller)
       throw error
     } finally {
       await lock.unlock()
@@ -149,7 +150,7 @@ export function createTus(deps: Deps) {
     try {
       return await serve(asked, async (metadata = {}) => {
         const declared = declarationOf(asked.request.headers, metadata)
-        begun = await byHeaders(() => media.beginTus(asked.caller, declared))
+        begun = await byHeaders(() => media.uploads.tus.begin(asked.caller, declared))
         return begun
       })
     } catch (error) {
@@ -161,7 +162,7 @@ export function createTus(deps: Deps) {
 
   async function giveUp({ id }: Target, caller: Caller): Promise<void> {
     try {
-      await media.abortUpload(id, caller)
+      await media.uploads.abort(id, caller)
     } catch (error) {
       if (error instanceof Problem && error.code === 'not_found') return
       log.warn({ err: error, id }, 'tus: an upload that was not created is left for upkeep to give up')
@@ -188,11 +189,11 @@ export function createTus(deps: Deps) {
       const { request, id, caller, origin } = asked
       requireProtocol(request)
       if (id === undefined) return create(asked)
-      const find = () => media.findTus(id, caller)
+      const find = () => media.uploads.tus.find(id, caller)
       const upload = await find()
       if (upload === null) throw notFound()
       if (upload.status === 'active') return ofFinished(request, upload, origin)
-      if (request.method === 'PATCH' && upload.sizeBytes === null && !media.deferrable)
+      if (request.method === 'PATCH' && upload.sizeBytes === null && !media.uploads.tus.deferrable)
         throw new Problem('request_invalid', 'There are quotas by now: begin a new upload, with Upload-Length.')
       try {
         return await proceed(asked, upload)
@@ -206,7 +207,7 @@ export function createTus(deps: Deps) {
 
     /** What this server can do, as headers for the answer to OPTIONS. */
     async capabilities(): Promise<[name: string, value: string][]> {
-      const datastore = open({ records: media.tusRecords, signal: new AbortController().signal, caller: '' })
+      const datastore = open({ records: media.uploads.tus.records, signal: new AbortController().signal, caller: '' })
       const server = new Server({ path: TUS_PATH, datastore, locker: NO_LOCKS, maxSize: deps.maxObjectBytes })
       const { headers } = await server.handleWeb(new Request(`http://server${TUS_PATH}`, { method: 'OPTIONS' }))
       return [...headers].filter(([name]) => name.startsWith('tus-'))

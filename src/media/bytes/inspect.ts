@@ -1,4 +1,5 @@
 /** What a file is, told by its bytes; what the client says of it counts for nothing. */
+
 import { fileTypeFromBuffer } from 'file-type'
 import mime from 'mime'
 import type { ProbeImage } from '../../pictures/image.ts'

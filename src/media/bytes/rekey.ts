@@ -3,6 +3,7 @@
  * signed for. Its row has the key before the bytes go there, and for as long as it is not the object's own: whatever is
  * left there is removed.
  */
+
 import { randomBytes } from 'node:crypto'
 import type { Log } from '../../log.ts'
 import { Problem } from '../../problem.ts'

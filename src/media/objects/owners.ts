@@ -12,31 +12,24 @@ const BATCH_ROWS = 100
 // Within what any gateway waits; the next call goes on where this one stopped.
 const ERASURE_MS = 5000
 
-export function createOwners({ repository, relay, log, now, limits }: Deps) {
-  /** Sends what a batch owes before the next one is begun; what can't be sent stays owed on the rows, which wait for it. */
-  async function eraseBatch(userId: string): Promise<boolean> {
-    const rows = await repository.eraseStored(userId, BATCH_ROWS)
-    await relay.send(rows).catch((error) => log.warn({ err: error }, 'erasure: events not sent, they stay owed'))
-    const pending = await repository.erasePending(userId, BATCH_ROWS)
-    return rows.length === BATCH_ROWS || pending === BATCH_ROWS
-  }
+/** See `Owners.usage`. */
+export async function usage({ repository, limits }: Deps, { userId }: Caller): Promise<Usage & Quotas> {
+  return { ...(await repository.usageOf(userId)), ...limits.quotas }
+}
 
-  return {
-    /** What the caller has, and may have. */
-    usage: async ({ userId }: Caller): Promise<Usage & Quotas> => ({
-      ...(await repository.usageOf(userId)),
-      ...limits.quotas,
-    }),
+/** See `Owners.erase`. */
+export async function erase(deps: Deps, userId: string): Promise<Erasure> {
+  const { repository, now } = deps
+  const end = now() + ERASURE_MS
+  let more = true
+  while (more && now() < end) more = await eraseBatch(deps, userId)
+  return repository.countLeft(userId)
+}
 
-    /**
-     * Moves everything of one owner to purging, batch after batch, for as long as a call may take: uploads under way,
-     * objects, and what is in the bin. What is `left` then takes another call.
-     */
-    async erase(userId: string): Promise<Erasure> {
-      const end = now() + ERASURE_MS
-      let more = true
-      while (more && now() < end) more = await eraseBatch(userId)
-      return repository.countLeft(userId)
-    },
-  }
+/** Sends what a batch owes before the next one is begun; what can't be sent stays owed on the rows, which wait for it. */
+async function eraseBatch({ repository, relay, log }: Deps, userId: string): Promise<boolean> {
+  const rows = await repository.eraseStored(userId, BATCH_ROWS)
+  await relay.send(rows).catch((error) => log.warn({ err: error }, 'erasure: events not sent, they stay owed'))
+  const pending = await repository.erasePending(userId, BATCH_ROWS)
+  return rows.length === BATCH_ROWS || pending === BATCH_ROWS
 }

@@ -1,4 +1,5 @@
 /** Links to renditions that work without a token, for an `<img srcset>`: an HMAC says that the service made them. */
+
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { Dimensions } from '../object/object.ts'
 import { isPicture, renditionOf } from '../object/rendition.ts'

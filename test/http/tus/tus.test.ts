@@ -47,7 +47,7 @@ describe('an upload whose last request died', () => {
     repository = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
     media = domainOn({ repository, storage, log }, limits).media
     stores = createDiskTusStores(storage)
-    const locker = createLeaseLocker({ leases: media.tusLeases, log, leaseMs: 1000, stopping: () => false })
+    const locker = createLeaseLocker({ leases: media.uploads.tus.leases, log, leaseMs: 1000, stopping: () => false })
     tus = createTus({ media, storage, stores, locker, log, maxObjectBytes: 1e7, pendingSeconds: 1000 })
   }, 60_000)
   afterAll(async () => {
@@ -64,9 +64,9 @@ describe('an upload whose last request died', () => {
       visibility: 'private',
       metadata: '',
     } as const
-    const { id, key } = await media.beginTus(caller, declared)
+    const { id, key } = await media.uploads.tus.begin(caller, declared)
     const store = stores.open({
-      records: media.tusRecords,
+      records: media.uploads.tus.records,
       signal: new AbortController().signal,
       caller: caller.userId,
     })

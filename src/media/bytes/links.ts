@@ -1,0 +1,38 @@
+/** Short-lived links to keys of the store. */
+
+import { create as createDisposition } from 'content-disposition'
+import type { Storage } from '../../storage/storage.ts'
+import { dispositionOf, type VisibleObject } from '../object/object.ts'
+
+/**
+ * `cacheSeconds`: how long a redirect to it may be cached. `url`: absolute, or where it begins with a slash, on this
+ * service.
+ */
+export type ReadLink = { url: string; expiresAt: Date; cacheSeconds: number }
+
+type Life = { from: Date; expiresAt: Date; cacheSeconds: number }
+type Linked = Pick<VisibleObject, 'key' | 'mimeType' | 'originalName' | 'own'>
+type Linking = { storage: Storage; now: () => number; limits: { signedUrlSeconds: number } }
+
+/** A short-lived link to one of an object's keys; see `Storage.signGet`. */
+export async function signKey(deps: Linking, linked: Linked, download: boolean): Promise<ReadLink> {
+  const { key, mimeType, originalName, own } = linked
+  const { from, ...life } = windowed(deps)
+  const url = await deps.storage.signGet(key, {
+    from,
+    expiresIn: deps.limits.signedUrlSeconds,
+    contentType: mimeType,
+    disposition: download ? createDisposition(originalName) : dispositionOf(mimeType),
+    cacheControl: own ? 'private' : 'public, max-age=31536000, immutable',
+  })
+  return { url, ...life }
+}
+
+/** The same within a window of half its life, so that caches get hits, and with at least that half left. */
+export function windowed({ now, limits }: Linking): Life {
+  const expiresIn = limits.signedUrlSeconds
+  const window = Math.max(1, Math.floor(expiresIn / 2)) * 1000
+  const from = new Date(Math.floor(now() / window) * window)
+  const expiresAt = new Date(from.getTime() + expiresIn * 1000)
+  return { from, expiresAt, cacheSeconds: Math.floor((expiresAt.getTime() - now()) / 2000) }
+}

@@ -1,0 +1,28 @@
+/** Short-lived links to what a viewer may have of an object. */
+
+import { type ReadLink, signKey, windowed } from '../bytes/links.ts'
+import type { Deps } from '../deps.ts'
+import type { VisibleObject } from '../object/object.ts'
+import { contentPath } from '../public-copies/address.ts'
+
+/** `party`: see `DecodeRequest`. */
+export type Locating = { download: boolean; party: string }
+
+/** See `Objects.sign`. */
+export async function sign(deps: Deps, object: VisibleObject): Promise<ReadLink> {
+  const { publicity } = deps
+  if (object.own || !publicity.needsCopy(object)) return signKey(deps, object, false)
+  const key = publicity.copyOf(object)
+  return key === null ? { url: contentPath(object.id), ...windowed(deps) } : signKey(deps, { ...object, key }, false)
+}
+
+/** See `Objects.locate`. */
+export async function locate(deps: Deps, object: VisibleObject, { download, party }: Locating): Promise<ReadLink> {
+  const { publicity, publish } = deps
+  const exact = object.own || !publicity.needsCopy(object)
+  if (object.own && publicity.mustBeClean(object)) return signKey(deps, object, download)
+  const publicKey = publicity.copyOf(object) ?? (exact ? null : await publish(object, party))
+  const url = download ? null : publicity.atCdn({ ...object, publicKey })
+  if (url !== null) return { ...windowed(deps), url }
+  return signKey(deps, exact ? object : { ...object, key: publicKey ?? object.key }, download)
+}

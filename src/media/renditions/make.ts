@@ -1,0 +1,115 @@
+/** Makes renditions: claims a place on the row, has the decoders work, stores what they made. */
+
+import { Problem } from '../../problem.ts'
+import { putDeadlineMs } from '../../storage/storage.ts'
+import type { Deps } from '../deps.ts'
+import { dispositionOf } from '../object/object.ts'
+import type { Victim } from '../object/places.ts'
+import type { Rendition } from '../object/rendition.ts'
+import type { Claim, Rendered } from '../table/renditions.ts'
+
+// A maker that died holds up nobody for longer.
+const LEASE_SECONDS = 60
+const RENEWAL_MS = 20_000
+
+/** `victim`: what gives way to it. `until`: Unix time in milliseconds. */
+export type Job = {
+  claim: Claim
+  victim: Victim | null
+  object: Rendered
+  rendition: Rendition
+  party: string
+  until: number
+}
+
+type Making = Pick<Deps, 'repository' | 'storage' | 'decode' | 'log' | 'limits'>
+
+/**
+ * All who ask for the same one at the same time wait for one making of it; strangers never for what only its owner learns.
+ */
+export function createMaker(deps: Making): (job: Job) => Promise<boolean> {
+  const underWay = new Map<string, Promise<boolean>>()
+  return function makeOnce(job) {
+    const { name, own } = job.claim
+    const one = `${job.object.key} ${name} ${own}`
+    const made = underWay.get(one) ?? make(deps, job).finally(() => underWay.delete(one))
+    underWay.set(one, made)
+    return made
+  }
+}
+
+/**
+ * Reads the original, makes the rendition and stores it. Whatever fails leaves nothing but what upkeep sweeps. False when
+ * somebody else makes it, or the row has changed.
+ */
+async function make(deps: Making, job: Job): Promise<boolean> {
+  const { repository, limits } = deps
+  const { claim, victim } = job
+  const life = { leaseSeconds: LEASE_SECONDS, linksSeconds: limits.signedUrlSeconds }
+  if (!(await repository.claimRendition(claim, { victim, ...life }))) return false
+  try {
+    await makeClaimed(deps, job)
+    return true
+  } catch (error) {
+    await giveUp(deps, claim)
+    if (error instanceof Lost) return false
+    throw error
+  }
+}
+
+async function makeClaimed(deps: Making, { claim, object, rendition, party, until }: Job): Promise<void> {
+  const { repository, storage, decode } = deps
+  const { key } = claim
+  const { mimeType, metadata } = object
+  const expected = { width: metadata.width ?? 0, height: metadata.height ?? 0 }
+  const task = {
+    kind: 'rendition',
+    mimeType,
+    rendition,
+    expected,
+    placeholder: metadata.thumbHash === undefined,
+  } as const
+  const { bytes, placeholder } = await holding(deps, claim, () => decode(object, task, { party, until }))
+  // The picture is of another size, which its row says by now.
+  if (bytes === undefined) throw new Lost()
+  if (putDeadlineMs(bytes.length) > LEASE_SECONDS * 1000) throw tooLarge()
+  const contentType = `image/${rendition.format}`
+  await storage.put(key, bytes, { contentType, disposition: dispositionOf(contentType) })
+  const kept = await repository.keepRendition(claim, { sizeBytes: bytes.length, placeholder })
+  if (kept === 'kept') return
+  await storage.remove([key])
+  if (kept === 'over_quota' && claim.own) throw overQuota()
+}
+
+/** Keeps a claim in force while something takes its time. */
+async function holding<T>({ repository, log }: Making, claim: Claim, work: () => Promise<T>): Promise<T> {
+  const renew = () =>
+    repository
+      .renewRendition(claim, LEASE_SECONDS)
+      .catch((error) => log.warn({ err: error, id: claim.id }, 'rendition: claim not renewed'))
+  const timer = setInterval(renew, RENEWAL_MS)
+  try {
+    return await work()
+  } finally {
+    clearInterval(timer)
+  }
+}
+
+async function giveUp({ repository, log }: Making, { id, key }: Claim): Promise<void> {
+  try {
+    await repository.dropRendition(id, key)
+  } catch (error) {
+    log.warn({ err: error, id }, 'rendition: left for its lease to end')
+  }
+}
+
+/** The claim of a maker is not in force any more, or for nothing. */
+class Lost extends Error {}
+
+function tooLarge(): Problem {
+  return new Problem('image_too_large', 'The rendition is too large to be stored.')
+}
+
+function overQuota(): Problem {
+  return new Problem('quota_exceeded', 'There is no room for renditions: the quota of the owner is used up.')
+}

@@ -1,0 +1,48 @@
+/** A multipart upload's parts become one object in the store. */
+
+import { notFound, Problem } from '../../problem.ts'
+import { COMPLETE_DEADLINE_MS, MAX_PARTS, type MultipartStorage } from '../../storage/multipart.ts'
+import type { Storage } from '../../storage/storage.ts'
+import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
+import type { MediaRow } from '../object/object.ts'
+import type { Repository } from '../table/repository.ts'
+
+/**
+ * Puts the parts of a pending object together, if it came in parts and this was not done yet: that its answer was
+ * lost, or that another call does the same, makes no difference. Throws Problem `upload_incomplete`, `size_mismatch`
+ * or `not_found`.
+ */
+export async function assemble(
+  { repository, storage }: { repository: Repository; storage: Storage },
+  { id, key, uploadId, sizeBytes }: MediaRow,
+): Promise<void> {
+  if (uploadId === null || (await storage.head(key)) !== null) return
+  const multipart = multipartOf(storage)
+  const parts = await multipart.parts(key, uploadId)
+  if (parts !== null) {
+    const arrived = parts.reduce((sum, { size }) => sum + size, 0)
+    const counted = `${sizeBytes} bytes were declared, ${arrived} have arrived.`
+    if (arrived < (sizeBytes ?? 0)) throw new Problem('upload_incomplete', counted)
+    if (arrived !== sizeBytes || parts.length > MAX_PARTS) throw new Problem('size_mismatch', counted)
+    await storage.abortUploads(key, { except: uploadId })
+    // Putting them together is writing, too, and by now every link may be dead.
+    const writing = Math.ceil(COMPLETE_DEADLINE_MS / 1000) + WRITER_GRACE_SECONDS
+    if (!(await repository.extendLinks(id, writing))) throw notFound()
+    const outcome = await multipart.complete(key, uploadId, parts)
+    if (outcome === 'unfit')
+      throw new Problem('upload_incomplete', 'A part has changed meanwhile, or one before the last is below 5 MiB.')
+    if (outcome !== 'gone') return
+  }
+  // Another call may have put them together just now.
+  if ((await storage.head(key)) === null) throw ended()
+}
+
+/** The store's port for multipart uploads. Throws Problem `state_conflict` where it has none. */
+export function multipartOf({ multipart }: Storage): MultipartStorage {
+  if (multipart !== undefined) return multipart
+  throw new Problem('state_conflict', 'This store takes no uploads in parts: use presign, or upload.')
+}
+
+export function ended(): Problem {
+  return new Problem('upload_incomplete', 'The store has no such upload any more. Start a new one.')
+}

@@ -1,0 +1,78 @@
+/** Links for the parts of a multipart upload. */
+
+import type { Caller } from '../../auth/caller.ts'
+import { type ArgumentError, notFound, Problem } from '../../problem.ts'
+import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
+import { multipartOf } from './assemble.ts'
+import { refuse } from './multipart-uploads.ts'
+import { partSizeOf, uppyPartSizeOf } from './part-size.ts'
+import type { Uploading } from './settle.ts'
+
+export type PartLink = { partNumber: number; url: string }
+
+/** `partSize`: what the page has told Uppy, in bytes, if it has. */
+export type UppyPart = { partNumber: number; uploadId: string; partSize: number | undefined }
+
+/** `named`: which argument the number is. `divide`: the size of parts for a file of this size. */
+type Links = {
+  parts: { partNumber: number; named: Pick<ArgumentError, 'argument' | 'index'> }[]
+  from: Date
+  divide: (size: number) => number
+  uploadId?: string
+}
+
+/** See `Uploads.linkParts`. */
+export async function linkParts(
+  deps: Uploading,
+  id: string,
+  caller: Caller,
+  numbers: number[],
+): Promise<{ links: PartLink[]; expiresAt: Date }> {
+  const from = new Date(deps.now())
+  const parts = numbers.map((partNumber, index) => ({ partNumber, named: { argument: 'partNumbers', index } }))
+  const links = await link(deps, id, caller, { parts, from, divide: partSizeOf })
+  return { links, expiresAt: new Date(from.getTime() + deps.limits.uploadUrlSeconds * 1000) }
+}
+
+/** See `Uploads.linkPart`. */
+export async function linkPart(deps: Uploading, id: string, caller: Caller, part: UppyPart): Promise<string> {
+  const { partNumber, partSize, uploadId } = part
+  const parts = [{ partNumber, named: { argument: 'partNumber' } }]
+  const divide = (size: number) => uppyPartSizeOf(size, partSize)
+  const [made] = await link(deps, id, caller, { parts, from: new Date(deps.now()), divide, uploadId })
+  return made?.url ?? ''
+}
+
+/**
+ * Links for parts of one division of the file, which all links of an upload have in common: else their parts could
+ * be more than the file together, up to any size.
+ */
+async function link(
+  deps: Uploading,
+  id: string,
+  caller: Caller,
+  { parts, from, divide, uploadId }: Links,
+): Promise<PartLink[]> {
+  const { repository, storage, limits } = deps
+  const linksSeconds = limits.uploadUrlSeconds + WRITER_GRACE_SECONDS
+  const row = (await repository.extendUpload(id, caller, linksSeconds)) ?? (await refuse(deps, id, caller))
+  if (uploadId !== undefined && row.uploadId !== uploadId) throw notFound()
+  const { key, sizeBytes } = row
+  // However a file of one part would be divided, that part is all of it.
+  const wanted = Math.min(sizeBytes, divide(sizeBytes))
+  const kept = row.partSize ?? (await repository.keepPartSize(id, wanted))?.partSize ?? (await refuse(deps, id, caller))
+  if (kept !== wanted)
+    throw new Problem('state_conflict', `This upload was begun with parts of ${kept} bytes, not of ${wanted}.`)
+  const last = Math.ceil(sizeBytes / wanted)
+  const beyond = parts.filter(({ partNumber }) => partNumber > last)
+  if (beyond.length > 0) {
+    const wrong = beyond.map(({ named }) => ({ ...named, message: `expected at most ${last}` }))
+    throw new Problem('request_invalid', `The file has ${last} parts of ${wanted} bytes.`, { arguments: wrong })
+  }
+  const links = parts.map(async ({ partNumber }) => {
+    const size = partNumber < last ? wanted : sizeBytes - (last - 1) * wanted
+    const part = { partNumber, size, from, expiresIn: limits.uploadUrlSeconds }
+    return { partNumber, url: await multipartOf(storage).signPart(key, row.uploadId, part) }
+  })
+  return Promise.all(links)
+}

@@ -1,0 +1,104 @@
+/** Presigned uploads: the file goes straight to the store, over one link. */
+
+import type { Caller } from '../../auth/caller.ts'
+import { fileTooLarge, Problem } from '../../problem.ts'
+import { acceptType } from '../bytes/inspect.ts'
+import { safeFileName } from '../object/file-name.ts'
+import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
+import type { Idempotency } from '../object/new-object.ts'
+import type { Visibility } from '../object/object.ts'
+import { areLimited, sizeRequired } from '../object/quota.ts'
+import { earlierAnnouncement, idempotencyOf } from './idempotency.ts'
+import { newId, refusal } from './new-object.ts'
+import type { Uploading } from './settle.ts'
+
+export type Declaration = {
+  filename: string
+  fileType: string
+  /** Bytes. */
+  size: number | undefined
+  /** 64 hexadecimal digits. */
+  sha256: string | undefined
+  visibility: Visibility
+  idempotencyKey: string | undefined
+}
+
+/** `expiresAt`: until when the PUT can begin. */
+export type UploadLink = {
+  id: string
+  key: string
+  uploadUrl: string
+  headers: Record<string, string>
+  expiresAt: Date
+}
+
+type Content = { contentType: string; size: number | undefined; sha256: string | undefined }
+
+/** See `Uploads.presign`. */
+export async function presign(deps: Uploading, caller: Caller, declared: Declaration): Promise<UploadLink> {
+  const { repository, now, limits } = deps
+  const { idempotencyKey, ...declaration } = declared
+  const mimeType = acceptDeclared(deps, declaration)
+  const { filename, size, sha256, visibility } = declaration
+  const content = { contentType: mimeType, size, sha256 }
+  const { userId } = caller
+  const idempotency = idempotencyOf(idempotencyKey, 'presign', declaration)
+  const before = await linkAgain(deps, userId, idempotency, content)
+  if (before) return before
+
+  const object = newId(now(), mimeType)
+  const link = await linkTo(deps, object, content)
+  const inserted = await repository.insert({
+    ...object,
+    userId,
+    originalName: safeFileName(filename),
+    mimeType,
+    sizeBytes: size ?? null,
+    visibility,
+    metadata: {},
+    linksSeconds: limits.uploadUrlSeconds + WRITER_GRACE_SECONDS,
+    idempotency,
+  })
+  if (inserted === 'inserted') return link
+  const winner = inserted === 'taken' ? await linkAgain(deps, userId, idempotency, content) : null
+  if (winner) return winner
+  throw refusal(inserted)
+}
+
+/** The type of what was declared, if that may be uploaded. */
+function acceptDeclared({ storage, limits }: Uploading, declared: Omit<Declaration, 'idempotencyKey'>): string {
+  const { fileType, size, sha256 } = declared
+  if (sha256 !== undefined && !storage.enforces.checksum)
+    throw new Problem('checksum_unenforceable', 'The store does not check SHA-256. Leave it out.')
+  const mimeType = acceptType(fileType, limits.allowedTypes)
+  if (size === undefined && areLimited(limits.quotas)) throw sizeRequired()
+  if (size !== undefined && size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
+  return mimeType
+}
+
+async function linkTo(
+  deps: Uploading,
+  { id, key }: { id: string; key: string },
+  content: Content,
+): Promise<UploadLink> {
+  const expiresIn = deps.limits.uploadUrlSeconds
+  const expiresAt = new Date(deps.now() + expiresIn * 1000)
+  const { url, headers } = await deps.storage.signPut(key, { expiresIn, ...content })
+  return { id, key, uploadUrl: url, headers, expiresAt }
+}
+
+/** A link for the pending object of an earlier request with the same key; null when there is none. */
+async function linkAgain(
+  deps: Uploading,
+  userId: string,
+  idempotency: Idempotency | undefined,
+  content: Content,
+): Promise<UploadLink | null> {
+  const { repository, limits } = deps
+  const first = idempotency && (await earlierAnnouncement(repository, userId, idempotency))
+  if (!first) return null
+  // The statement's own answer decides what is signed: an active key on a store without `once` would be open.
+  const pending = await repository.extendPending(first.id, limits.uploadUrlSeconds + WRITER_GRACE_SECONDS)
+  if (pending === null) return linkAgain(deps, userId, idempotency, content)
+  return linkTo(deps, { id: first.id, ...pending }, content)
+}

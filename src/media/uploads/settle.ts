@@ -1,0 +1,44 @@
+/** The end of an upload: the object is announced, or what came of it is discarded. */
+
+import { Problem } from '../../problem.ts'
+import type { Inspection } from '../bytes/inspect.ts'
+import type { Moves } from '../bytes/rekey.ts'
+import { tryToRemoveBytes } from '../bytes/remove.ts'
+import type { Deps } from '../deps.ts'
+import type { Addressed, ChangedObject, StoredObject } from '../object/object.ts'
+
+/** What the verbs of uploads are given. */
+export type Uploading = Deps & { moves: Moves }
+
+/** What is known of an upload's bytes once they have been looked at. */
+export type Found = Inspection & { sizeBytes: number }
+
+/** Has the row's events sent; the object with its address. */
+export function announced({ relay, publicity }: Uploading, row: ChangedObject): Addressed {
+  relay.announce(row)
+  return publicity.addressed(row)
+}
+
+/** Moves a pending object to purging, unless something else has just moved it on, and removes its bytes. Never fails. */
+export async function discard(deps: Uploading, object: { id: string; key: string }): Promise<void> {
+  const { id } = object
+  try {
+    if (await deps.repository.abandon(id)) await tryToRemoveBytes(deps, object)
+  } catch (error) {
+    deps.log.warn({ err: error, id }, 'object: left for upkeep to give up')
+  }
+}
+
+/** The event of an object that becomes active. */
+export function uploadedEvent(
+  { key, originalName }: Pick<StoredObject, 'key' | 'originalName'>,
+  { mimeType, dimensions, sizeBytes }: Found,
+  url: string,
+) {
+  const fields = { url, key, mimeType, sizeBytes, ...dimensions, originalName }
+  return { channel: 'photo:uploaded' as const, fields }
+}
+
+export function empty(): Problem {
+  return new Problem('file_empty', 'The file has no bytes.')
+}
