@@ -14,7 +14,8 @@ import { type SignPut, STORE_DEADLINE_MS, type Storage } from '../storage.ts'
 import { createClient, reach } from './client.ts'
 import { probeClientHeaders } from './headers.ts'
 import type { S3Settings } from './settings.ts'
-import { createS3Storage, type StoreTraits } from './storage.ts'
+import type { StoreTraits } from './signing.ts'
+import { createS3Storage } from './storage.ts'
 
 /** `unguarded`: headers of clients that no link can be signed against. */
 export type FoundTraits = StoreTraits & { server: string | null; unguarded: string[] }

@@ -1,0 +1,65 @@
+/** What a store has under a key: its head, its beginning, or a range of its bytes. */
+
+import type { IncomingHttpHeaders } from 'node:http'
+import { deadline } from '../../deadline.ts'
+import { STORE_DEADLINE_MS, type Storage, type StoredHead } from '../storage.ts'
+import { unavailable } from '../unavailable.ts'
+import { reach } from './client.ts'
+import type { createSendGet } from './get.ts'
+import { isSameClass } from './headers.ts'
+import type { Signing } from './signing.ts'
+
+type Deps = { signing: Pick<Signing, 'own'>; gets: ReturnType<typeof createSendGet>; storageClass: string }
+
+export function createReading({ signing, gets, storageClass }: Deps): Pick<Storage, 'head' | 'peek' | 'read'> {
+  async function ask(method: 'GET' | 'HEAD', key: string, headers: Record<string, string>, signal?: AbortSignal) {
+    const url = await signing.own(method, key)
+    return reach(() => gets.send({ method, url, headers, signal: deadline(STORE_DEADLINE_MS, signal) }))
+  }
+
+  function stored(size: number, headers: IncomingHttpHeaders): StoredHead {
+    const { 'content-type': contentType = '', etag = '' } = headers
+    const contentEncoding = headers['content-encoding'] || null
+    const ordinaryClass = isSameClass(headers['x-amz-storage-class']?.toString(), storageClass)
+    return { size, contentType, etag, contentEncoding, ordinaryClass }
+  }
+
+  const head: Storage['head'] = async (key, { signal } = {}) => {
+    const { status, headers } = await ask('HEAD', key, {}, signal)
+    if (status === 404) return null
+    if (status !== 200) throw unavailable(new Error(`HEAD ${key}: ${status}`))
+    return stored(Number(headers['content-length']), headers)
+  }
+
+  return {
+    head,
+
+    async peek(key, { length, signal }) {
+      const { status, headers, bytes } = await ask('GET', key, { range: `bytes=0-${length - 1}` }, signal)
+      if (status === 404) return null
+      // An object without bytes has no range, and the refusal does not tell its type.
+      const isEmpty = status === 416 || (status === 200 && bytes.length === 0)
+      if (!isEmpty && status !== 206) throw unavailable(new Error(`GET ${key}: ${status} ${Buffer.from(bytes)}`))
+      const said = isEmpty ? await head(key, { signal }) : stored(sizeIn(headers['content-range']), headers)
+      if (said === null) return null
+      const beginning = isEmpty ? new Uint8Array() : bytes
+      if (beginning.length !== Math.min(length, said.size))
+        throw unavailable(new Error(`GET ${key}: ${status} with ${beginning.length} bytes of ${said.size}`))
+      return { ...said, bytes: beginning }
+    },
+
+    async read(key, { start, length, signal }) {
+      const range = `bytes=${start}-${start + length - 1}`
+      const { status, bytes } = await ask('GET', key, { range }, signal)
+      // Nothing of the range is within the object (RFC 9110, section 15.5.17).
+      if (status === 416) return new Uint8Array()
+      if (status !== 206) throw unavailable(new Error(`GET ${key}: ${status} ${Buffer.from(bytes)}`))
+      return bytes
+    },
+  }
+}
+
+/** The size of the whole object; NaN where the header does not tell it of a range that begins at the object's start. */
+function sizeIn(contentRange: string | undefined): number {
+  return Number(/^bytes 0-\d+\/(\d+)$/.exec(contentRange ?? '')?.[1])
+}

@@ -1,0 +1,138 @@
+/**
+ * Signed links to the keys of one bucket. They are signed for the public endpoint: the service and the browser reach the
+ * store under different names in every real deployment, and the name is part of what is signed.
+ */
+
+import type { Enforcement, SignGet } from '../storage.ts'
+import type { S3Settings } from './settings.ts'
+import { type Credentials, presign, presigner } from './sigv4.ts'
+
+/**
+ * What stores differ in. `guardCopies`: links have to be signed against copies, see `guard`. `guards`, `storageClass`:
+ * see `ClientHeaders`.
+ */
+export type StoreTraits = {
+  guardCopies: boolean
+  guards: readonly string[]
+  storageClass: string
+  enforces: Enforcement
+}
+
+export type Signing = {
+  /** A link to PUT, under the public name, unless `internal` says that the service itself will use it. */
+  write(write: Write): Promise<string>
+  /** A link to read, under the public name; see `Storage.signGet`. */
+  read(key: string, options: SignGet): Promise<string>
+  /** A link that the service itself reads by at once. */
+  own(method: 'GET' | 'HEAD', key: string): Promise<string>
+}
+
+type Write = {
+  key: string
+  at?: Date
+  expiresIn: number
+  headers?: Record<string, string>
+  query?: Record<string, string>
+  internal?: boolean
+}
+
+// Of links that the service itself uses at once; checked by the store when a request begins.
+export const OWN_LINK_SECONDS = 60
+
+const COPY_SOURCE = 'x-amz-copy-source'
+const READ_SIGNERS = 100
+
+type Settings = Pick<S3Settings, 'bucket' | 'endpoint' | 'forcePathStyle' | 'publicEndpoint' | 'region'>
+type Deps = { traits: StoreTraits; credentialsNow: () => Promise<Credentials> }
+
+export function createSigning(settings: Settings, { traits, credentialsNow }: Deps): Signing {
+  const { region } = settings
+  const internalBase = baseOf(settings, settings.endpoint)
+  const publicBase = baseOf(settings, settings.publicEndpoint)
+  // Of a part nothing is kept but its bytes, which may be those of another object.
+  const guardOfParts = guard(traits.guardCopies ? [COPY_SOURCE] : [])
+  const guardOfObjects = { ...guardOfParts, ...guard(traits.guards) }
+
+  return {
+    async write({ key, at = new Date(), expiresIn, headers = {}, query = {}, internal = false }) {
+      const guard = internal ? {} : 'partNumber' in query ? guardOfParts : guardOfObjects
+      const base = internal ? internalBase : publicBase
+      return presign({
+        method: 'PUT',
+        url: { ...base, pathname: base.pathname + key },
+        headers: { ...headers, ...guard },
+        query: { ...query, ...guard },
+        region,
+        credentials: await credentialsNow(),
+        at,
+        expiresIn,
+      })
+    },
+
+    read: createReadSigner({ base: publicBase, region, credentialsNow }),
+
+    async own(method, key) {
+      return presign({
+        method,
+        url: { ...internalBase, pathname: internalBase.pathname + key },
+        headers: {},
+        query: {},
+        region,
+        credentials: await credentialsNow(),
+        at: new Date(),
+        expiresIn: OWN_LINK_SECONDS,
+      })
+    },
+  }
+}
+
+type ReadSigner = { base: Base; region: string; credentialsNow: () => Promise<Credentials> }
+
+function createReadSigner({ base, region, credentialsNow }: ReadSigner): Signing['read'] {
+  // Of one type and within one window, links to read differ in nothing but their key.
+  const signers = new Map<string, (pathname: string) => string>()
+  return async function read(key, { from, expiresIn, contentType, disposition, cacheControl }) {
+    const credentials = await credentialsNow()
+    const kind = [credentials.accessKeyId, from.getTime(), expiresIn, contentType, disposition, cacheControl].join('\n')
+    let signer = signers.get(kind)
+    if (signer === undefined) {
+      signer = presigner({
+        method: 'GET',
+        url: base,
+        headers: {},
+        query: {
+          'response-cache-control': cacheControl,
+          'response-content-disposition': disposition,
+          'response-content-type': contentType,
+        },
+        region,
+        credentials,
+        at: from,
+        expiresIn,
+      })
+      if (signers.size >= READ_SIGNERS) signers.clear()
+      signers.set(kind, signer)
+    }
+    return signer(base.pathname + key)
+  }
+}
+
+/**
+ * Headers signed as empty, and sent in the query, which says the same to a store that accepts unsigned headers: MinIO
+ * (February 2026) takes `x-amz-copy-source` on any signed PUT for a copy with the signer's own rights, so whoever has an
+ * upload link could have any object of which they know the key. AWS refuses what is not signed.
+ */
+function guard(names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(names.map((name) => [name, '']))
+}
+
+type Base = Pick<URL, 'origin' | 'host' | 'pathname'>
+
+/** Where the URLs of objects begin. */
+function baseOf({ forcePathStyle, bucket, region }: Settings, endpoint = `https://s3.${region}.amazonaws.com`): Base {
+  const base = new URL(endpoint)
+  if (forcePathStyle) base.pathname = `${base.pathname.replace(/\/$/, '')}/${bucket}/`
+  else base.host = `${bucket}.${base.host}`
+  const { origin, host, pathname } = base
+  return { origin, host, pathname }
+}
