@@ -32,14 +32,19 @@ function multipartBody(limits: FileLimits) {
     })
 }
 
-export function multipartUploadRoutes(app: OpenAPIHono, { media, identify, fileLimits }: Deps): void {
-  const known = requireCaller(identify)
+export function multipartUploadRoutes(app: OpenAPIHono, deps: Deps): void {
+  beginRoute(app, deps)
+  listRoute(app, deps)
+  linkRoute(app, deps)
+  abortRoute(app, deps)
+}
 
+function beginRoute(app: OpenAPIHono, { media, fileLimits, identify }: Deps): void {
   const begin = createRoute({
     method: 'post',
     path: '/media/multipart',
     summary: 'Begin to upload a large file in parts, straight to the store',
-    middleware: [known, jsonOnly()] as const,
+    middleware: [requireCaller(identify), jsonOnly()] as const,
     request: {
       headers: IdempotencyHeader,
       body: { required: true, content: { 'application/json': { schema: multipartBody(fileLimits) } } },
@@ -71,12 +76,14 @@ export function multipartUploadRoutes(app: OpenAPIHono, { media, identify, fileL
     })
     return c.json({ ...upload, expiresAt: expiresAt.toISOString() }, 200)
   })
+}
 
+function listRoute(app: OpenAPIHono, { media, identify }: Deps): void {
   const list = createRoute({
     method: 'get',
     path: '/media/{id}/parts',
     summary: 'See which parts have arrived',
-    middleware: known,
+    middleware: requireCaller(identify),
     request: { params: IdParam },
     responses: {
       200: { description: 'By number.', content: { 'application/json': { schema: Parts } } },
@@ -88,12 +95,14 @@ export function multipartUploadRoutes(app: OpenAPIHono, { media, identify, fileL
     if (parts === null) throw new Problem('state_conflict', 'The parts are put together already: call complete.')
     return c.json({ parts }, 200)
   })
+}
 
+function linkRoute(app: OpenAPIHono, { media, identify }: Deps): void {
   const link = createRoute({
     method: 'post',
     path: '/media/{id}/parts',
     summary: 'Get links for parts',
-    middleware: [known, jsonOnly()] as const,
+    middleware: [requireCaller(identify), jsonOnly()] as const,
     request: { params: IdParam, body: { required: true, content: { 'application/json': { schema: PartsBody } } } },
     responses: {
       200: { description: 'A link for each part.', content: { 'application/json': { schema: PartLinks } } },
@@ -105,12 +114,14 @@ export function multipartUploadRoutes(app: OpenAPIHono, { media, identify, fileL
     const { links, expiresAt } = await media.uploads.linkParts(c.req.valid('param').id, c.var.caller, partNumbers)
     return c.json({ urls: links, expiresAt: expiresAt.toISOString() }, 200)
   })
+}
 
+function abortRoute(app: OpenAPIHono, { media, identify }: Deps): void {
   const abort = createRoute({
     method: 'delete',
     path: '/media/{id}/upload',
     summary: 'Give up an upload that is under way',
-    middleware: known,
+    middleware: requireCaller(identify),
     request: { params: IdParam },
     responses: {
       204: { description: 'Given up; what has arrived is removed.' },

@@ -1,13 +1,10 @@
 /** Everything that happens to an object once it is there. */
 
-import { createRoute, type OpenAPIHono, type z } from '@hono/zod-openapi'
-import { DEFAULT_QUALITY, type Wish } from '../../media/object/rendition.ts'
-import { Problem } from '../../problem.ts'
+import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
 import { jsonOnly } from '../body/read.ts'
 import type { Deps } from '../deps.ts'
 import {
   ANYONE,
-  ContentQuery,
   GetQuery,
   IdParam,
   JSON_BODY,
@@ -22,28 +19,26 @@ import {
 } from '../openapi/schemas.ts'
 import { allowStranger, originOf, requireCaller } from '../request/context.ts'
 import { HttpProblem } from '../request/problem-response.ts'
+import { contentRoute } from './content.ts'
 import { longJson } from './long-json.ts'
-import { absolute, present, presentSigned } from './present.ts'
-
-const UNRENDERABLE = [
-  'media_type_unsupported',
-  'image_unreadable',
-  'image_too_large',
-  'state_conflict',
-  'quota_exceeded',
-  'overloaded',
-] as const
+import { present, presentSigned } from './present.ts'
 
 export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
-  const { media, identify, publicBaseUrl, renditionLinks, addressOf } = deps
-  const known = requireCaller(identify)
-  const anyone = allowStranger(identify)
+  listRoute(app, deps)
+  getRoute(app, deps)
+  contentRoute(app, deps)
+  updateRoute(app, deps)
+  removeRoute(app, deps)
+  restoreRoute(app, deps)
+}
 
+function listRoute(app: OpenAPIHono, deps: Deps): void {
+  const { media, publicBaseUrl, identify } = deps
   const list = createRoute({
     method: 'get',
     path: '/media',
     summary: 'List your own objects, newest first',
-    middleware: known,
+    middleware: requireCaller(identify),
     request: { query: ListQuery },
     responses: {
       200: { description: 'A page.', content: { 'application/json': { schema: MediaPage } } },
@@ -67,13 +62,16 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     )
     return longJson(c, { items, nextCursor: more ? (items.at(-1)?.id ?? null) : null })
   })
+}
 
+function getRoute(app: OpenAPIHono, deps: Deps): void {
+  const { media, publicBaseUrl, identify } = deps
   const get = createRoute({
     method: 'get',
     path: '/media/{id}',
     summary: 'Get a media object with a link to its bytes',
     security: ANYONE,
-    middleware: anyone,
+    middleware: allowStranger(identify),
     request: { params: IdParam, query: GetQuery },
     responses: {
       200: { description: 'Yours, or public.', content: { 'application/json': { schema: SignedMediaObject } } },
@@ -85,51 +83,14 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     const { renditions } = c.req.valid('query')
     return c.json(await presentSigned(row, originOf(c, publicBaseUrl), renditions, deps), 200)
   })
+}
 
-  const content = createRoute({
-    method: 'get',
-    path: '/media/{id}/content',
-    summary: 'Go to the bytes, as an <img src> does',
-    security: ANYONE,
-    middleware: anyone,
-    request: { params: IdParam, query: ContentQuery },
-    responses: {
-      302: {
-        description: 'To a short-lived link, or the CDN. Others than its owner get a picture without its metadata.',
-        headers: { Location: { schema: { type: 'string' } } },
-      },
-      ...problems(...KNOWN, 'forbidden', 'link_required', 'not_found', ...UNRENDERABLE, ...OUTAGES),
-    },
-  })
-  app.openapi(content, async (c) => {
-    const { id } = c.req.valid('param')
-    const { download: saved, expires, signature, ...asked } = c.req.valid('query')
-    const download = saved !== undefined
-    const signed = expires !== undefined || signature !== undefined
-    if (signed && !renditionLinks.allows(id, c.req.query())) throw invalidLink()
-    const viewer = signed ? 'link' : c.var.viewer
-    const wish = wishOf(asked)
-    const accept = c.req.header('accept') ?? ''
-    const party = viewer === null || viewer === 'link' ? `address:${addressOf(c)}` : `owner:${viewer.userId}`
-    const found =
-      wish === null
-        ? await media.objects.get(id, viewer)
-        : await media.renditions.get(id, viewer, { wish, accept, party })
-    const { url, cacheSeconds } = await ('made' in found
-      ? media.renditions.sign(found, { download })
-      : media.objects.locate(found, { download, party }))
-    // Its owner may get other bytes than everyone.
-    c.header('cache-control', `${found.own ? 'private' : 'public'}, max-age=${cacheSeconds}`)
-    c.header('vary', 'authorization', { append: true })
-    if (wish?.format === 'auto') c.header('vary', 'accept', { append: true })
-    return c.redirect(absolute(url, originOf(c, publicBaseUrl)), 302)
-  })
-
+function updateRoute(app: OpenAPIHono, { media, publicBaseUrl, identify }: Deps): void {
   const update = createRoute({
     method: 'patch',
     path: '/media/{id}',
     summary: 'Change its name or visibility',
-    middleware: [known, jsonOnly()] as const,
+    middleware: [requireCaller(identify), jsonOnly()] as const,
     request: { params: IdParam, body: { required: true, content: { 'application/json': { schema: PatchBody } } } },
     responses: {
       200: { description: 'Changed.', content: { 'application/json': { schema: MediaObject } } },
@@ -141,12 +102,14 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     const row = await media.objects.update(c.req.valid('param').id, c.var.caller, c.req.valid('json'))
     return c.json(present(row, origin), 200)
   })
+}
 
+function removeRoute(app: OpenAPIHono, { media, identify }: Deps): void {
   const remove = createRoute({
     method: 'delete',
     path: '/media/{id}',
     summary: 'Delete it, until it is restored or the retention time is over',
-    middleware: known,
+    middleware: requireCaller(identify),
     request: { params: IdParam },
     responses: {
       204: { description: 'Deleted.' },
@@ -157,12 +120,14 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     await media.objects.remove(c.req.valid('param').id, c.var.caller)
     return c.body(null, 204)
   })
+}
 
+function restoreRoute(app: OpenAPIHono, { media, publicBaseUrl, identify }: Deps): void {
   const restore = createRoute({
     method: 'post',
     path: '/media/{id}/restore',
     summary: 'Take it back out of the bin',
-    middleware: known,
+    middleware: requireCaller(identify),
     request: { params: IdParam },
     responses: {
       200: { description: 'Active again.', content: { 'application/json': { schema: MediaObject } } },
@@ -174,14 +139,4 @@ export function objectRoutes(app: OpenAPIHono, deps: Deps): void {
     const row = await media.objects.restore(c.req.valid('param').id, c.var.caller)
     return c.json(present(row, origin), 200)
   })
-}
-
-/** Null for the original. */
-function wishOf({ w, h, fit, format, q }: Omit<z.infer<typeof ContentQuery>, 'download'>): Wish | null {
-  if ([w, h, fit, format, q].every((part) => part === undefined)) return null
-  return { width: w, height: h, fit: fit ?? 'inside', format: format ?? 'auto', quality: q ?? DEFAULT_QUALITY }
-}
-
-function invalidLink(): Problem {
-  return new Problem('forbidden', 'The link is not valid, or not any more.')
 }

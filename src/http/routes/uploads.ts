@@ -41,14 +41,17 @@ const MULTIPART = [
 const IDEMPOTENCY = ['idempotency_conflict', 'state_conflict'] as const
 
 export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
-  const { media, identify, publicBaseUrl, maxUploadBytes, fileLimits, uploadMemory } = deps
-  const known = requireCaller(identify)
+  uploadRoute(app, deps)
+  presignRoute(app, deps)
+  completeRoute(app, deps)
+}
 
+function uploadRoute(app: OpenAPIHono, { media, publicBaseUrl, maxUploadBytes, uploadMemory, identify }: Deps): void {
   const upload = createRoute({
     method: 'post',
     path: '/media/upload',
     summary: 'Upload a file through the service',
-    middleware: known,
+    middleware: requireCaller(identify),
     request: {
       headers: IdempotencyHeader,
       body: { required: true, content: { 'multipart/form-data': uploadBody } },
@@ -73,12 +76,14 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
     })
     return c.json(present(row, origin), 201, { Location: `${origin}/media/${row.id}` })
   })
+}
 
+function presignRoute(app: OpenAPIHono, { media, publicBaseUrl, fileLimits, identify }: Deps): void {
   const presign = createRoute({
     method: 'post',
     path: '/media/presign',
     summary: 'Get a link to upload a file straight to the store',
-    middleware: [known, jsonOnly()] as const,
+    middleware: [requireCaller(identify), jsonOnly()] as const,
     request: {
       headers: IdempotencyHeader,
       body: { required: true, content: { 'application/json': { schema: presignBody(fileLimits) } } },
@@ -117,12 +122,14 @@ export function uploadRoutes(app: OpenAPIHono, deps: Deps): void {
       200,
     )
   })
+}
 
+function completeRoute(app: OpenAPIHono, { media, publicBaseUrl, identify }: Deps): void {
   const complete = createRoute({
     method: 'post',
     path: '/media/{id}/complete',
     summary: 'Say that the bytes have arrived',
-    middleware: known,
+    middleware: requireCaller(identify),
     request: { params: IdParam },
     responses: {
       200: { description: 'The media object.', content: { 'application/json': { schema: MediaObject } } },

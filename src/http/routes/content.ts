@@ -1,0 +1,72 @@
+/** The way to an object's bytes, or a rendition's: a redirect to the CDN or to a short-lived link. */
+
+import { createRoute, type OpenAPIHono, type z } from '@hono/zod-openapi'
+import { DEFAULT_QUALITY, type Wish } from '../../media/object/rendition.ts'
+import { Problem } from '../../problem.ts'
+import type { Deps } from '../deps.ts'
+import { ANYONE, ContentQuery, IdParam, KNOWN, OUTAGES, problems } from '../openapi/schemas.ts'
+import { allowStranger, originOf } from '../request/context.ts'
+import { absolute } from './present.ts'
+
+const UNRENDERABLE = [
+  'media_type_unsupported',
+  'image_unreadable',
+  'image_too_large',
+  'state_conflict',
+  'quota_exceeded',
+  'overloaded',
+] as const
+
+export function contentRoute(
+  app: OpenAPIHono,
+  { media, publicBaseUrl, renditionLinks, addressOf, identify }: Deps,
+): void {
+  const content = createRoute({
+    method: 'get',
+    path: '/media/{id}/content',
+    summary: 'Go to the bytes, as an <img src> does',
+    security: ANYONE,
+    middleware: allowStranger(identify),
+    request: { params: IdParam, query: ContentQuery },
+    responses: {
+      302: {
+        description: 'To a short-lived link, or the CDN. Others than its owner get a picture without its metadata.',
+        headers: { Location: { schema: { type: 'string' } } },
+      },
+      ...problems(...KNOWN, 'forbidden', 'link_required', 'not_found', ...UNRENDERABLE, ...OUTAGES),
+    },
+  })
+  app.openapi(content, async (c) => {
+    const { id } = c.req.valid('param')
+    const { download: saved, expires, signature, ...asked } = c.req.valid('query')
+    const download = saved !== undefined
+    const signed = expires !== undefined || signature !== undefined
+    if (signed && !renditionLinks.allows(id, c.req.query())) throw invalidLink()
+    const viewer = signed ? 'link' : c.var.viewer
+    const wish = wishOf(asked)
+    const accept = c.req.header('accept') ?? ''
+    const party = viewer === null || viewer === 'link' ? `address:${addressOf(c)}` : `owner:${viewer.userId}`
+    const found =
+      wish === null
+        ? await media.objects.get(id, viewer)
+        : await media.renditions.get(id, viewer, { wish, accept, party })
+    const { url, cacheSeconds } = await ('made' in found
+      ? media.renditions.sign(found, { download })
+      : media.objects.locate(found, { download, party }))
+    // Its owner may get other bytes than everyone.
+    c.header('cache-control', `${found.own ? 'private' : 'public'}, max-age=${cacheSeconds}`)
+    c.header('vary', 'authorization', { append: true })
+    if (wish?.format === 'auto') c.header('vary', 'accept', { append: true })
+    return c.redirect(absolute(url, originOf(c, publicBaseUrl)), 302)
+  })
+}
+
+/** Null for the original. */
+function wishOf({ w, h, fit, format, q }: Omit<z.infer<typeof ContentQuery>, 'download'>): Wish | null {
+  if ([w, h, fit, format, q].every((part) => part === undefined)) return null
+  return { width: w, height: h, fit: fit ?? 'inside', format: format ?? 'auto', quality: q ?? DEFAULT_QUALITY }
+}
+
+function invalidLink(): Problem {
+  return new Problem('forbidden', 'The link is not valid, or not any more.')
+}
