@@ -5,6 +5,7 @@ import { createRelay } from '../../src/media/outbox/relay.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
 import type { UpkeepDeps, UpkeepReport } from '../../src/media/upkeep/step.ts'
 import { mendJson } from '../../src/media/upkeep/steps/mend-json.ts'
+import { until } from '../support/clock/until.ts'
 import { refusal } from '../support/http/refusal.ts'
 import { arrived, callerOf, newObject } from '../support/media/objects.ts'
 import { createSwitchableBus, type SwitchableBus } from '../support/media/switchable-bus.ts'
@@ -136,6 +137,58 @@ for (const { name, present, open } of databases) {
         await corrupt(row)
       })
       expect(await searchShapes()).toBe(1)
+    })
+
+    test('has one search: a replica that was slow neither moves it nor ends it for the one that has it now', async () => {
+      const slow = await repository.takeShapeSearch()
+      await database.sql`UPDATE media_upkeep SET taken_until = now() - interval '1 second' WHERE job = 'json shapes'`
+      expect(await repository.takeShapeSearch()).not.toBeNull()
+      await repository.moveShapeSearch(slow?.claim ?? '', { after: crypto.randomUUID(), unsuspected: true })
+      expect(await repository.enforceShapes(slow?.claim ?? '')).toBe(false)
+      expect(await repository.takeShapeSearch()).toBeNull()
+      const [row] = await database.sql`SELECT position FROM media_upkeep WHERE job = 'json shapes'`
+      expect(row).toEqual({ position: '' })
+    })
+
+    // PGlite has one connection: nothing happens beside the look at the table.
+    test.skipIf(name === 'PGlite')('is looked for by one replica, however long the look at all takes', async () => {
+      await newActive()
+      const { sql } = database
+      const [{ text } = expect.unreachable()] = await sql<{ text: string }[]>`
+        SELECT pg_get_functiondef('media_has_shapes'::regproc) AS text`
+      const other = database.connectAgain()
+      const second = createRepository({ sql: other, pendingSeconds: 100, retentionSeconds: 1000 })
+      const gate = 7_001
+      const validates = async () => {
+        const [row] = await other`
+          SELECT count(*)::int AS n FROM pg_stat_activity
+          WHERE datname = current_database() AND query LIKE '%VALIDATE%' AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()`
+        return row?.n > 0
+      }
+      await repository.takeShapeSearch()
+      // The lease is over while the table is looked at.
+      const [{ claim } = expect.unreachable()] = await sql<{ claim: string }[]>`
+        UPDATE media_upkeep SET taken_until = now() - interval '1 second' WHERE job = 'json shapes'
+        RETURNING taken_until::text AS claim`
+      let enforced: Promise<boolean> | undefined
+      try {
+        await database.connectAgain().begin(async (holder) => {
+          await holder`SELECT pg_advisory_xact_lock(${gate})`
+          await sql.unsafe(
+            text
+              .replace(/AS \$function\$[\s\S]*\$function\$/, () => '')
+              .replace(/LANGUAGE \w+/, () => 'LANGUAGE plpgsql')
+              .concat(` AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(${gate}); RETURN true; END $$`),
+          )
+          enforced = repository.enforceShapes(claim)
+          await until(validates)
+          expect(await second.takeShapeSearch()).toBeNull()
+        })
+        expect(await enforced).toBe(true)
+      } finally {
+        await sql.unsafe(text)
+      }
+      expect(await second.takeShapeSearch()).toBeNull()
     })
 
     test('that owes what cannot be sent is set aside after others went through, until it is made due', async () => {

@@ -10,8 +10,11 @@ const OLD_REPLICA = 'postgres.js'
 const LEASE_SECONDS = 60
 const LOCK_TIMEOUT_MS = 1000
 
-/** `unsuspected`: since its begin no old replica was connected and no row had to be mended. */
-export type ShapeSearch = { after: string; unsuspected: boolean }
+/**
+ * `unsuspected`: since its begin no old replica was connected and no row had to be mended. `claim`: until when it was
+ * taken; it is in force until another replica takes the search.
+ */
+export type ShapeSearch = { after: string; unsuspected: boolean; claim: string }
 
 const FIRST_ID = '00000000-0000-0000-0000-000000000000'
 
@@ -20,6 +23,7 @@ export function createShapeStatements({ sql, fragments }: { sql: Queryable; frag
   const hasShapes = sql`media_has_shapes(metadata, renditions, outbox)`
   const outbox = sql`coalesce(media_mended_outbox(outbox), '[]')`
   const dueAt = sql`coalesce(outbox_due_at, now())`
+  const inForce = (claim: string) => sql`taken_until = ${claim}::text::timestamptz`
   /** The SET clauses that mend a row; what can't be mended is kept as it was found, and replaced by nothing. */
   const mended = (due: typeof dueAt) => sql`
     metadata = coalesce(media_mended_object(metadata), '{}'),
@@ -59,13 +63,18 @@ export function createShapeStatements({ sql, fragments }: { sql: Queryable; frag
 
     /** Takes the search for rows of other shapes for a while; null when another replica has it, or it has ended for good. */
     async takeShapeSearch(): Promise<ShapeSearch | null> {
-      const [row] = await within(sql<{ position: string }[]>`
+      // A replica that validates has the row locked for as long as that takes, which may be longer than the lease.
+      const [row] = await within(sql<{ position: string; claim: string }[]>`
         UPDATE media_upkeep SET taken_until = now() + ${seconds(LEASE_SECONDS)}
-        WHERE job = ${JOB} AND taken_until <= now() AND position <> 'over' RETURNING position`)
+        WHERE job = ANY(ARRAY(
+          SELECT job FROM media_upkeep WHERE job = ${JOB} AND taken_until <= now() AND position <> 'over'
+          FOR UPDATE SKIP LOCKED))
+        RETURNING position, taken_until::text AS claim`)
       if (row === undefined) return null
-      const [suspicion, after] = row.position.split(' ')
-      if (after !== undefined) return { after, unsuspected: suspicion === 'unsuspected' }
-      return { after: FIRST_ID, unsuspected: !(await hasOldReplicas()) }
+      const { position, claim } = row
+      const [suspicion, after] = position.split(' ')
+      if (after !== undefined) return { after, unsuspected: suspicion === 'unsuspected', claim }
+      return { after: FIRST_ID, unsuspected: !(await hasOldReplicas()), claim }
     },
 
     /** Mends those of the next `limit` rows that need it. `last`: the id of the last one looked at; null at the end. */
@@ -80,32 +89,41 @@ export function createShapeStatements({ sql, fragments }: { sql: Queryable; frag
       return row ?? { last: null, mended: 0 }
     },
 
-    /** Records how far the search has come, and gives it up for the next to take. Null: from the beginning. */
-    async moveShapeSearch(to: ShapeSearch | null): Promise<void> {
+    /**
+     * Records how far a search has come, unless another replica has it by now, and gives it up for the next to take. Null:
+     * from the beginning.
+     */
+    async moveShapeSearch(claim: string, to: Omit<ShapeSearch, 'claim'> | null): Promise<void> {
       const position = to === null ? '' : `${to.unsuspected ? 'unsuspected' : 'suspected'} ${to.after}`
-      await within(sql`UPDATE media_upkeep SET position = ${position}, taken_until = now() WHERE job = ${JOB}`)
+      await within(sql`
+        UPDATE media_upkeep SET position = ${position}, taken_until = now()
+        WHERE job = ${JOB} AND ${inForce(claim)}`)
     },
 
     hasOldReplicas,
 
     /**
-     * Has the database hold every row to its shapes from now on: first new ones, without a look at the table, then all,
-     * under a lock that stops nobody. False when the table could not be locked in a moment, or the role may not.
+     * Has the database hold every row to its shapes from now on, and ends the search: first new ones, without a look at
+     * the table, then all, under a lock that stops nobody. Each of the two has the search's row locked, so that no other
+     * replica begins the same, however long it takes. False when another replica has the search, when the table could not
+     * be locked in a moment, or when the role may not.
      */
-    async enforceShapes(): Promise<boolean> {
+    async enforceShapes(claim: string): Promise<boolean> {
       try {
-        await inTransaction(async (tx) => {
+        const isAdded = await whileInForce(claim, async (tx) => {
           await tx.unsafe(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`)
           await tx.unsafe(`ALTER TABLE media_objects DROP CONSTRAINT IF EXISTS ${SHAPES}, ADD CONSTRAINT ${SHAPES}
             CHECK (media_has_shapes(metadata, renditions, outbox)) NOT VALID`)
         })
-        await sql.unsafe(`ALTER TABLE media_objects VALIDATE CONSTRAINT ${SHAPES}`)
+        if (!isAdded) return false
+        return await whileInForce(claim, async (tx) => {
+          await tx.unsafe(`ALTER TABLE media_objects VALIDATE CONSTRAINT ${SHAPES}`)
+          await tx`UPDATE media_upkeep SET position = 'over' WHERE job = ${JOB}`
+        })
       } catch (error) {
         if (UNABLE.has(sqlStateOf(error) ?? '')) return false
         throw error
       }
-      await within(sql`UPDATE media_upkeep SET position = 'over' WHERE job = ${JOB}`)
-      return true
     },
   }
 
@@ -116,8 +134,14 @@ export function createShapeStatements({ sql, fragments }: { sql: Queryable; frag
     return rows.length > 0
   }
 
-  function inTransaction(work: (tx: Queryable) => Promise<void>): Promise<unknown> {
-    return 'begin' in sql ? sql.begin(work) : work(sql)
+  /** Works in a transaction that has the search's row locked. False when another replica has the search. */
+  async function whileInForce(claim: string, work: (tx: Queryable) => Promise<void>): Promise<boolean> {
+    const lockAndWork = async (tx: Queryable) => {
+      const rows = await tx`SELECT 1 FROM media_upkeep WHERE job = ${JOB} AND ${inForce(claim)} FOR UPDATE SKIP LOCKED`
+      if (rows.length > 0) await work(tx)
+      return rows.length > 0
+    }
+    return 'begin' in sql ? sql.begin(lockAndWork) : lockAndWork(sql)
   }
 }
 

@@ -12,17 +12,18 @@ const MOST_WINDOWS = 20
 export const mendJson: Step = async ({ repository }, report) => {
   const search = await repository.takeShapeSearch()
   if (search === null) return
+  const { claim } = search
   let { after, unsuspected } = search
   for (let i = 0; i < MOST_WINDOWS; i++) {
     const { last, mended } = await repository.mendAfter(after, WINDOW_ROWS)
     report.mended += mended
     unsuspected &&= mended === 0
     if (last === null) {
-      const isOver = unsuspected && !(await repository.hasOldReplicas()) && (await repository.enforceShapes())
-      if (!isOver) await repository.moveShapeSearch(null)
+      const isOver = unsuspected && !(await repository.hasOldReplicas()) && (await repository.enforceShapes(claim))
+      if (!isOver) await repository.moveShapeSearch(claim, null)
       return
     }
     after = last
   }
-  await repository.moveShapeSearch({ after, unsuspected })
+  await repository.moveShapeSearch(claim, { after, unsuspected })
 }
