@@ -60,6 +60,38 @@ for (const { name, present, open } of databases) {
       })
     })
 
+    describe('the claim of a publication', () => {
+      const shown = async () => {
+        const object = await make('active', { visibility: 'public' })
+        await database.sql`UPDATE media_objects SET publish_due_at = NULL WHERE id <> ${object.id}`
+        return object
+      }
+      const dueNow = (id: string) => database.sql`UPDATE media_objects SET publish_due_at = now() WHERE id = ${id}`
+
+      test('is given back by its own holder, as if it had not been taken', async () => {
+        const { id } = await shown()
+        await dueNow(id)
+        const claim = await repository.claimPublication()
+        expect(claim?.id).toBe(id)
+        await repository.releasePublication(claim ?? expect.unreachable())
+        const row = await rowOf({ id })
+        expect(row?.publish_tries).toBe(0)
+        expect(row?.publish_due_at.getTime() - Date.now()).toBeWithin(50_000, 61_000)
+      })
+
+      test('is not given back by one that slept, while another has it', async () => {
+        const { id } = await shown()
+        await dueNow(id)
+        const asleep = await repository.claimPublication()
+        await dueNow(id)
+        const awake = await repository.claimPublication()
+        expect(awake?.id).toBe(id)
+        const before = await rowOf({ id })
+        await repository.releasePublication(asleep ?? expect.unreachable())
+        expect(await rowOf({ id })).toEqual(before)
+      })
+    })
+
     describe('an arrow', () => {
       const arrows: { name: string; from: Status; to: Status; go: (object: NewObject) => Promise<unknown> }[] = [
         { name: 'activate', from: 'pending', to: 'active', go: ({ id }) => repository.activate(id, arrived) },

@@ -6,6 +6,9 @@ import type { Transients } from '../object/transients.ts'
 import { backoff, SOON_SECONDS } from './backoff.ts'
 import type { Announcement, Fragments } from './fragments.ts'
 
+/** A public object without a copy. `claim`: which try this is; it is in force until the next one is due. */
+export type PublicationRow = StoredObject & { claim: string }
+
 export function createPublicationStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
   const { columns, changed, seconds, epoch, announced, transients, withdraw, owe } = fragments
 
@@ -42,26 +45,27 @@ export function createPublicationStatements({ sql, fragments }: { sql: Queryable
     },
 
     /** Gives a claim back as if it had not been taken: nothing was tried, and nobody is to blame. */
-    async releasePublication(id: string): Promise<void> {
+    async releasePublication({ id, claim }: Pick<PublicationRow, 'id' | 'claim'>): Promise<void> {
       await within(sql`
         UPDATE media_objects
         SET publish_tries = greatest(publish_tries - 1, 0), publish_due_at = now() + ${seconds(SOON_SECONDS)}
-        WHERE id = ${id} AND public_key IS NULL AND publish_due_at < 'infinity'`)
+        WHERE id = ${id} AND publish_due_at = ${claim}::text::timestamptz AND publish_due_at > now()
+          AND public_key IS NULL`)
     },
 
     /**
      * Claims the public object that has been due for longest, for a CDN; null when there is none. The next try is set
      * here, so that one which ends the process counts like any other.
      */
-    async claimPublication(): Promise<StoredObject | null> {
-      const [row] = await within(sql<StoredObject[]>`
+    async claimPublication(): Promise<PublicationRow | null> {
+      const [row] = await within(sql<PublicationRow[]>`
         UPDATE media_objects
         SET publish_tries = least(publish_tries + 1, 100), publish_due_at = now() + ${backoff(sql, sql`publish_tries + 1`)}
         WHERE id = ANY(ARRAY(
           SELECT id FROM media_objects
           WHERE status = 'active' AND visibility = 'public' AND public_key IS NULL AND publish_due_at <= now()
           ORDER BY publish_due_at LIMIT 1 FOR UPDATE SKIP LOCKED))
-        RETURNING ${columns}`)
+        RETURNING ${columns}, publish_due_at::text AS claim`)
       return row ?? null
     },
 

@@ -2,8 +2,8 @@
 
 import { Problem } from '../../../problem.ts'
 import { NotDone } from '../../decoding/decode.ts'
-import type { StoredObject } from '../../object/object.ts'
 import { isRefusal } from '../../object/outcomes.ts'
+import type { PublicationRow } from '../../table/public-copies.ts'
 import { forUpkeep, inIdleTime, type Progress } from '../idle-time.ts'
 import type { Step, UpkeepDeps, UpkeepReport } from '../step.ts'
 
@@ -16,7 +16,7 @@ export const publishAll: Step = async (deps, report) => {
 }
 
 async function publishOne(
-  row: StoredObject,
+  row: PublicationRow,
   { repository, publish }: UpkeepDeps,
   report: UpkeepReport,
 ): Promise<Progress> {
@@ -27,7 +27,7 @@ async function publishOne(
   } catch (error) {
     if (!(error instanceof Problem)) throw error
     if (error instanceof NotDone) {
-      await repository.releasePublication(row.id)
+      await repository.releasePublication(row)
       return 'busy'
     }
     // Noted on the row, with when to try again; or it is not public any more.
