@@ -303,6 +303,24 @@ for (const { name, present, open } of databases) {
         expect((await rowOf(id)).metadata).toMatchObject({ thumbHash: 'AAAA' })
       })
 
+      test('is swept once, when nobody can bring bytes any more', async () => {
+        const id = await uploaded()
+        const { repository } = service()
+        const due = async () => {
+          const [row] = await database.sql`
+            SELECT sweep_due_at = links_until AS swept, links_until > now() + interval '3600 seconds' AS writers
+            FROM media_objects WHERE id = ${id}`
+          return row
+        }
+        const one = claimOf(id, 'one')
+        expect(await repository.claimRendition(one, life)).toBe(true)
+        expect(await due()).toEqual({ swept: true, writers: true })
+        // A sweep that has ended meanwhile is due again with the bytes that a renewed claim may bring.
+        await database.sql`UPDATE media_objects SET sweep_due_at = NULL WHERE id = ${id}`
+        expect(await repository.renewRendition(one, 60)).toBe(true)
+        expect(await due()).toEqual({ swept: true, writers: true })
+      })
+
       test('and drops takes off exactly what is there, however many do', async () => {
         const id = await uploaded()
         const { repository } = service()

@@ -1,6 +1,6 @@
 /** The statements of renditions. An entry of a row says where one is before its bytes go there. */
 import { type Queryable, violates, within } from '../../db/connect.ts'
-import { MOVE_GRACE_SECONDS, WRITER_GRACE_SECONDS } from '../object/graces.ts'
+import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import type { Placeholder, VisibleObject } from '../object/object.ts'
 import { forStrangers, type Remembered } from '../object/outcomes.ts'
 import { LEAST_STRANGERS_BYTES, MOST_RENDITIONS, type Places, type Victim } from '../object/places.ts'
@@ -14,7 +14,7 @@ export type Rendered = VisibleObject & Places & Remembered & { strangerBytes: nu
 export type Claim = { id: string; userId: string; name: string; key: string; own: boolean; version: string }
 
 export function createRenditionStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
-  const { seconds, withinQuota } = fragments
+  const { letBytesIn, seconds, withinQuota } = fragments
   const { known, noted } = createOutcomeFragments(sql)
 
   const unixTime = sql`extract(epoch FROM now())`
@@ -22,8 +22,6 @@ export function createRenditionStatements({ sql, fragments }: { sql: Queryable; 
   const inForce = ({ name, key }: Pick<Claim, 'name' | 'key'>) => sql`
     renditions #>> ARRAY[${name}::text, 'key'] = ${key}
     AND (renditions #>> ARRAY[${name}::text, 'until'])::numeric > ${unixTime}`
-  const leased = (leaseSeconds: number) => sql`
-    greatest(links_until, now() + ${seconds(leaseSeconds + WRITER_GRACE_SECONDS)})`
 
   return {
     /**
@@ -38,14 +36,13 @@ export function createRenditionStatements({ sql, fragments }: { sql: Queryable; 
     ): Promise<boolean> {
       const by = own ? sql`'{}'::jsonb` : sql`'{"by": "stranger"}'::jsonb`
       const gone = victim?.name ?? name
-      const linksEnd = victim === null ? sql`links_until` : sql`now() + ${seconds(linksSeconds)}`
+      const bytesSeconds = Math.max(leaseSeconds + WRITER_GRACE_SECONDS, victim === null ? 0 : linksSeconds)
       const { count } = await within(sql`
         UPDATE media_objects
         SET renditions = (renditions - ${gone}::text) || jsonb_build_object(${name}::text, ${by} || jsonb_build_object(
             'key', ${key}::text, 'until', extract(epoch FROM now() + ${seconds(leaseSeconds)}))),
           stranger_bytes = stranger_bytes - coalesce((renditions #>> ARRAY[${gone}::text, 'sizeBytes'])::bigint, 0),
-          links_until = greatest(${leased(leaseSeconds)}, ${linksEnd}),
-          sweep_due_at = least(sweep_due_at, now() + ${seconds(MOVE_GRACE_SECONDS)})
+          ${letBytesIn(bytesSeconds)}
         WHERE id = ${id} AND status = 'active'
           AND ((renditions -> ${name}::text) ? 'sizeBytes') IS NOT TRUE
           AND coalesce((renditions #>> ARRAY[${name}::text, 'until'])::numeric, 0) < ${unixTime}
@@ -61,7 +58,7 @@ export function createRenditionStatements({ sql, fragments }: { sql: Queryable; 
         UPDATE media_objects
         SET renditions = jsonb_set(renditions, ARRAY[${name}::text, 'until'],
             to_jsonb(extract(epoch FROM now() + ${seconds(leaseSeconds)}))),
-          links_until = ${leased(leaseSeconds)}
+          ${letBytesIn(leaseSeconds + WRITER_GRACE_SECONDS)}
         WHERE id = ${id} AND status = 'active' AND ${inForce({ name, key })}`)
       return count > 0
     },
