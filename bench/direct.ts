@@ -4,7 +4,7 @@ import { multipart } from '../test/support/http/multipart.ts'
 import { jpegOf } from '../test/support/http/parts.ts'
 import { openStage } from '../test/support/process/acceptance.ts'
 import { MB, peakOf, resetPeak } from '../test/support/process/process-memory.ts'
-import type { Figure } from './memory.ts'
+import type { Figure } from './figure.ts'
 import { openReference } from './reference.ts'
 
 const SIZE = 50 * MB

@@ -2,7 +2,7 @@
 import { MiB } from '../test/support/http/parts.ts'
 import { openStage, type Stage } from '../test/support/process/acceptance.ts'
 import { peakOf, resetPeak, residentOf } from '../test/support/process/process-memory.ts'
-import type { Figure } from './memory.ts'
+import type { Figure } from './figure.ts'
 
 const WARM_UP = { times: 10, size: 40 * MiB }
 

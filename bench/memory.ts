@@ -7,16 +7,9 @@
 import { MB } from '../test/support/process/process-memory.ts'
 import { endWhatIsShared } from '../test/support/services/shared.ts'
 import { manyDirect, sixDirect } from './direct.ts'
+import type { Figure } from './figure.ts'
 import { multipart } from './multipart.ts'
 import { tus } from './tus.ts'
-
-export type Figure = {
-  name: string
-  /** What it may take at most, in MB (10⁶ bytes). */
-  mostMb: number
-  /** Runs a service of its own under that load, and perhaps the reference. `note`: what else is worth knowing. */
-  measure(): Promise<{ bytes: number; referenceBytes?: number; note?: string }>
-}
 
 const figures: Figure[] = [sixDirect, manyDirect, multipart, tus]
 

@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { answered, type MediaObject, newUser } from '../test/support/http/client.ts'
 import { jpegOf, MiB, type Multipart, partsClient } from '../test/support/http/parts.ts'
 import type { Stage } from '../test/support/process/acceptance.ts'
+import type { Figure } from './figure.ts'
 import { growthOver } from './growth.ts'
-import type { Figure } from './memory.ts'
 
 const SIZE = 2048 * MiB
 const POOL = 64 * MiB

@@ -5,8 +5,8 @@ import { answered, type MediaObject, newUser } from '../test/support/http/client
 import { jpegOf, MiB } from '../test/support/http/parts.ts'
 import { tusUpload } from '../test/support/http/tus-client.ts'
 import type { Stage } from '../test/support/process/acceptance.ts'
+import type { Figure } from './figure.ts'
 import { growthOver } from './growth.ts'
-import type { Figure } from './memory.ts'
 
 const SIZE = 2048 * MiB
 const REQUEST = 256 * MiB
