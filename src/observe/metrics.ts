@@ -1,14 +1,13 @@
 /** Metrics for Prometheus: what happened is counted as it happens, how things stand is asked when someone looks. */
 import { subscribe } from 'node:diagnostics_channel'
 import process from 'node:process'
-import { Counter, Gauge, Registry } from 'prom-client'
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { inTime } from '../deadline.ts'
 import type { Backlog } from '../media/table/backlog.ts'
 import type { UpkeepReport } from '../media/upkeep/step.ts'
 import type { DecoderUsage } from '../pictures/decoding.ts'
 import { dependencies, type RequestRecord, STEPS_CHANNEL, type Step } from '../telemetry/record.ts'
 import { type Checks, works } from './checks.ts'
-import { createHistogram } from './histogram.ts'
 
 export type Metrics = {
   request(record: RequestRecord): void
@@ -58,10 +57,12 @@ export function createMetrics({
   const gauge = <L extends string>(name: string, help: string, labelNames: L[] = []) =>
     new Gauge({ name, help, labelNames, registers })
 
-  const requests = createHistogram({
+  const requests = new Histogram({
     name: 'media_http_request_duration_seconds',
     help: 'Time to answer a request, by route pattern and status.',
-    bounds: REQUEST_BOUNDS,
+    labelNames: ['method', 'route', 'status'],
+    buckets: REQUEST_BOUNDS,
+    registers,
   })
   const received = counter('media_http_received_bytes_total', 'Bytes of request bodies.', ['route'])
   const sent = counter('media_http_sent_bytes_total', 'Bytes of answers.', ['route'])
@@ -70,10 +71,12 @@ export function createMetrics({
     'Requests let through uncounted because Redis did not answer.',
   )
 
-  const steps = createHistogram({
+  const steps = new Histogram({
     name: 'media_dependency_duration_seconds',
     help: 'Time spent waiting for a dependency, per call.',
-    bounds: STEP_BOUNDS,
+    labelNames: ['dependency'],
+    buckets: STEP_BOUNDS,
+    registers,
   })
   const failures = counter('media_dependency_failures_total', 'Calls that a dependency failed.', ['dependency'])
   const up = gauge('media_dependency_up', 'Whether a dependency answers: 1 or 0.', ['dependency'])
@@ -122,7 +125,7 @@ export function createMetrics({
 
   subscribe(STEPS_CHANNEL, (step) => {
     const { dependency, ms, failed } = step as Step
-    steps.observe(`dependency="${dependency}"`, ms / 1000)
+    steps.observe({ dependency }, ms / 1000)
     if (failed) failures.inc({ dependency })
   })
 
@@ -175,7 +178,7 @@ export function createMetrics({
     contentType: registry.contentType,
 
     request({ method, route, status, ms, bytesIn, bytesOut, uncounted: passed }) {
-      requests.observe(`method="${method}",route="${route}",status="${status}"`, ms / 1000)
+      requests.observe({ method, route, status }, ms / 1000)
       if (bytesIn > 0) received.inc({ route }, bytesIn)
       if (bytesOut > 0) sent.inc({ route }, bytesOut)
       if (passed) uncounted.inc()
@@ -191,7 +194,7 @@ export function createMetrics({
     async text() {
       await ask()
       look()
-      return [await registry.metrics(), requests.text(), steps.text()].join('\n')
+      return registry.metrics()
     },
   }
 }
