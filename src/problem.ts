@@ -1,14 +1,14 @@
-/** The catalogue of errors: each has a code, which clients know, and a kind, by which the service itself decides. */
+/** The catalogue of errors: a stable code for clients, and a kind by which the service itself decides. */
 
 /**
- * - `invalid-request`: the request is wrong, whatever the state of things.
- * - `refused-bytes`: the bytes themselves are not accepted, and never will be. Completing an upload with such a problem
- *   destroys what was uploaded, so a code gets this kind only where that is right.
- * - `absent`: unknown, deleted and foreign alike.
- * - `conflict`: the object's state does not allow it, now or any more.
- * - `limit`: the caller has had as much as it may.
- * - `outage`: the service cannot do it at the moment; nothing follows from it for the object or its bytes.
- * - `defect`: a fault of the service.
+ * - `invalid-request`: the request is wrong, whatever the state of the object.
+ * - `refused-bytes`: the bytes are not accepted and never will be. Completing an upload with such a problem destroys
+ *   the uploaded bytes, so give a code this kind only where that is right.
+ * - `absent`: unknown, deleted or foreign; the three are indistinguishable.
+ * - `conflict`: the state of the object does not allow the operation.
+ * - `limit`: the caller has used up a rate limit or quota.
+ * - `outage`: a temporary failure; it implies nothing about the object or its bytes.
+ * - `defect`: a bug in the service.
  */
 export type ProblemKind =
   | 'invalid-request'
@@ -63,19 +63,19 @@ const kinds = {
 export type ProblemCode = keyof typeof kinds
 export const problemCodes = Object.keys(kinds) as [ProblemCode, ...ProblemCode[]]
 
-/** What is wrong with one argument of a call; `index`: of the item, where the argument is a list. */
+/** An error in one argument of a call; `index` is the position of the item in a list argument. */
 export type ArgumentError = { argument: string; index?: number; message: string }
 
 type Details = {
   arguments?: ArgumentError[]
-  /** Of the media object that the caller should go on with. */
+  /** The id of the media object that the caller should continue with. */
   id?: string
-  /** Before that, trying again is of no use. */
+  /** How long to wait before a retry can succeed. */
   retryAfterSeconds?: number
   cause?: unknown
 }
 
-/** An error with a place in the catalogue, thrown where it is known. */
+/** An error of the catalogue, thrown where its cause is known. */
 export class Problem extends Error {
   readonly code: ProblemCode
   readonly kind: ProblemKind
@@ -83,7 +83,7 @@ export class Problem extends Error {
   readonly id: string | undefined
   readonly retryAfterSeconds: number | undefined
 
-  /** @param detail what to tell the client; never anything of the inside */
+  /** @param detail the message for the client; never exposes internals */
   constructor(code: ProblemCode, detail: string, details: Details = {}) {
     super(detail, { cause: details.cause })
     this.name = 'Problem'
@@ -95,7 +95,7 @@ export class Problem extends Error {
   }
 }
 
-/** The `detail` of a request of which some fields are wrong. */
+/** The `detail` of every response that lists invalid fields. */
 export const INVALID_FIELDS = 'Some fields are not valid.'
 
 /** @param limit in bytes */
@@ -103,12 +103,12 @@ export function fileTooLarge(limit: number): Problem {
   return new Problem('file_too_large', `The file is larger than ${limit} bytes.`)
 }
 
-/** For what is foreign, deleted or unknown alike. */
+/** The same problem for foreign, deleted and unknown objects. */
 export function notFound(): Problem {
-  return new Problem('not_found', 'There is no such media object, or it is not yours.')
+  return new Problem('not_found', 'The media object does not exist or belongs to another owner.')
 }
 
-/** Whether the service failed, rather than refused something. */
+/** Whether the service failed, as opposed to refusing the request. */
 export function isFailure(error: unknown): boolean {
   return !(error instanceof Problem) || error.kind === 'outage' || error.kind === 'defect'
 }

@@ -1,4 +1,4 @@
-/** Middleware and routes, nothing else. */
+/** The Hono app: middleware and routes. */
 import { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context, MiddlewareHandler } from 'hono'
 import { cors } from 'hono/cors'
@@ -40,24 +40,24 @@ export type AppDeps = Omit<RouteDeps, 'identify' | 'addressOf'> & {
   liveEvents: LiveEvents
   checks: Checks
   metrics: Pick<Metrics, 'text' | 'contentType'>
-  /** Whether the process is on its way out, so that no new requests should come. */
+  /** Whether the process is shutting down and should get no new requests. */
   stopping: () => boolean
-  /** Whether what the service stands on is being closed, so that nothing can be begun any more. */
+  /** Whether the database, store and other ports are being closed, so that no new work can begin. */
   closing: () => boolean
-  /** The disk store, when it serves its own links. */
+  /** The disk store, when the service serves its signed links itself. */
   disk: DiskStorage | undefined
-  /** Absent: there are no tus uploads. */
+  /** Absent: tus uploads are off. */
   tus?: Tus | undefined
-  /** Absent: there is no page at /console. */
+  /** Absent: /console is off. */
   console?: ConsoleDeps | undefined
   corsOrigins: string[]
-  /** Called once for each request, when everything that it began has ended. */
+  /** Called once per request, after all the work that it started has ended. */
   onRequest: (record: RequestRecord) => void
 }
 
 const EXPOSED_HEADERS = ['Location', 'ETag', 'X-Request-Id', 'Retry-After', ...LIMIT_HEADERS, ...TUS_EXPOSED_HEADERS]
 
-/** The whole HTTP interface. Does no I/O when called. */
+/** Builds the HTTP interface; does no I/O. */
 export function createApp(given: AppDeps): OpenAPIHono {
   const from = (c: Context) => addressOf(c, given.trustedProxies)
   const deps = { ...given, identify: createIdentify(given), addressOf: from }
@@ -66,11 +66,11 @@ export function createApp(given: AppDeps): OpenAPIHono {
   app.notFound((c) => problemResponse(c, unmatched(app, c.req.path, c.req.method)))
 
   const { tus } = deps
-  // What has nothing to do after the answer is not async: each async function around it costs every request half a µs.
+  // Middleware that does nothing after the response is not async: each async wrapper costs every request half a µs.
   app.use(requestId({ limitLength: 128 }))
   app.use(observeRequests(deps.onRequest))
   app.use(refuseBadHost())
-  // Before the answer about other origins, which is the last word on OPTIONS.
+  // Before CORS, which ends every OPTIONS request.
   if (tus !== undefined) for (const path of [TUS_PATH, `${TUS_PATH}/*`]) app.use(path, tusCapabilities(tus))
   if (deps.corsOrigins.length > 0) app.use(cors({ origin: deps.corsOrigins, exposeHeaders: EXPOSED_HEADERS }))
   app.use(drainUnread())
@@ -95,7 +95,7 @@ export function createApp(given: AppDeps): OpenAPIHono {
     type: 'apiKey',
     in: 'header',
     name: 'X-Gateway-Secret',
-    description: 'With X-User-Id and X-User-Role; for a gateway that has authenticated its user.',
+    description: 'Sent with X-User-Id and X-User-Role by a gateway that has authenticated the user.',
   })
   return app
 }
@@ -104,14 +104,16 @@ export function createApp(given: AppDeps): OpenAPIHono {
 function fromHono(error: unknown): unknown {
   if (!(error instanceof HTTPException)) return error
   if (error.status === 415)
-    return new Problem('content_type_unsupported', 'The content type of the request cannot be read.', { cause: error })
+    return new Problem('content_type_unsupported', 'The service cannot parse the content type of the request.', {
+      cause: error,
+    })
   if (error.status !== 400) return error
   return new Problem('request_invalid', 'The body is not valid JSON.', { cause: error })
 }
 
 /**
- * A gateway that does not ask for readiness sends requests up to the end. Refused, they have no effect and can be sent
- * again; half done, on parts that close under them, an upload would leave its bytes behind.
+ * A gateway that does not poll readiness keeps sending requests until the end. A refused request has no effect and can
+ * be retried; one that runs while the ports close would leave the bytes of its upload behind.
  */
 function refuseWhenClosing(closing: () => boolean): MiddlewareHandler {
   return function refuseWhenClosing(_c, next) {
@@ -120,7 +122,7 @@ function refuseWhenClosing(closing: () => boolean): MiddlewareHandler {
   }
 }
 
-/** A Host that makes no URL is 400 (RFC 9112, section 3.2): what is linked to in an answer may begin with it. */
+/** 400 for a Host that makes no valid URL (RFC 9112, section 3.2): links in the response may begin with it. */
 function refuseBadHost(): MiddlewareHandler {
   return function refuseBadHost(c, next) {
     if (!URL.canParse(c.req.url)) throw new Problem('request_invalid', 'The Host header is not valid.')
@@ -128,18 +130,21 @@ function refuseBadHost(): MiddlewareHandler {
   }
 }
 
-/** What is answered under /media is for its caller, and may hold a link that is soon dead; content says otherwise. */
+/** Responses under /media are for one caller and may hold a link that soon expires; /content overrides this. */
 function noStore(): MiddlewareHandler {
   return async function noStore(c, next) {
-    // Before the answer is there: Hono would make another one, of the first one's body as a stream.
+    // Set before the response exists: afterwards Hono would build a second one, with the body as a stream.
     c.header('cache-control', 'no-store')
     await next()
-    // An answer that was made without Hono's context knows nothing of it.
+    // A response built without Hono's context lacks the header.
     if (!c.res.headers.has('cache-control')) c.header('cache-control', 'no-store')
   }
 }
 
-/** `GET /media/upload` is no object with the id `upload`: a path without parameters has only its own methods. */
+/**
+ * Refuses other methods on paths without parameters: `GET /media/upload` does not ask for an object with the id
+ * `upload`.
+ */
 function refuseOtherMethods(app: OpenAPIHono): MiddlewareHandler {
   let fixed: Map<string, Set<string>> | undefined
   return function refuseOtherMethods(c, next) {
@@ -160,13 +165,13 @@ function fixedPaths({ routes }: OpenAPIHono): Map<string, Set<string>> {
   return fixed
 }
 
-/** 405 where the path exists for other methods (RFC 9110, section 15.5.6), else 404. */
+/** 405 when the path exists for other methods (RFC 9110, section 15.5.6), else 404. */
 function unmatched(app: OpenAPIHono, path: string, method: string): Problem {
   const allowed = new Set<string>()
   for (const route of app.routes) {
     if (route.method !== 'ALL' && covers(route.path, path)) allowed.add(route.method)
   }
-  if (allowed.size === 0) return new Problem('not_found', 'There is nothing at this address.')
+  if (allowed.size === 0) return new Problem('not_found', 'No route matches this path.')
   return notAllowed(allowed, method)
 }
 

@@ -1,4 +1,4 @@
-/** What the routes are given. */
+/** The dependencies of the routes. */
 import type { Context } from 'hono'
 import type { Media } from '../media/media.ts'
 import type { RenditionLinks } from '../media/renditions/links.ts'
@@ -9,13 +9,13 @@ import type { Identify } from './request/identify.ts'
 export type Deps = {
   media: Media
   identify: Identify
-  /** Absent: the origin of each request. */
+  /** Absent: links use the origin of each request. */
   publicBaseUrl: string | undefined
   maxUploadBytes: number
-  /** For the document: `media` keeps them. */
+  /** Only documented here; `media` enforces them. */
   fileLimits: FileLimits
   uploadMemory: UploadMemory
   renditionLinks: RenditionLinks
-  /** Where a request comes from, as the rate limiter counts it. */
+  /** The client address, as the rate limiter counts it. */
   addressOf: (c: Context) => string
 }

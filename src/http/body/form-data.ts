@@ -1,8 +1,8 @@
-/** The parts of a form-data body (RFC 7578; RFC 2046, section 5.1.1) that lies in one buffer. */
+/** A parser for a multipart/form-data body held in one buffer (RFC 7578; RFC 2046, section 5.1.1). */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Problem } from '../../problem.ts'
 
-/** `disposition`: the value of its Content-Disposition, empty where there is none. `content`: a view of the body. */
+/** `disposition`: the value of the Content-Disposition header, empty when missing. `content`: a view into the body. */
 export type Part = { disposition: string; content: Uint8Array }
 
 const MOST_PADDING = 1000
@@ -10,8 +10,8 @@ const HEADERS_END = '\r\n\r\n'
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 /**
- * Finds the parts in time linear in the length of the body, whatever the boundary is: it is searched with the line break
- * before it, which is nowhere within it, so no byte is compared twice. Others have their turn meanwhile.
+ * Finds the fields in time linear in the body length for every boundary: the search includes the line break before the
+ * boundary, which cannot occur inside it, so no byte is compared twice. Yields to other work in between.
  * Throws Problem `multipart_malformed` or `too_many_parts`.
  */
 export async function partsOf(
@@ -23,50 +23,50 @@ export async function partsOf(
   const delimiter = `\r\n--${boundary}`
   const textAt = (at: number, length: number) => bytes.toString('latin1', at, at + length)
   let at = delimiter.length - 2
-  if (textAt(0, at) !== delimiter.slice(2)) throw malformed('The body does not begin with its boundary.')
+  if (textAt(0, at) !== delimiter.slice(2)) throw malformed('The body does not begin with the boundary.')
   const parts: Part[] = []
   while (textAt(at, 2) !== '--') {
-    // Transport padding, of which nobody sends any.
+    // Transport padding (RFC 2046), which no known client sends.
     const padded = at
     while ((bytes[at] === 0x20 || bytes[at] === 0x09) && at - padded < MOST_PADDING) at += 1
     const head = bytes.subarray(at, at + maxHeaderBytes + 2 * HEADERS_END.length)
     const length = head.indexOf(HEADERS_END, 0, 'latin1')
     if (textAt(at, 2) !== '\r\n' || length === -1 || length > maxHeaderBytes)
-      throw malformed(`A part has no headers, or more than ${maxHeaderBytes} bytes of them.`)
+      throw malformed(`A field has no headers, or more than ${maxHeaderBytes} bytes of headers.`)
     const start = at + length + HEADERS_END.length
     const end = await find(delimiter, bytes, start)
-    if (end === -1) throw malformed('The body ends within a part.')
-    if (parts.length === maxParts) throw new Problem('too_many_parts', `There may be ${maxParts} parts at most.`)
+    if (end === -1) throw malformed('The body ends inside a field.')
+    if (parts.length === maxParts) throw new Problem('too_many_parts', `The body may have at most ${maxParts} fields.`)
     parts.push({ disposition: dispositionOf(textOf(head.subarray(0, length))), content: body.subarray(start, end) })
     at = end + delimiter.length
   }
   return parts
 }
 
-// `Buffer.indexOf` is native in Bun, which takes 0.1 ms for so much. Deno 2.9 takes 6.
+// `Buffer.indexOf` is native in Bun and takes 0.1 ms for this size; Deno 2.9 takes 6 ms.
 const SEARCHED_BYTES = 1024 * 1024
 const TURN_MS = 10
 
-/** Where the text is, from `start` on; -1 where it is not. */
+/** The index of the text from `start` on; -1 when absent. */
 async function find(text: string, bytes: Buffer, start: number): Promise<number> {
   let turned = performance.now()
   for (let from = start; from < bytes.length; from += SEARCHED_BYTES) {
     const found = bytes.subarray(from, from + SEARCHED_BYTES + text.length - 1).indexOf(text, 0, 'latin1')
     if (found !== -1) return from + found
     if (performance.now() - turned < TURN_MS) continue
-    // Not setImmediate: Deno runs that before it looks for what has come over the network.
+    // Not setImmediate: Deno runs its callbacks before it polls the network.
     await sleep(0)
     turned = performance.now()
   }
   return -1
 }
 
-/** Text as browsers send it. Throws Problem `multipart_malformed`. */
+/** Decodes UTF-8, as browsers send it. Throws Problem `multipart_malformed`. */
 export function textOf(bytes: Uint8Array): string {
   try {
     return utf8.decode(bytes)
   } catch (error) {
-    throw malformed('A part holds text that is not UTF-8.', error)
+    throw malformed('A field is not valid UTF-8.', error)
   }
 }
 

@@ -1,4 +1,4 @@
-/** The multipart/form-data body of an upload (RFC 7578): exactly one file, and a few short fields. */
+/** The multipart/form-data body of a direct upload (RFC 7578): exactly one file and a few short fields. */
 import { parse as parseDisposition } from 'content-disposition'
 import { fileTooLarge, Problem } from '../../problem.ts'
 import { malformed, type Part, partsOf, textOf } from './form-data.ts'
@@ -10,13 +10,13 @@ export type Form = { file: { name: string; bytes: Uint8Array }; fields: Record<s
 const FIELD_BYTES = 1024
 const PART_HEADER_BYTES = 8 * 1024
 const PARTS = 8
-// What may surround the file: boundaries, headers and short fields.
+// Allowance for boundaries, headers and short fields around the file.
 const FRAME_BYTES = PARTS * (PART_HEADER_BYTES + FIELD_BYTES)
 
 /**
- * Reads the body into one buffer, for which memory is reserved first, and finds the parts in it without copying them.
- * What `use` makes of the form is the result; the memory is given back when it is done.
- * @param fileLimit bytes that the file may have
+ * Reads the body into one buffer, for which memory is reserved first, and finds the fields in it without copying them.
+ * Returns the result of `use`, and releases the memory when `use` ends.
+ * @param fileLimit maximum size of the file in bytes
  * @throws Problem `content_type_unsupported`, `multipart_malformed`, `file_missing`, `too_many_parts`,
  *   `file_too_large`, `body_too_large`, `request_timeout` or `overloaded`
  */
@@ -36,7 +36,7 @@ export async function withForm<T>(
     if (form.file.bytes.length > fileLimit) throw tooLarge()
     return await use(form)
   } finally {
-    // Frees it now: the collector does not see what a small object holds outside its heap, and comes too late.
+    // Frees the buffer now: the garbage collector does not count memory outside the heap and would run too late.
     body?.buffer.transfer(0)
     release()
   }
@@ -44,11 +44,11 @@ export async function withForm<T>(
 
 function boundaryOf(contentType: string): string {
   if (!/^multipart\/form-data\s*(;|$)/i.test(contentType))
-    throw new Problem('content_type_unsupported', 'The request has to be multipart/form-data.')
-  // RFC 2046, section 5.1.1: 1 to 70 characters of these.
+    throw new Problem('content_type_unsupported', 'Send the request as multipart/form-data.')
+  // RFC 2046, section 5.1.1: a boundary has 1 to 70 of these characters.
   const found = /;\s*boundary=(?:"([\w'()+,./:=? -]{1,70})"|([\w'+./:=?-]{1,70}))\s*(?:;|$)/i.exec(contentType)
   const boundary = found?.[1] ?? found?.[2]
-  if (boundary === undefined) throw malformed('The content type names no valid boundary.')
+  if (boundary === undefined) throw malformed('The content type has no valid boundary.')
   return boundary
 }
 
@@ -59,24 +59,26 @@ function collect(parts: Part[]): Form {
   for (const { disposition, content } of parts) {
     const { name, fileName } = readDisposition(disposition)
     if (name === 'file' && fileName !== undefined) {
-      if (file !== undefined) throw tooManyParts('There may be one part named file.')
+      if (file !== undefined) throw tooManyParts('The body may have only one field named file.')
       file = { name: fileName, bytes: content }
     } else if (name === 'file') {
-      throw new Problem('file_missing', 'The part named file is a field without a file name, not a file.')
+      throw new Problem('file_missing', 'The field named file has no file name, so it is not a file.')
     } else {
-      if (fields.has(name)) throw tooManyParts('There may be one part of each name.')
+      if (fields.has(name)) throw tooManyParts('The body has two fields of the same name.')
       fields.set(name, readText(content))
     }
   }
-  if (file === undefined) throw new Problem('file_missing', 'There has to be a part named file.')
+  if (file === undefined) throw new Problem('file_missing', 'The body needs a field named file.')
   return { file, fields: Object.fromEntries(fields) }
 }
 
-/** As browsers write it (WHATWG HTML, multipart/form-data encoding): a backslash is itself, a quote is %22. */
+/**
+ * Decodes names as browsers encode them (WHATWG HTML, multipart/form-data): backslashes are literal, a quote is %22.
+ */
 function readDisposition(disposition: string): { name: string; fileName: string | undefined } {
   const { type, parameters } = parseDisposition(disposition, { multipart: true })
   if (type !== 'form-data' || parameters.name === undefined)
-    throw malformed('Each part needs a Content-Disposition of form-data with a name.')
+    throw malformed('Each field needs a Content-Disposition of form-data with a name.')
   return { name: parameters.name, fileName: parameters.filename }
 }
 

@@ -1,11 +1,11 @@
-/** How much of the bodies of direct uploads may be in memory at once: reserved before they are read. */
+/** The memory budget for bodies of direct uploads, reserved before a body is read. */
 import { type Budget, createBudget } from '../../budget.ts'
 
-/** `reserve` is given the bytes of a body, as announced, or the most it may have. */
+/** `reserve` takes the announced body length, or the maximum length when none is announced. */
 export type UploadMemory = Budget
 
-// What a body occupies while it is held: itself, the pieces it came in until they are collected, and, of a small one, a
-// copy on its way to the store. Measured as the growth of the resident set over uploads at once, on Bun 1.4.5.
+// Memory held per byte of a body: the buffer, the chunks it came in until they are collected, and, for a small body, a
+// copy on its way to the store. Measured as growth of the resident set during concurrent uploads, on Bun 1.4.5.
 const BYTES_PER_BYTE = 2.5
 
 /** @param limit in bytes */

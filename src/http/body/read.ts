@@ -1,4 +1,4 @@
-/** Reading request bodies within limits, and not reading them without leaving the client in the dark. */
+/** Reads request bodies within limits, and drains unread ones so that the client sees the response. */
 import type { MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { Problem } from '../../problem.ts'
@@ -6,17 +6,17 @@ import { received } from '../../telemetry/record.ts'
 
 const JSON_BYTES = 64 * 1024
 
-// Many clients read the answer only after they have sent everything, and see a broken pipe when the connection
-// closes before (RFC 9112, section 9.6). So what is left of a refused body is taken in, up to these bounds.
+// Many clients read the response only after sending everything, and see a broken pipe when the connection closes
+// earlier (RFC 9112, section 9.6). The service therefore drains a refused body, up to these bounds.
 const DRAIN_BYTES = 64 * 1024 * 1024
 const DRAIN_MS = 5000
 
-// 64 KiB a second is a poor mobile connection; a body slower than that may be as slow as it likes while nobody waits.
+// 64 KiB/s is a poor mobile connection; a slower body is aborted only while other uploads wait for memory.
 const PACE_WINDOW_MS = 5000
 const FAIR_BYTES = (64 * 1024 * PACE_WINDOW_MS) / 1000
 const STALLED_MS = 30_000
 
-/** Takes in what no handler has read of the body, so that the client gets to read the answer. */
+/** Drains a body that no handler has read, so that the client gets to read the response. */
 export function drainUnread(): MiddlewareHandler {
   return function drainUnread(c, next) {
     return mayHaveBody(c.req.raw) ? drainAfter(c.req, next) : next()
@@ -25,16 +25,16 @@ export function drainUnread(): MiddlewareHandler {
 
 async function drainAfter(req: { raw: Request }, next: () => Promise<void>): Promise<void> {
   await next()
-  // Not asked for before: a handler may have put another request in its place.
+  // Read here and not earlier: a handler may have replaced the request.
   const { raw } = req
-  // `body` comes last: asked for, it is made as a stream, even where nothing came or all was read.
+  // `body` is tested last: reading that property creates a stream, even for a body that is empty or consumed.
   if (raw.bodyUsed) return
   const { body } = raw
   if (body === null || body.locked) return
   await drain(body.getReader())
 }
 
-/** By its headers; a body of HTTP/2 needs none, but belongs to no GET, HEAD or DELETE that a client sends. */
+/** Decides by the headers. HTTP/2 bodies need none, but clients send no body with GET, HEAD or DELETE. */
 function mayHaveBody({ method, headers }: Request): boolean {
   const length = headers.get('content-length')
   if (length !== null) return length !== '0'
@@ -52,19 +52,19 @@ export function jsonOnly(): MiddlewareHandler<{ Variables: object }> {
   return async function jsonOnly(c, next) {
     const type = c.req.header('content-type') ?? ''
     if (!/^application\/json\s*(;|$)/i.test(type))
-      throw new Problem('content_type_unsupported', 'The request has to be application/json.')
-    // For the route's validator, which refuses some spellings of parameters that RFC 9110, section 5.6.6, allows.
+      throw new Problem('content_type_unsupported', 'Send the request as application/json.')
+    // The route's validator refuses some parameter spellings that RFC 9110, section 5.6.6, allows.
     if (type.includes(';')) c.req.raw = withoutParameters(c.req.raw)
     const { headers } = c.req.raw
     const length = headers.get('content-length')
     if (length === null || headers.has('transfer-encoding')) return limit(c, next)
-    // Said here, because `limit` asks for the body, which `json()` then reads as a stream instead of whole.
+    // Checked here because `limit` reads the `body` property, which makes `json()` read a stream instead of one buffer.
     if (!(Number(length) <= JSON_BYTES)) throw bodyTooLarge(JSON_BYTES)
     await next()
   }
 }
 
-/** JSON is UTF-8 whatever a parameter says (RFC 8259, section 11). */
+/** JSON is UTF-8, whatever the charset parameter says (RFC 8259, section 11). */
 function withoutParameters(request: Request): Request {
   const headers = new Headers(request.headers)
   headers.set('content-type', 'application/json')
@@ -72,15 +72,15 @@ function withoutParameters(request: Request): Request {
 }
 
 export type BodyLimits = {
-  /** Bytes. */
+  /** Maximum length in bytes. */
   limit: number
-  /** The error for more of them. */
+  /** Creates the error for a longer body. */
   tooLarge: () => Problem
-  /** Whether others wait for the memory that this body has: then it has to come at a fair pace. */
+  /** Whether other uploads wait for the memory this body holds; it then has to keep a minimum pace. */
   contended: () => boolean
 }
 
-/** The length that a request announces; undefined when it is chunked. Throws `tooLarge` when it is over the limit. */
+/** The announced length; undefined for a chunked body. Throws `tooLarge` when it exceeds the limit. */
 export function announcedLength(request: Request, { limit, tooLarge }: BodyLimits): number | undefined {
   const announced = request.headers.get('content-length')
   if (announced === null) return undefined
@@ -89,8 +89,8 @@ export function announcedLength(request: Request, { limit, tooLarge }: BodyLimit
 }
 
 /**
- * The whole body, in one buffer. Throws `tooLarge`: before anything is read when Content-Length says so, else as soon
- * as it is known. Throws Problem `request_invalid` when the body breaks off, `request_timeout` when it stalls.
+ * Reads the whole body into one buffer. Throws `tooLarge`: before reading when Content-Length exceeds the limit, else
+ * as soon as the bytes do. Throws Problem `request_invalid` when the body breaks off, `request_timeout` when it stalls.
  */
 export async function readBody(request: Request, limits: BodyLimits): Promise<Uint8Array<ArrayBuffer>> {
   const length = announcedLength(request, limits)
@@ -130,10 +130,10 @@ async function next(reader: ReadableStreamDefaultReader<Uint8Array>) {
 }
 
 function brokenOff(cause?: unknown): Problem {
-  return new Problem('request_invalid', 'The request body broke off.', { cause })
+  return new Problem('request_invalid', 'The connection closed before the end of the request body.', { cause })
 }
 
-/** Ends the reading of a body that stands still, or that is slow while others wait; `check` throws then. */
+/** Aborts a body that stalls, or that is slow while other uploads wait; `check` then throws. */
 function watchPace(reader: ReadableStreamDefaultReader<Uint8Array>, received: () => number, contended: () => boolean) {
   let before = 0
   let idle = 0
@@ -147,13 +147,13 @@ function watchPace(reader: ReadableStreamDefaultReader<Uint8Array>, received: ()
   }, PACE_WINDOW_MS)
   return {
     check() {
-      if (slow) throw new Problem('request_timeout', 'The request body came too slowly. Try again.')
+      if (slow) throw new Problem('request_timeout', 'The client sent the request body too slowly. Try again.')
     },
     end: () => clearInterval(timer),
   }
 }
 
-/** One buffer that doubles when it is full; of exactly the announced size where there was one. */
+/** A buffer of exactly the announced length, or else one that doubles when full. */
 function growing(capacity: number) {
   let buffer = new Uint8Array(capacity)
   let used = 0
@@ -186,7 +186,7 @@ async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<v
     }
     await reader.cancel()
   } catch {
-    // The client is gone: nobody is left to read the answer.
+    // The client has disconnected, so nothing reads the response.
   } finally {
     clearTimeout(timer)
   }

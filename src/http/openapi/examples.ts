@@ -1,4 +1,4 @@
-/** A line of curl for each operation of the OpenAPI document, made from what the document says of it. */
+/** Generates a curl example for each operation from the OpenAPI document. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
 
 type Document = ReturnType<OpenAPIHono['getOpenAPI31Document']>
@@ -11,8 +11,8 @@ type Parameter = { name: string; in: string; required?: boolean; schema?: Schema
 const METHODS = ['get', 'head', 'post', 'patch', 'delete'] as const
 
 /**
- * The document with the example of each operation at the end of its description.
- * @param origin where the service is, as the reader reaches it
+ * Appends an example to the description of each operation.
+ * @param origin the service's origin as the reader reaches it
  */
 export function withExamples(document: Document, origin: string): Document {
   const paths = Object.entries(document.paths ?? {}).map(([path, item]): [string, PathItem] => {
@@ -45,17 +45,17 @@ function curl(document: Document, operation: Operation, method: (typeof METHODS)
   ].join(' ')
 }
 
-/** What comes bit by bit, and does not end, is to be seen at once. */
+/** Disables curl's buffering for an endless stream. */
 function isStream({ responses }: Operation): boolean {
   return (responses?.['200'] as Answer | undefined)?.content?.['text/event-stream'] !== undefined
 }
 
-/** What a schema names as its example, or as the only thing that it allows. */
+/** The schema's example, or its only allowed value. */
 function exampleOf(schema: Schema | undefined): unknown {
   return schema?.example ?? schema?.enum?.[0]
 }
 
-/** The picture that examples send lies in the folder where they are run. */
+/** Examples expect the image in the current folder. */
 function bodyOf(document: Document, { requestBody }: Operation): string[] {
   if (requestBody === undefined || !('content' in requestBody)) return []
   const { content } = requestBody

@@ -1,4 +1,4 @@
-/** What goes in and out over HTTP, as the OpenAPI document shows it. */
+/** Request and response schemas, as the OpenAPI document shows them. */
 import { z } from '@hono/zod-openapi'
 import { visibilities } from '../../media/object/object.ts'
 import { fits, formats } from '../../media/object/rendition.ts'
@@ -7,12 +7,12 @@ import { MAX_PARTS } from '../../storage/multipart.ts'
 import { statusOf } from '../request/problem-response.ts'
 
 const Id = z.uuid().openapi({ example: '019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11' })
-// RFC 9562, for what a list of them has to look like.
+// UUID (RFC 9562), as a pattern for comma-separated lists.
 const HEX = '[0-9a-fA-F]'
 const UUID = `${HEX}{8}-${HEX}{4}-[1-8]${HEX}{3}-[89abAB]${HEX}{3}-${HEX}{12}`
 const Visibility = z.enum(visibilities)
 const Time = z.iso.datetime().openapi({ example: '2026-11-22T12:00:00.000Z' })
-// More than any screen has.
+// Larger than any screen.
 const MOST_PIXELS = 9999
 const FileName = z.string().min(1).max(1024).openapi({ example: 'holiday.jpg' })
 const MediaType = z.string().max(127).openapi({ format: 'media-range', example: 'image/jpeg' })
@@ -26,7 +26,7 @@ export const IdempotencyHeader = z.object({
     .optional()
     .openapi({
       param: { name: 'idempotency-key', in: 'header' },
-      description: 'Makes a retry with the same key and content return the first answer.',
+      description: 'A retry with the same key and content returns the first response.',
     }),
 })
 
@@ -37,7 +37,7 @@ export const MediaObject = z
     originalName: z.string(),
     mimeType: MediaType,
     sizeBytes: z.int().min(1),
-    key: z.string().openapi({ description: 'Where the store keeps the bytes.' }),
+    key: z.string().openapi({ description: 'Key of the bytes in the store.' }),
     url: z.url().openapi({ description: 'Stable address of the bytes; redirects to a short-lived link.' }),
     metadata: z
       .object({
@@ -48,12 +48,12 @@ export const MediaObject = z
           .string()
           .regex(/^#[0-9a-f]{6}$/)
           .nullable()
-          .openapi({ description: 'The colour that most of the picture has.', example: '#4a6b8c' }),
+          .openapi({ description: 'Dominant colour of the image.', example: '#4a6b8c' }),
       })
       .openapi({
         description:
-          'Pixels as a person sees them: orientation applied, one frame of an animation. Null for no picture; ' +
-          'thumbHash and dominantColor also while they are not made, which is after the upload.',
+          'Displayed size in pixels: orientation applied, one frame of an animation. Null for non-images; ' +
+          'thumbHash and dominantColor are also null until they are computed after the upload.',
       }),
     visibility: Visibility,
     status: z.enum(['active', 'deleted']),
@@ -67,20 +67,23 @@ export const SignedMediaObject = MediaObject.extend({
   renditions: z
     .array(z.object({ width: z.int().min(1), height: z.int().min(1), url: z.url() }))
     .optional()
-    .openapi({ description: 'As asked for, smallest first; each link is good for an `<img srcset>`, like signedUrl.' }),
+    .openapi({
+      description:
+        'Links for the requested widths, smallest first, for use in `<img srcset>`; they expire like signedUrl.',
+    }),
 }).openapi('SignedMediaObject')
 
 export const MediaPage = z
   .object({
     items: z.array(SignedMediaObject),
-    nextCursor: Id.nullable().openapi({ description: '`cursor` of the next page; null at the end.' }),
+    nextCursor: Id.nullable().openapi({ description: '`cursor` of the next page; null on the last page.' }),
   })
   .openapi('MediaPage')
 
-/** The fields of `POST /media/upload` beside the file. */
+/** The form fields of `POST /media/upload`, apart from the file. */
 export const UploadFields = z.strictObject({ visibility: Visibility.default('private') })
 
-/** For the document only: the handler reads the body into memory that it has reserved, so nothing may parse it before. */
+/** Documentation only: the handler reads the body into reserved memory, so no validator may parse it first. */
 export const uploadBody = {
   schema: {
     type: 'object' as const,
@@ -91,7 +94,7 @@ export const uploadBody = {
         type: 'string' as const,
         format: 'binary',
         minLength: 1,
-        description: 'The file; its bytes decide its type.',
+        description: 'The file; the service detects its type from the bytes.',
       },
       visibility: { type: 'string' as const, enum: [...visibilities], default: 'private' },
     },
@@ -99,12 +102,12 @@ export const uploadBody = {
   encoding: { file: { contentType: 'image/png, image/jpeg, application/octet-stream' } },
 }
 
-/** What the settings allow of a file. */
+/** The configured limits on files. */
 export type FileLimits = { allowedTypes: ReadonlySet<string>; maxObjectBytes: number }
 
 /**
- * What a client may declare of a file. The limits are for the document: they are kept by what all uploads go through,
- * which has answers of its own for what is beyond them.
+ * The file properties that a client declares. The limits here are documentation only: the domain enforces them, with
+ * more specific problems.
  */
 export function declaredFile({ allowedTypes, maxObjectBytes }: FileLimits) {
   return {
@@ -125,8 +128,8 @@ export function presignBody(limits: FileLimits) {
   return z
     .strictObject({
       ...described,
-      size: size.optional().openapi({ description: 'Exact size in bytes; the link then takes no other.' }),
-      sha256: sha256.openapi({ description: 'SHA-256 of the bytes in hexadecimal; the link then takes no others.' }),
+      size: size.optional().openapi({ description: 'Exact size in bytes, which the link then enforces.' }),
+      sha256: sha256.openapi({ description: 'SHA-256 of the bytes in hexadecimal, which the link then enforces.' }),
     })
     .openapi('PresignRequest', { example: { filename: 'rocket.jpg', fileType: 'image/jpeg', size: 112_525 } })
 }
@@ -135,24 +138,24 @@ export const Presigned = z
   .object({
     id: Id,
     key: z.string(),
-    uploadUrl: z.url().openapi({ description: 'Send the bytes here, once; then call complete.' }),
+    uploadUrl: z.url().openapi({ description: 'PUT the bytes to this URL once, then call complete.' }),
     method: z.literal('PUT'),
-    headers: z.record(z.string(), z.string()).openapi({ description: 'To be sent with the bytes, as they are.' }),
-    publicUrl: z.url().openapi({ description: 'The `url` that the media object will have.' }),
+    headers: z.record(z.string(), z.string()).openapi({ description: 'Headers to send unchanged with the bytes.' }),
+    publicUrl: z.url().openapi({ description: 'The future `url` of the media object.' }),
     expiresAt: Time,
   })
   .openapi('Presigned')
 
-// In one request.
+// Per request.
 const MAX_LINKS = 100
 
 export const Multipart = z
   .object({
     id: z.uuid(),
     key: z.string(),
-    uploadId: z.string().openapi({ description: "The store's own id of the upload." }),
-    partSize: z.int().openapi({ description: 'Bytes of every part; the last one has what is left.' }),
-    expiresAt: z.iso.datetime().openapi({ description: 'Until when it can be completed.' }),
+    uploadId: z.string().openapi({ description: "The store's id of the multipart upload." }),
+    partSize: z.int().openapi({ description: 'Size of each part in bytes; the last part is the remainder.' }),
+    expiresAt: z.iso.datetime().openapi({ description: 'Deadline for completing the upload.' }),
   })
   .openapi('Multipart')
 
@@ -169,7 +172,10 @@ export const PartsBody = z
 export const PartLinks = z
   .object({
     urls: z.array(
-      z.object({ partNumber: PartNumber, url: z.url().openapi({ description: 'PUT the bytes of the part here.' }) }),
+      z.object({
+        partNumber: PartNumber,
+        url: z.url().openapi({ description: 'PUT the bytes of the part to this URL.' }),
+      }),
     ),
     expiresAt: z.iso.datetime(),
   })
@@ -182,7 +188,7 @@ export const Usage = z
     quotaBytes: z.int().nullable(),
     quotaObjects: z.int().nullable(),
   })
-  .openapi('Usage', { description: 'What is stored or reserved, in the bin included; a quota of null is no limit.' })
+  .openapi('Usage', { description: 'Stored and reserved, soft-deleted objects included; a null quota means no limit.' })
 
 export const PatchBody = z
   .strictObject({ originalName: FileName.optional(), visibility: Visibility.optional() })
@@ -199,7 +205,7 @@ const widths = z
     type: 'string',
     pattern: '^[1-9][0-9]{0,3}(,[1-9][0-9]{0,3}){0,15}$',
     example: '320,640,1280',
-    description: 'Widths in pixels, comma-separated, to get links to the picture in; rounded up to RENDITION_SIZES.',
+    description: 'Comma-separated widths in pixels of renditions to link to; rounded up to RENDITION_SIZES.',
   })
 
 export const GetQuery = z.strictObject({ renditions: widths })
@@ -213,14 +219,14 @@ export const ListQuery = z
       .max(100)
       .default(20)
       .openapi({ param: { name: 'limit', in: 'query' } }),
-    // Without the example of an id: the page at /docs would send it.
+    // Has no example, because the page at /docs would send it.
     cursor: z
       .uuid()
       .optional()
-      .openapi({ param: { name: 'cursor', in: 'query' }, description: '`nextCursor` of a page.' }),
+      .openapi({ param: { name: 'cursor', in: 'query' }, description: '`nextCursor` of the previous page.' }),
     type: z
       .string()
-      .regex(/^[a-z]+\/([a-z0-9.+-]+|\*)$/, 'expected a media type, or a family such as image/*')
+      .regex(/^[a-z]+\/([a-z0-9.+-]+|\*)$/, 'expected a media type, or a range such as image/*')
       .max(127)
       .optional()
       .openapi({ param: { name: 'type', in: 'query' }, format: 'media-range', example: 'image/*' }),
@@ -237,35 +243,43 @@ export const ListQuery = z
         param: { name: 'ids', in: 'query' },
         type: 'string',
         pattern: `^${UUID}(,${UUID}){0,99}$`,
-        description: 'Up to 100 ids, comma-separated, instead of every other parameter but renditions.',
+        description: 'Up to 100 ids, comma-separated, combinable with no parameter but renditions.',
       }),
     renditions: widths,
   })
   .openapi('ListQuery')
 
-/** The `security` of a route that also takes callers without credentials, for what is public. */
+/** `security` of routes that serve public objects to anonymous callers as well. */
 export const ANYONE = [{ bearer: [] }, { gateway: [] }, {}]
 
 const inQuery = (name: string, description: string) => ({ param: { name, in: 'query' as const }, description })
-const LINKED = 'Of what is not yours it takes a signed link, and is 403 `link_required` without.'
+const LINKED = 'For objects of other owners a signed link is required; without one the response is 403 `link_required`.'
 const pixels = z.coerce.number().int().min(1).max(MOST_PIXELS).optional()
 
-/** Without any of `w`, `h`, `fit`, `format` and `q` it is the original. */
+/** Without any of `w`, `h`, `fit`, `format` and `q`, the original is served. */
 export const ContentQuery = z.strictObject({
-  download: z.enum(['', '1', 'true']).optional().openapi(inQuery('download', 'Save it under its original name.')),
-  w: pixels.openapi(inQuery('w', 'Width of a rendition in pixels, rounded up to RENDITION_SIZES; never enlarged.')),
-  h: pixels.openapi(inQuery('h', `Height of a rendition, likewise. ${LINKED}`)),
+  download: z
+    .enum(['', '1', 'true'])
+    .optional()
+    .openapi(inQuery('download', 'Serve as an attachment under the original name.')),
+  w: pixels.openapi(
+    inQuery('w', 'Width of the rendition in pixels, rounded up to RENDITION_SIZES; images are never enlarged.'),
+  ),
+  h: pixels.openapi(inQuery('h', `Height of the rendition, rounded likewise. ${LINKED}`)),
   fit: z
     .enum(fits)
     .optional()
     .openapi(
-      inQuery('fit', `\`inside\` (the default) keeps all of the picture, \`cover\` fills width and height. ${LINKED}`),
+      inQuery(
+        'fit',
+        `\`inside\` (the default) keeps the whole image, \`cover\` crops to fill width and height. ${LINKED}`,
+      ),
     ),
   format: z
     .enum(['auto', ...formats])
     .optional()
     .openapi(
-      inQuery('format', `\`auto\` (the default) is the smallest format that Accept names; all others: ${LINKED}`),
+      inQuery('format', `\`auto\` (the default) picks the smallest format that Accept lists. Other values: ${LINKED}`),
     ),
   q: z.coerce
     .number()
@@ -273,9 +287,9 @@ export const ContentQuery = z.strictObject({
     .min(1)
     .max(100)
     .optional()
-    .openapi(inQuery('q', `Quality, rounded up to a few steps. ${LINKED}`)),
-  expires: z.coerce.number().int().min(0).optional().openapi(inQuery('expires', 'Of a link from `renditions`.')),
-  signature: z.string().max(64).optional().openapi(inQuery('signature', 'Of a link from `renditions`.')),
+    .openapi(inQuery('q', `Quality, rounded up to one of a few steps. ${LINKED}`)),
+  expires: z.coerce.number().int().min(0).optional().openapi(inQuery('expires', 'Set in links from `renditions`.')),
+  signature: z.string().max(64).optional().openapi(inQuery('signature', 'Set in links from `renditions`.')),
 })
 
 const ProblemBody = z
@@ -286,7 +300,7 @@ const ProblemBody = z
     detail: z.string(),
     code: z.enum(problemCodes),
     errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
-    id: z.uuid().optional().openapi({ description: 'Of the media object that an Idempotency-Key belongs to.' }),
+    id: z.uuid().optional().openapi({ description: 'Id of the media object that the Idempotency-Key belongs to.' }),
   })
   .openapi('Problem')
 
@@ -295,15 +309,15 @@ type ProblemAnswer = {
   content: { 'application/problem+json': { schema: typeof ProblemBody } }
 }
 
-/** What any route may answer that takes ids, queries or fields from a caller it has to know. */
+/** Problems of any route that takes ids, queries or fields from an authenticated caller. */
 export const KNOWN = ['request_invalid', 'token_missing', 'token_invalid', 'rate_limited', 'auth_unavailable'] as const
 /** The same for a route with a JSON body. */
 export const JSON_BODY = [...KNOWN, 'body_too_large', 'content_type_unsupported'] as const
 
-/** What a route that needs the database and the store may answer when one of them is down. */
+/** Problems of a route while the database or the store is down. */
 export const OUTAGES = ['storage_unavailable', 'database_unavailable'] as const
 
-/** The `responses` entries of a route for `internal` and all the other problems it can answer with, by status. */
+/** The `responses` of a route for these problems and `internal`, grouped by status. */
 export function problems(...codes: ProblemCode[]): Record<number, ProblemAnswer> {
   const answers: Record<number, ProblemAnswer> = {}
   for (const code of [...codes, 'internal'] as const) {

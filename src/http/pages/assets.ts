@@ -1,4 +1,4 @@
-/** The files of a page that the service itself serves: read when they are asked for first, and kept. */
+/** Static files of the built-in pages, loaded on first request and cached. */
 import { createHash } from 'node:crypto'
 import { isNamed } from '../request/etag.ts'
 
@@ -10,15 +10,15 @@ export type Asset = {
 }
 
 /**
- * What answers requests for assets, which have to ask again each time: their content, or that it is unchanged.
- * @param headers of every answer
+ * Serves an asset, or 304; browsers revalidate it on each use (no-cache).
+ * @param headers added to every response
  */
 export function createAssets(headers: Record<string, string>): (request: Request, asset: Asset) => Promise<Response> {
   const loaded = new Map<string, ReturnType<typeof load>>()
   return async function serve(request, asset) {
     const loading = loaded.get(asset.name) ?? load(asset)
     loaded.set(asset.name, loading)
-    // What failed may succeed when it is asked for again.
+    // A failed load is retried by the next request.
     loading.catch(() => loaded.delete(asset.name))
     const { body, etag, type } = await loading
     const all = {

@@ -1,4 +1,4 @@
-/** A page to upload, see and look after one's own files, at `/console`: from here alone, as `/docs` is. */
+/** `/console`, a page to upload, view and manage the caller's own files; it loads nothing from other hosts. */
 import { readFile } from 'node:fs/promises'
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
@@ -11,9 +11,9 @@ import { type Asset, createAssets } from './assets.ts'
 
 export type ConsoleDeps = {
   storage: Pick<Storage, 'name' | 'signGet'>
-  /** Makes the token that a visitor from this machine is signed in with; absent: there is none. */
+  /** Makes the token that signs in a visitor from this machine; absent: no automatic sign-in. */
   developmentToken: (() => Promise<string>) | undefined
-  /** What clients reach the service under, and a CDN, where those are set. */
+  /** The public origins of the service and of the CDN, where configured. */
   publicBaseUrl: string | undefined
   cdnBaseUrl: string | undefined
   allowedTypes: ReadonlySet<string>
@@ -21,7 +21,7 @@ export type ConsoleDeps = {
   retentionSeconds: number
 }
 
-/** The page as `src/console/build.ts` leaves it. */
+/** The page as built by `src/console/build.ts`. */
 const BUILT = new URL('../../console/dist/', import.meta.url)
 
 const built = (name: Asset['name']): Asset => ({ name, read: () => readBuilt(new URL(name, BUILT)) })
@@ -40,7 +40,7 @@ export function consoleRoutes(app: OpenAPIHono, deps: ConsoleDeps & { identify: 
   app.get('/console', (c) => serve(c, page))
   app.get('/console/:file', (c) => {
     const asset = assets.find(({ name }) => name === c.req.param('file'))
-    if (asset === undefined) throw new Problem('not_found', 'The console has no such file.')
+    if (asset === undefined) throw new Problem('not_found', 'The console has no file of this name.')
     return serve(c, asset)
   })
   app.post('/console/session', async (c) => {
@@ -68,10 +68,10 @@ async function readBuilt(file: URL): Promise<Uint8Array<ArrayBuffer>> {
 }
 
 /**
- * Whether a request was sent by a page of this service, opened under a name that is always this machine's, by a
- * browser on this machine. A name that an attacker points here (DNS rebinding), a page of another origin, and a proxy
- * that answers others under a name of its own: each shows in `Host`, or in `Origin`, which a POST always has. Programs
- * elsewhere can send any headers, but not from this machine's address.
+ * Whether a page of this service sent the request, opened under a loopback name, from a browser on this machine. A name
+ * that an attacker resolves to this machine (DNS rebinding), a page of another origin and a proxy under a name of its
+ * own all show in `Host`, or in `Origin`, which every POST has. Programs on other machines can forge headers, but not
+ * the peer address.
  */
 function isFromThisMachine(c: Context): boolean {
   const { origin, hostname } = new URL(c.req.url)
@@ -113,7 +113,9 @@ async function headersOf({ storage, publicBaseUrl, cdnBaseUrl }: ConsoleDeps): P
   }
 }
 
-/** Any link to the store, for the origin that browsers reach it at; only a path where the store is the service's own. */
+/**
+ * Signs any link to find the origin at which browsers reach the store; a bare path means that the service is the store.
+ */
 function linkOf(storage: ConsoleDeps['storage']): Promise<string> {
   const presentation = { contentType: 'image/png', disposition: 'inline', cacheControl: 'private' }
   return storage.signGet('media/console', { from: new Date(), expiresIn: 1, ...presentation })

@@ -1,4 +1,4 @@
-/** The OpenAPI document, and a page to read it and try it out, from here alone: the browser asks nobody else. */
+/** `/openapi.json` and the Swagger UI page at `/docs`; it loads nothing from other hosts. */
 import { readFile } from 'node:fs/promises'
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { Problem } from '../../problem.ts'
@@ -11,9 +11,9 @@ const header = {
   info: {
     title: 'Media Service',
     version: '1',
-    description: `Takes files in, hands out short-lived links to them, and says what happened.
+    description: `Stores uploaded files, serves them through short-lived signed links, and publishes events about changes.
 
-In the examples \`$T\` is a bearer token and \`$ID\` the id of a media object; \`rocket.jpg\` is any picture.`,
+In the examples \`$T\` is a bearer token and \`$ID\` the id of a media object; \`rocket.jpg\` is any image.`,
   },
   security: [{ bearer: [] }, { gateway: [] }],
 }
@@ -31,11 +31,11 @@ const PAGE = `<!doctype html>
 </html>
 `
 
-// Without validatorUrl the document's address would be sent to a validator on the internet.
+// Without validatorUrl: null, Swagger UI sends the document's address to a validator on the internet.
 const START = `SwaggerUIBundle({ url: 'openapi.json', dom_id: '#page', deepLinking: true, validatorUrl: null })
 `
 
-// Images in style sheets are data: URLs.
+// Images in the style sheets are data: URLs.
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -48,14 +48,14 @@ const assets: Asset[] = [
   })),
 ]
 
-/** Adds `/openapi.json`, of all routes of the app, and `/docs`. Files are read when they are asked for first. */
+/** Adds `/openapi.json`, which covers all routes of the app, and `/docs`; both are built on first request. */
 export function docsRoutes(app: OpenAPIHono): void {
   app.get('/openapi.json', (c) => c.json(withExamples(app.getOpenAPI31Document(header), originOf(c, undefined))))
   const serve = createAssets({ 'content-security-policy': POLICY })
   app.get('/docs', (c) => serve(c.req.raw, page))
   app.get('/docs/:file', (c) => {
     const asset = assets.find(({ name }) => name === c.req.param('file'))
-    if (asset === undefined) throw new Problem('not_found', 'The documentation has no such file.')
+    if (asset === undefined) throw new Problem('not_found', 'The documentation has no file of this name.')
     return serve(c.req.raw, asset)
   })
 }

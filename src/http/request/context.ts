@@ -1,4 +1,4 @@
-/** What every route needs of the request: who is calling, and where clients reach the service. */
+/** Middleware that resolves the caller, and the public origin of the service. */
 
 import type { Context, MiddlewareHandler } from 'hono'
 import type { Caller } from '../../auth/caller.ts'
@@ -8,7 +8,7 @@ import type { Identify } from './identify.ts'
 export type RequiresCaller = { Variables: { caller: Caller; forgeable?: boolean } }
 export type AllowsStranger = { Variables: { viewer: Caller | null } }
 
-/** Lets only known callers on; throws what `identify` throws, and Problem `token_missing` or `forbidden`. */
+/** Requires an authenticated caller. Throws what `identify` throws, and Problem `token_missing` or `forbidden`. */
 export function requireCaller(identify: Identify): MiddlewareHandler<RequiresCaller> {
   return async function requireCaller(c, next) {
     const caller = await identify(c)
@@ -20,7 +20,7 @@ export function requireCaller(identify: Identify): MiddlewareHandler<RequiresCal
   }
 }
 
-/** Lets callers without credentials on, too; throws what `identify` throws. */
+/** Admits anonymous callers as well. Throws what `identify` throws. */
 export function allowStranger(identify: Identify): MiddlewareHandler<AllowsStranger> {
   return async function allowStranger(c, next) {
     c.set('viewer', await identify(c))
@@ -28,7 +28,7 @@ export function allowStranger(identify: Identify): MiddlewareHandler<AllowsStran
   }
 }
 
-/** The origin for links to the service: the configured one, else the one the client used. */
+/** The origin of links to the service: the configured one, else that of the request. */
 export function originOf(c: Context, publicBaseUrl: string | undefined): string {
   if (publicBaseUrl !== undefined) return publicBaseUrl
   const { url } = c.req
@@ -37,5 +37,5 @@ export function originOf(c: Context, publicBaseUrl: string | undefined): string 
   return lastOrigin.origin
 }
 
-// Most requests come by the same name, and to parse a URL takes longer than to compare one.
+// Caches the last origin: most requests use the same Host, and comparing strings is faster than parsing a URL.
 let lastOrigin: { spelled: string; origin: string } | undefined

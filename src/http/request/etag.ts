@@ -1,8 +1,9 @@
 /** Conditional requests by ETag. */
 
 /**
- * Whether If-None-Match names this ETag, or any (RFC 9110, section 13.1.2: a weak one is as good); tags without quotes
- * count, as some clients send them. Linear, where an expression such as `\s*,\s*` takes the square of a run of spaces.
+ * Whether If-None-Match matches this ETag (RFC 9110, section 13.1.2: weak comparison). Unquoted tags match as well,
+ * since some clients send them. Linear time, where a regular expression such as `\s*,\s*` is quadratic in a run of
+ * spaces.
  */
 export function isNamed(etag: string, ifNoneMatch: string | null | undefined): boolean {
   return (ifNoneMatch ?? '').split(',').some((sent) => {

@@ -1,4 +1,4 @@
-/** Who sent a request, and whether they may send more: a known caller counts for themselves, all others for their address. */
+/** Authenticates and rate-limits requests: known callers count per user, anonymous clients per address. */
 
 import type { Context } from 'hono'
 import ipaddr from 'ipaddr.js'
@@ -8,22 +8,23 @@ import { type Limiter, WINDOW_SECONDS } from '../../limits/limits.ts'
 import { Problem } from '../../problem.ts'
 
 /**
- * Null for a caller without credentials, or with those of a gateway for a request that a page of another site may have forged
- * (`forgeable` is then set). Throws Problem `token_invalid`, `auth_unavailable` or `rate_limited`.
+ * Resolves with null for a caller without credentials, and for a gateway's credentials on a request that a page of
+ * another site may have forged (`forgeable` is then set). Throws Problem `token_invalid`, `auth_unavailable` or
+ * `rate_limited`.
  */
 export type Identify = (c: Context) => Promise<Caller | null>
 
 type Deps = {
   authenticate: Authenticate
-  /** Absent: nothing is counted. */
+  /** Absent: no rate limits. */
   limiter: Limiter | undefined
-  /** How many proxies in front of the service add to X-Forwarded-For. */
+  /** Number of trusted proxies that append to X-Forwarded-For. */
   trustedProxies: number
   /** Origins whose pages may call the service. */
   corsOrigins: readonly string[]
 }
 
-/** A stranger's flood leaves known callers alone, even where they share an address. */
+/** A flood of anonymous requests does not affect known callers, even those behind the same address. */
 export function createIdentify({ authenticate, limiter, trustedProxies, corsOrigins }: Deps): Identify {
   async function callerOf(c: Context): Promise<Caller | null> {
     const caller = await authenticate(c.req.raw.headers)
@@ -46,10 +47,10 @@ export function createIdentify({ authenticate, limiter, trustedProxies, corsOrig
 }
 
 /**
- * Whether a page of another site may have sent the request in its visitor's name (CSRF). A gateway that knows its user by a
- * cookie vouches for every request that the browser sends, whichever page made it; a page can't add a bearer token that it
- * does not have. Browsers say where a request comes from (https://www.w3.org/TR/fetch-metadata/); following a link is not
- * one that a page can see the answer to.
+ * Whether a page of another site may have sent the request in its visitor's name (CSRF). A gateway that authenticates
+ * by cookie vouches for every request of the browser, whichever page made it; a page cannot add a bearer token that it
+ * does not have. Browsers report the initiator (https://www.w3.org/TR/fetch-metadata/). Followed links are allowed: the
+ * linking page cannot read the response.
  */
 function isForgeable(c: Context, corsOrigins: readonly string[]): boolean {
   if (c.req.header('authorization') !== undefined || c.req.header('sec-fetch-site') !== 'cross-site') return false
@@ -61,7 +62,7 @@ const SAFE_METHODS = new Set(['GET', 'HEAD'])
 
 export const LIMIT_HEADERS = ['RateLimit', 'RateLimit-Policy']
 
-/** With the headers of draft-ietf-httpapi-ratelimit-headers-10. */
+/** Sets the headers of draft-ietf-httpapi-ratelimit-headers-10. */
 async function count(c: Context, limiter: Limiter, key: string): Promise<void> {
   const allowance = await limiter.take(key)
   if (allowance === null) {
@@ -72,14 +73,14 @@ async function count(c: Context, limiter: Limiter, key: string): Promise<void> {
   c.header('ratelimit-policy', `"default";q=${limiter.limit};w=${WINDOW_SECONDS}`)
   c.header('ratelimit', `"default";r=${remaining};t=${resetSeconds}`)
   if (!allowed)
-    throw new Problem('rate_limited', `There may be ${limiter.limit} requests a minute.`, {
+    throw new Problem('rate_limited', `The limit is ${limiter.limit} requests per minute.`, {
       retryAfterSeconds: resetSeconds,
     })
 }
 
 /**
- * Where a request comes from, as the last proxy that is trusted saw it; of IPv6 the network (/64), in which anyone has
- * as many addresses as they like.
+ * The client address as seen by the last trusted proxy; for IPv6 the /64 network, since a client can use any address in
+ * it.
  */
 export function addressOf(c: Context, trustedProxies: number): string {
   const forwarded = trustedProxies > 0 ? c.req.header('x-forwarded-for')?.split(',') : undefined
@@ -87,8 +88,8 @@ export function addressOf(c: Context, trustedProxies: number): string {
 }
 
 /**
- * The network that an address counts for. Some proxies (Azure's gateways, IIS) write the port behind it, as RFC 7239 would
- * in a Forwarded header. A zone says on which interface of the proxy's an address was seen.
+ * The network that an address counts for. Some proxies (Azure gateways, IIS) append the port, as RFC 7239 does in a
+ * Forwarded header. A zone names the proxy's interface that saw the address.
  */
 export function networkOf(written: string): string {
   const text = written.trim().slice(0, LONGEST_ADDRESS)
@@ -100,10 +101,10 @@ export function networkOf(written: string): string {
   return parsed.kind() === 'ipv6' ? `${parsed.toByteArray().slice(0, 8)}` : parsed.toString()
 }
 
-// An IPv6 address in brackets with a zone and a port.
+// A bracketed IPv6 address with a zone and a port.
 const LONGEST_ADDRESS = 100
 
-/** The other end of the connection, as the server tells it with each request: Bun its server, Deno the connection. */
+/** The peer address of the connection: Bun passes its server with each request, Deno the connection. */
 export function peerOf(c: Context): string {
   const peer: Peer | undefined = c.env?.peer
   return peer?.requestIP?.(c.req.raw)?.address ?? peer?.remoteAddr?.hostname ?? ''

@@ -1,4 +1,4 @@
-/** The one place that turns an error into a response (RFC 9457): statuses, titles and headers of the catalogue's codes. */
+/** Maps errors to responses (RFC 9457): the status, title and headers of each problem code. */
 import type { Context } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { type ArgumentError, INVALID_FIELDS, Problem, type ProblemCode } from '../../problem.ts'
@@ -6,50 +6,50 @@ import { type ArgumentError, INVALID_FIELDS, Problem, type ProblemCode } from '.
 /** A code, once published, never changes its status. */
 const answers: Record<ProblemCode, [status: ContentfulStatusCode, title: string]> = {
   request_invalid: [400, 'The request is not valid'],
-  multipart_malformed: [400, 'The multipart body cannot be read'],
-  file_missing: [400, 'There is no file in the request'],
+  multipart_malformed: [400, 'The multipart/form-data body cannot be parsed'],
+  file_missing: [400, 'The request contains no file'],
   file_empty: [400, 'The file is empty'],
-  too_many_parts: [400, 'The multipart body has too many parts'],
+  too_many_parts: [400, 'The multipart/form-data body has too many fields'],
   token_missing: [401, 'Authentication is required'],
   token_invalid: [401, 'The credentials are not valid'],
   forbidden: [403, 'This is not allowed'],
-  link_required: [403, 'Only a signed link gives this'],
-  not_found: [404, 'There is nothing here'],
+  link_required: [403, 'A signed link is required'],
+  not_found: [404, 'Not found'],
   method_not_allowed: [405, 'The method is not allowed here'],
-  request_timeout: [408, 'The request came too slowly'],
-  upload_incomplete: [409, 'The bytes have not arrived yet'],
-  state_conflict: [409, 'The object is not in a state that allows this'],
+  request_timeout: [408, 'The client sent the request too slowly'],
+  upload_incomplete: [409, 'The upload is not complete'],
+  state_conflict: [409, 'The state of the object does not allow this'],
   idempotency_conflict: [409, 'The idempotency key belongs to another request'],
-  precondition_failed: [412, 'A condition of the request does not hold'],
+  precondition_failed: [412, 'A precondition of the request failed'],
   file_too_large: [413, 'The file is too large'],
   body_too_large: [413, 'The request body is too large'],
   content_type_unsupported: [415, 'The content type of the request is not supported'],
   media_type_unsupported: [415, 'Files of this type are not accepted'],
-  range_not_satisfiable: [416, 'The range is outside of the file'],
+  range_not_satisfiable: [416, 'The range is outside the file'],
   image_unreadable: [422, 'The picture cannot be read'],
   image_too_large: [422, 'The picture has too many pixels or frames'],
-  type_mismatch: [422, 'The bytes are of another type than was declared'],
-  size_mismatch: [422, 'The bytes are of another size than was declared'],
-  checksum_mismatch: [422, 'The bytes have another checksum than was declared'],
+  type_mismatch: [422, 'The bytes do not match the declared type'],
+  size_mismatch: [422, 'The bytes do not match the declared size'],
+  checksum_mismatch: [422, 'The bytes do not match the declared checksum'],
   checksum_unenforceable: [422, 'The store cannot enforce a checksum'],
   upload_locked: [423, 'Another request is writing to this upload'],
   rate_limited: [429, 'Too many requests'],
   quota_exceeded: [429, 'The quota is used up'],
-  internal: [500, 'Something went wrong here'],
+  internal: [500, 'Internal server error'],
   overloaded: [503, 'The service is overloaded'],
   storage_unavailable: [503, 'The store is not available'],
   database_unavailable: [503, 'The database is not available'],
-  auth_unavailable: [503, 'The keys of the auth service are not available'],
+  auth_unavailable: [503, 'The signing keys of the auth service are not available'],
 }
 
 const RETRY_SECONDS = 5
 
-/** One thing wrong with one field of the request; `field` is a path such as `size` or `query.limit`. */
+/** An error in one field of the request; `field` is a path such as `size` or `query.limit`. */
 export type FieldError = { field: string; message: string }
 
 type Details = { errors?: FieldError[]; headers?: Record<string, string>; cause?: unknown }
 
-/** A problem that only HTTP knows of: with fields of the request, or headers of the answer. */
+/** A problem with HTTP details: the invalid fields of the request, or headers of the response. */
 export class HttpProblem extends Problem {
   readonly errors: FieldError[] | undefined
   readonly headers: Record<string, string>
@@ -61,24 +61,23 @@ export class HttpProblem extends Problem {
   }
 }
 
-/** The `request_invalid` that lists every field that is wrong. */
+/** A `request_invalid` that lists every invalid field. */
 export function invalidFields(errors: FieldError[]): HttpProblem {
   return new HttpProblem('request_invalid', INVALID_FIELDS, { errors })
 }
 
-/** The status of a code. */
 export function statusOf(code: ProblemCode): number {
   return answers[code][0]
 }
 
-/** Anything thrown as a problem: what is not one already is `internal`, with nothing of its text. */
+/** Converts any thrown value to a Problem; an unknown error becomes `internal` and its message is not exposed. */
 export function toProblem(error: unknown): Problem {
   return error instanceof Problem
     ? error
-    : new Problem('internal', 'The request failed for a reason that is not yours.', { cause: error })
+    : new Problem('internal', 'The server failed to handle the request.', { cause: error })
 }
 
-/** A problem as `application/problem+json`, with the headers that its status asks for (RFC 9110). */
+/** Renders a problem as `application/problem+json`, with the headers that its status requires (RFC 9110). */
 export function problemResponse(c: Context, problem: Problem): Response {
   const [status, title] = answers[problem.code]
   c.set('problem', problem)
@@ -106,12 +105,12 @@ function headersOf(problem: Problem, status: number): Record<string, string> {
   }
 }
 
-/** RFC 6750, section 3: no error code when there were no credentials at all. */
+/** RFC 6750, section 3: a request without credentials gets no error code. */
 function challenge(code: ProblemCode): string {
   return code === 'token_missing' ? 'Bearer realm="media"' : 'Bearer realm="media", error="invalid_token"'
 }
 
-/** Arguments of a call have the names of the request's fields; where they have not, the route says so. */
+/** Argument names equal field names, unless the route throws an HttpProblem of its own. */
 function errorsOf(problem: Problem): FieldError[] | undefined {
   if (problem instanceof HttpProblem) return problem.errors
   return problem.arguments.length === 0 ? undefined : problem.arguments.map(toFieldError)

@@ -1,10 +1,10 @@
-/** From zod's issues to one problem that lists every field. */
+/** Converts zod issues into one problem that lists every invalid field. */
 import type { Hook, z } from '@hono/zod-openapi'
 import type { Env } from 'hono'
 import type { Problem } from '../../problem.ts'
 import { type FieldError, invalidFields } from './problem-response.ts'
 
-/** For `OpenAPIHono`: throws Problem `request_invalid` for whatever a route's schemas refuse. */
+/** A hook for `OpenAPIHono`: throws Problem `request_invalid` when a route's schemas reject the request. */
 export const refuseInvalid: Hook<unknown, Env, string, unknown> = (result) => {
   if (!result.success) throw requestInvalid(result.error.issues)
 }

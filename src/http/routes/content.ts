@@ -1,4 +1,4 @@
-/** The way to an object's bytes, or a rendition's: a redirect to the CDN or to a short-lived link. */
+/** `/media/{id}/content`: redirects to the bytes of an object or rendition, by short-lived link or on the CDN. */
 
 import { createRoute, type OpenAPIHono, type z } from '@hono/zod-openapi'
 import { DEFAULT_QUALITY, type Wish } from '../../media/object/rendition.ts'
@@ -24,13 +24,14 @@ export function contentRoute(
   const content = createRoute({
     method: 'get',
     path: '/media/{id}/content',
-    summary: 'Go to the bytes, as an <img src> does',
+    summary: 'Redirect to the bytes, for <img src>',
     security: ANYONE,
     middleware: allowStranger(identify),
     request: { params: IdParam, query: ContentQuery },
     responses: {
       302: {
-        description: 'To a short-lived link, or the CDN. Others than its owner get a picture without its metadata.',
+        description:
+          'Redirects to a short-lived link or the CDN. Non-owners get a public copy of an image, without its metadata.',
         headers: { Location: { schema: { type: 'string' } } },
       },
       ...problems(...KNOWN, 'forbidden', 'link_required', 'not_found', ...UNRENDERABLE, ...OUTAGES),
@@ -53,7 +54,7 @@ export function contentRoute(
     const { url, cacheSeconds } = await ('made' in found
       ? media.renditions.sign(found, { download })
       : media.objects.locate(found, { download, party }))
-    // Its owner may get other bytes than everyone.
+    // The owner may get other bytes than everyone else, so shared caches must not store them.
     c.header('cache-control', `${found.own ? 'private' : 'public'}, max-age=${cacheSeconds}`)
     c.header('vary', 'authorization', { append: true })
     if (wish?.format === 'auto') c.header('vary', 'accept', { append: true })
@@ -68,5 +69,5 @@ function wishOf({ w, h, fit, format, q }: Omit<z.infer<typeof ContentQuery>, 'do
 }
 
 function invalidLink(): Problem {
-  return new Problem('forbidden', 'The link is not valid, or not any more.')
+  return new Problem('forbidden', 'The link is invalid or has expired.')
 }

@@ -1,4 +1,4 @@
-/** What happens to the caller's objects, as server-sent events (WHATWG HTML, section 9.2). */
+/** Events of the caller's objects, as server-sent events (WHATWG HTML, section 9.2). */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import type { LiveEvents, LiveStream } from '../../media/outbox/live-events.ts'
 import type { Deps } from '../deps.ts'
@@ -8,27 +8,27 @@ import { requireCaller } from '../request/context.ts'
 const LastEventId = z.object({
   'last-event-id': z
     .string()
-    .regex(/^\d{1,15}-\d{1,15}$/, 'expected an id that came with an event')
+    .regex(/^\d{1,15}-\d{1,15}$/, 'expected the id of a received event')
     .optional()
     .openapi({
       param: { name: 'last-event-id', in: 'header' },
-      description: 'The last `id` that came: what has happened since comes first.',
+      description: 'The last `id` received; the stream begins with the events after it.',
     }),
 })
 
 const EventStream = z.string().openapi({
   description: [
-    '`event` is the name of the channel, such as `photo:uploaded`; `data` is what is published there, in JSON.',
-    'The event `reset` says that what came after `Last-Event-ID` is not known any more: load the list again.',
-    'An `id` without an event, at the beginning and after every 15 seconds of silence, is where to resume as well.',
+    '`event` is the name of the channel, such as `photo:uploaded`; `data` is its JSON payload.',
+    'The event `reset` means that events after `Last-Event-ID` are no longer stored: reload the list.',
+    'An `id` without an event, sent at the start and after 15 seconds of silence, is also a position to resume from.',
   ].join(' '),
 })
 
 const HEADERS = {
   'content-type': 'text/event-stream',
-  // Compressed on its way, by Deno's own server too, it would come in lumps.
+  // Without no-transform a proxy, or Deno's own server, compresses the stream and delays events.
   'cache-control': 'no-store, no-transform',
-  // nginx passes everything on as it comes.
+  // Turns off response buffering in nginx.
   'x-accel-buffering': 'no',
 }
 
@@ -36,12 +36,13 @@ export function eventRoutes(app: OpenAPIHono, { identify, liveEvents }: Deps & {
   const live = createRoute({
     method: 'get',
     path: '/media/events',
-    summary: 'Hear what happens to your own objects, as it happens',
+    summary: 'Stream events of your objects (SSE)',
     middleware: requireCaller(identify),
     request: { headers: LastEventId },
     responses: {
       200: {
-        description: 'Until the token expires, an hour at most, or the service stops: then resume.',
+        description:
+          'The stream ends when the token expires, after one hour, or when the service stops; then reconnect.',
         content: { 'text/event-stream': { schema: EventStream } },
       },
       ...problems(...KNOWN, 'overloaded'),
@@ -54,7 +55,7 @@ export function eventRoutes(app: OpenAPIHono, { identify, liveEvents }: Deps & {
   })
 }
 
-/** Takes the next one when the connection has taken the one before. */
+/** Pulls the next event when the connection has taken the previous one. */
 function bodyOf({ followed, ending }: LiveStream): ReadableStream<Uint8Array<ArrayBuffer>> {
   const iterator = followed[Symbol.asyncIterator]()
   const encoder = new TextEncoder()
@@ -83,7 +84,7 @@ function bodyOf({ followed, ending }: LiveStream): ReadableStream<Uint8Array<Arr
 
 type One = LiveStream['followed'] extends AsyncIterable<infer T> ? T : never
 
-/** An id without data is no event but sets what is resumed with; the colon begins a comment. */
+/** An id without data dispatches no event but sets the position to resume from; the colon begins a comment. */
 function textOf(one: One): string {
   if (one.kind === 'position') return `:\nid: ${one.id}\n\n`
   if (one.kind === 'reset') return `id: ${one.id}\nevent: reset\ndata: {}\n\n`

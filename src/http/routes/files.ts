@@ -1,4 +1,4 @@
-/** The disk store's own links: what S3 answers to signed links, this answers to `/files/*`. */
+/** `/files/*`: signed links of the disk store, answered as S3 would. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { IfRange } from '@remix-run/headers/if-range'
 import { Range } from '@remix-run/headers/range'
@@ -13,7 +13,7 @@ export function fileRoutes(app: OpenAPIHono, disk: DiskStorage): void {
   app.on(['GET', 'HEAD'], `${FILES_PATH}*`, async (c) => {
     const grant = readGrant(disk, c.req.url, 'GET')
     const file = await disk.head(grant.key)
-    if (file === null) throw new Problem('not_found', 'There is nothing under this link any more.')
+    if (file === null) throw new Problem('not_found', 'The file of this link no longer exists.')
     const { size, etag } = file
     const headers = {
       etag,
@@ -28,7 +28,7 @@ export function fileRoutes(app: OpenAPIHono, disk: DiskStorage): void {
     if (isNamed(etag, c.req.header('if-none-match'))) return c.body(null, 304, headers)
     const range = rangeOf(c.req.raw.headers, { size, etag })
     if (range === 'unsatisfiable')
-      throw new HttpProblem('range_not_satisfiable', `There are ${size} bytes.`, {
+      throw new HttpProblem('range_not_satisfiable', `The file has ${size} bytes.`, {
         headers: { 'content-range': `bytes */${size}` },
       })
     const { start, end } = range ?? { start: 0, end: size - 1 }
@@ -40,7 +40,7 @@ export function fileRoutes(app: OpenAPIHono, disk: DiskStorage): void {
 
   app.put(`${FILES_PATH}*`, async (c) => {
     const grant = readGrant(disk, c.req.url, 'PUT')
-    const refused = (what: string) => new Problem('forbidden', `The link is for another request: ${what}.`)
+    const refused = (what: string) => new Problem('forbidden', `The link was signed for another request: ${what}.`)
     if (c.req.header('content-type') !== grant.contentType) throw refused(`content-type: ${grant.contentType}`)
     if (c.req.header('if-none-match') !== '*') throw refused('if-none-match: *')
     const length = c.req.header('content-length')
@@ -53,12 +53,11 @@ export function fileRoutes(app: OpenAPIHono, disk: DiskStorage): void {
 
 function readGrant(disk: DiskStorage, url: string, method: Grant['method']): Grant {
   const grant = disk.readLink(new URL(url))
-  if (grant === null || grant.method !== method)
-    throw new Problem('forbidden', 'The link is not valid, or not any more.')
+  if (grant === null || grant.method !== method) throw new Problem('forbidden', 'The link is invalid or has expired.')
   return grant
 }
 
-/** The one range that is asked for (RFC 9110, section 14); null for all of it, as for several ranges at once. */
+/** The requested range (RFC 9110, section 14); null for the whole file, also when several ranges are requested. */
 function rangeOf(
   headers: Headers,
   { size, etag }: { size: number; etag: string },

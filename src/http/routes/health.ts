@@ -1,8 +1,8 @@
-/** For whoever keeps the service running; the gateway routes none of it. */
+/** Liveness and readiness for the platform that runs the service; the gateway does not route them. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { type Checks, works } from '../../observe/checks.ts'
 
-// RFC 9110, section 10.2.3: a 503 says when to ask again.
+// RFC 9110, section 10.2.3: a 503 tells when to retry.
 const RETRY_AFTER = { 'retry-after': '5' }
 
 const Ready = z
@@ -10,7 +10,9 @@ const Ready = z
     status: z.enum(['ready', 'not_ready', 'stopping']),
     database: z.enum(['ok', 'down']),
     storage: z.enum(['ok', 'down']),
-    events: z.enum(['ok', 'degraded']).openapi({ description: 'Degraded: events are kept until they can be sent.' }),
+    events: z
+      .enum(['ok', 'degraded'])
+      .openapi({ description: 'Degraded: events are stored until Redis is reachable again.' }),
   })
   .openapi('Readiness')
 
@@ -21,11 +23,11 @@ export function healthRoutes(
   const live = createRoute({
     method: 'get',
     path: '/health/live',
-    summary: 'Is the process up?',
+    summary: 'Liveness',
     security: [],
     responses: {
       200: {
-        description: 'Yes.',
+        description: 'The process is running.',
         content: { 'application/json': { schema: z.object({ status: z.literal('live') }) } },
       },
     },
@@ -35,12 +37,12 @@ export function healthRoutes(
   const ready = createRoute({
     method: 'get',
     path: '/health/ready',
-    summary: 'Can it serve, and which part cannot?',
+    summary: 'Readiness, with the state of each dependency',
     security: [],
     responses: {
-      200: { description: 'It can.', content: { 'application/json': { schema: Ready } } },
+      200: { description: 'The replica can serve requests.', content: { 'application/json': { schema: Ready } } },
       503: {
-        description: 'It cannot.',
+        description: 'The replica cannot serve requests.',
         headers: { 'Retry-After': { schema: { type: 'integer' } } },
         content: { 'application/json': { schema: Ready } },
       },

@@ -1,10 +1,10 @@
-/** Answers longer than what the server sends with one system call. */
+/** JSON responses larger than the server's send buffer. */
 import type { Context, TypedResponse } from 'hono'
 
 /**
- * What `c.json(value, 200)` answers, for values that often take more than 16 KiB. That much Bun (1.4.5) collects before
- * it sends; an answer that was waited for and does not fit goes out with a system call for each name and value of its
- * headers, 22 in all, which cost more than making it. A stream goes out with two.
+ * Equals `c.json(value, 200)`, for values that often exceed 16 KiB. Bun (1.4.5) buffers that much; a larger response
+ * that was awaited is sent with one system call per header name and value, 22 in all, which cost more than serializing
+ * it. A streamed response takes two.
  */
 export function longJson<T>(c: Context, value: T): TypedResponse<T, 200, 'json'> {
   const bytes = new TextEncoder().encode(JSON.stringify(value))
@@ -15,6 +15,6 @@ export function longJson<T>(c: Context, value: T): TypedResponse<T, 200, 'json'>
     },
   })
   const answer = c.body(body, 200, { 'content-type': 'application/json', 'content-length': String(bytes.length) })
-  // Beside the answer this type has but names for its content.
+  // This type only adds the type of the content to the response.
   return answer as typeof answer & TypedResponse<T, 200, 'json'>
 }

@@ -1,4 +1,4 @@
-/** What Prometheus reads; the gateway routes none of it. */
+/** Metrics for Prometheus; the gateway does not route them. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 
 export function metricsRoutes(app: OpenAPIHono, metrics: { text(): Promise<string>; contentType: string }): void {
@@ -7,7 +7,9 @@ export function metricsRoutes(app: OpenAPIHono, metrics: { text(): Promise<strin
     path: '/metrics',
     summary: 'Metrics for Prometheus',
     security: [],
-    responses: { 200: { description: 'All of them.', content: { 'text/plain': { schema: z.string() } } } },
+    responses: {
+      200: { description: 'The metrics of this replica.', content: { 'text/plain': { schema: z.string() } } },
+    },
   })
   app.openapi(read, async (c) => c.text(await metrics.text(), 200, { 'content-type': metrics.contentType }))
 }

@@ -1,4 +1,4 @@
-/** Large files in parts, straight to the store. */
+/** S3 multipart uploads: parts of a large file go straight to the store. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { Problem } from '../../problem.ts'
 import { jsonOnly } from '../body/read.ts'
@@ -25,7 +25,7 @@ function multipartBody(limits: FileLimits) {
     .strictObject({
       ...described,
       size: size.openapi({ description: 'Exact size of the whole file in bytes.' }),
-      sha256: sha256.openapi({ not: {}, description: 'To be left out: no store checks it of an upload in parts.' }),
+      sha256: sha256.openapi({ not: {}, description: 'Not supported: no store checks it for a multipart upload.' }),
     })
     .openapi('MultipartRequest', {
       example: { filename: 'panorama.jpg', fileType: 'image/jpeg', size: 60_000_000 },
@@ -43,7 +43,7 @@ function beginRoute(app: OpenAPIHono, { media, fileLimits, identify }: Deps): vo
   const begin = createRoute({
     method: 'post',
     path: '/media/multipart',
-    summary: 'Begin to upload a large file in parts, straight to the store',
+    summary: 'Begin a multipart upload straight to the store',
     middleware: [requireCaller(identify), jsonOnly()] as const,
     request: {
       headers: IdempotencyHeader,
@@ -82,17 +82,17 @@ function listRoute(app: OpenAPIHono, { media, identify }: Deps): void {
   const list = createRoute({
     method: 'get',
     path: '/media/{id}/parts',
-    summary: 'See which parts have arrived',
+    summary: 'List the uploaded parts',
     middleware: requireCaller(identify),
     request: { params: IdParam },
     responses: {
-      200: { description: 'By number.', content: { 'application/json': { schema: Parts } } },
+      200: { description: 'The uploaded parts, by part number.', content: { 'application/json': { schema: Parts } } },
       ...problems(...KNOWN, 'not_found', 'state_conflict', 'upload_incomplete', ...OUTAGES),
     },
   })
   app.openapi(list, async (c) => {
     const { parts } = await media.uploads.arrivedParts(c.req.valid('param').id, c.var.caller)
-    if (parts === null) throw new Problem('state_conflict', 'The parts are put together already: call complete.')
+    if (parts === null) throw new Problem('state_conflict', 'The store has already assembled the parts: call complete.')
     return c.json({ parts }, 200)
   })
 }
@@ -101,7 +101,7 @@ function linkRoute(app: OpenAPIHono, { media, identify }: Deps): void {
   const link = createRoute({
     method: 'post',
     path: '/media/{id}/parts',
-    summary: 'Get links for parts',
+    summary: 'Get upload links for parts',
     middleware: [requireCaller(identify), jsonOnly()] as const,
     request: { params: IdParam, body: { required: true, content: { 'application/json': { schema: PartsBody } } } },
     responses: {
@@ -120,11 +120,11 @@ function abortRoute(app: OpenAPIHono, { media, identify }: Deps): void {
   const abort = createRoute({
     method: 'delete',
     path: '/media/{id}/upload',
-    summary: 'Give up an upload that is under way',
+    summary: 'Abort a pending upload',
     middleware: requireCaller(identify),
     request: { params: IdParam },
     responses: {
-      204: { description: 'Given up; what has arrived is removed.' },
+      204: { description: 'Aborted; the service removes the uploaded bytes.' },
       ...problems(...KNOWN, 'not_found', 'state_conflict', 'database_unavailable'),
     },
   })

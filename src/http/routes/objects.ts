@@ -1,4 +1,4 @@
-/** Everything that happens to an object once it is there. */
+/** Routes that list, read, change, delete and restore media objects. */
 
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
 import { jsonOnly } from '../body/read.ts'
@@ -41,7 +41,7 @@ function listRoute(app: OpenAPIHono, deps: Deps): void {
     middleware: requireCaller(identify),
     request: { query: ListQuery },
     responses: {
-      200: { description: 'A page.', content: { 'application/json': { schema: MediaPage } } },
+      200: { description: 'One page of the list.', content: { 'application/json': { schema: MediaPage } } },
       ...problems(...KNOWN, ...OUTAGES),
     },
   })
@@ -50,8 +50,8 @@ function listRoute(app: OpenAPIHono, deps: Deps): void {
     const { caller } = c.var
     const others = Object.keys(c.req.query()).filter((name) => name !== 'ids' && name !== 'renditions')
     if (ids !== undefined && others.length > 0)
-      throw new HttpProblem('request_invalid', 'ids goes with no other parameter but renditions.', {
-        errors: [{ field: 'ids', message: 'goes with no other parameter but renditions' }],
+      throw new HttpProblem('request_invalid', 'The parameter ids can be combined with renditions only.', {
+        errors: [{ field: 'ids', message: 'can be combined with renditions only' }],
       })
     const { objects, more } = ids
       ? { objects: await media.objects.listByIds(caller, ids), more: false }
@@ -74,7 +74,10 @@ function getRoute(app: OpenAPIHono, deps: Deps): void {
     middleware: allowStranger(identify),
     request: { params: IdParam, query: GetQuery },
     responses: {
-      200: { description: 'Yours, or public.', content: { 'application/json': { schema: SignedMediaObject } } },
+      200: {
+        description: 'An object of the caller, or a public one.',
+        content: { 'application/json': { schema: SignedMediaObject } },
+      },
       ...problems(...KNOWN, 'not_found', ...OUTAGES),
     },
   })
@@ -89,7 +92,7 @@ function updateRoute(app: OpenAPIHono, { media, publicBaseUrl, identify }: Deps)
   const update = createRoute({
     method: 'patch',
     path: '/media/{id}',
-    summary: 'Change its name or visibility',
+    summary: 'Change the name or visibility',
     middleware: [requireCaller(identify), jsonOnly()] as const,
     request: { params: IdParam, body: { required: true, content: { 'application/json': { schema: PatchBody } } } },
     responses: {
@@ -108,7 +111,7 @@ function removeRoute(app: OpenAPIHono, { media, identify }: Deps): void {
   const remove = createRoute({
     method: 'delete',
     path: '/media/{id}',
-    summary: 'Delete it, until it is restored or the retention time is over',
+    summary: 'Delete an object (restorable until the retention time ends)',
     middleware: requireCaller(identify),
     request: { params: IdParam },
     responses: {
@@ -126,11 +129,11 @@ function restoreRoute(app: OpenAPIHono, { media, publicBaseUrl, identify }: Deps
   const restore = createRoute({
     method: 'post',
     path: '/media/{id}/restore',
-    summary: 'Take it back out of the bin',
+    summary: 'Restore a deleted object',
     middleware: requireCaller(identify),
     request: { params: IdParam },
     responses: {
-      200: { description: 'Active again.', content: { 'application/json': { schema: MediaObject } } },
+      200: { description: 'The restored object.', content: { 'application/json': { schema: MediaObject } } },
       ...problems(...KNOWN, 'not_found', 'database_unavailable'),
     },
   })

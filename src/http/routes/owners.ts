@@ -1,4 +1,4 @@
-/** What concerns everything of one owner. */
+/** Usage and erasure of one owner. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { Problem } from '../../problem.ts'
 import type { Deps } from '../deps.ts'
@@ -7,8 +7,8 @@ import { requireCaller } from '../request/context.ts'
 
 const Erasure = z
   .object({
-    left: z.int().min(0).openapi({ description: 'Objects that are not on their way out yet: call again.' }),
-    purging: z.int().min(0).openapi({ description: 'Objects that are; upkeep removes their bytes.' }),
+    left: z.int().min(0).openapi({ description: 'Objects not yet marked for removal: repeat the call.' }),
+    purging: z.int().min(0).openapi({ description: 'Objects marked for removal; upkeep removes their bytes.' }),
   })
   .openapi('Erasure')
 
@@ -22,7 +22,7 @@ export function ownerRoutes(app: OpenAPIHono, { media, identify }: Deps): void {
   const usage = createRoute({
     method: 'get',
     path: '/media/usage',
-    summary: 'How much you have, and may have',
+    summary: 'Usage and quota',
     middleware: known,
     responses: {
       200: { description: 'Your usage.', content: { 'application/json': { schema: Usage } } },
@@ -34,16 +34,16 @@ export function ownerRoutes(app: OpenAPIHono, { media, identify }: Deps): void {
   const erase = createRoute({
     method: 'delete',
     path: '/media',
-    summary: 'Erase everything of one user; for the role service',
+    summary: 'Erase all objects of a user (role service)',
     middleware: known,
     request: { query: OwnerQuery },
     responses: {
-      202: { description: 'Under way.', content: { 'application/json': { schema: Erasure } } },
+      202: { description: 'The erasure has begun.', content: { 'application/json': { schema: Erasure } } },
       ...problems(...KNOWN, 'forbidden', 'database_unavailable'),
     },
   })
   app.openapi(erase, async (c) => {
-    if (c.var.caller.role !== 'service') throw new Problem('forbidden', 'This takes the role service.')
+    if (c.var.caller.role !== 'service') throw new Problem('forbidden', 'The caller needs the role service.')
     return c.json(await media.owners.erase(c.req.valid('query').userId), 202)
   })
 }

@@ -1,4 +1,4 @@
-/** Rows as clients see them. */
+/** Converts table rows to response bodies. */
 import type { z } from '@hono/zod-openapi'
 import type { Addressed, VisibleObject } from '../../media/object/object.ts'
 import type { Deps } from '../deps.ts'
@@ -22,7 +22,7 @@ export function present(row: Addressed, origin: string): z.infer<typeof MediaObj
   }
 }
 
-/** A media object with a fresh link to what its viewer may have of its bytes, and to renditions in these widths. */
+/** A media object with fresh signed links to the bytes that its viewer may read, and to renditions of these widths. */
 export async function presentSigned(
   row: Addressed<VisibleObject>,
   origin: string,
@@ -38,7 +38,7 @@ export async function presentSigned(
   }
 }
 
-/** What begins with a slash is on this service. */
+/** Prefixes a path of this service with its origin. */
 export function absolute(link: string, origin: string): string {
   return link.startsWith('/') ? origin + link : link
 }

@@ -1,4 +1,4 @@
-/** Getting bytes in: directly, or straight to the store. */
+/** Direct and presigned uploads, and their completion. */
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
 import { contentPath } from '../../media/public-copies/address.ts'
 import { withForm } from '../body/form.ts'
@@ -128,7 +128,7 @@ function completeRoute(app: OpenAPIHono, { media, publicBaseUrl, identify }: Dep
   const complete = createRoute({
     method: 'post',
     path: '/media/{id}/complete',
-    summary: 'Say that the bytes have arrived',
+    summary: 'Complete an upload',
     middleware: requireCaller(identify),
     request: { params: IdParam },
     responses: {

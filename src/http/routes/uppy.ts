@@ -1,7 +1,8 @@
 /**
- * For Uppy (`@uppy/aws-s3`), whose uploader speaks S3 and asks for a signed URL before each request. Bytes go to the
- * store; what begins, lists or ends an upload goes to the service, which answers in S3's words and so knows of it.
- * @see https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html and its neighbours
+ * Routes for Uppy (`@uppy/aws-s3`), whose uploader speaks S3 and requests a signed URL before each call. Bytes go to
+ * the store; calls that begin, list or complete an upload go to the service, which answers in S3's XML and so knows of
+ * them.
+ * @see https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html and related operations
  */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
@@ -15,13 +16,13 @@ import { originOf, requireCaller } from '../request/context.ts'
 import { invalidFields } from '../request/problem-response.ts'
 import { absolute } from './present.ts'
 
-/** What Uppy hands to `signRequest`, and what the page adds about the file. */
+/** The arguments of Uppy's `signRequest`, and the page's description of the file. */
 function signBody(limits: FileLimits) {
   const { filename, fileType, size, visibility } = declaredFile(limits)
   return z
     .object({
       method: z.enum(['GET', 'PUT', 'POST', 'DELETE']),
-      key: z.string().min(1).max(1024).openapi({ description: "Uppy's own for a new file, the store's afterwards." }),
+      key: z.string().min(1).max(1024).openapi({ description: "Uppy's key for a new file, later the store's key." }),
       contentType: z.string().max(127).optional(),
       uploadId: z.string().min(1).max(1024).optional(),
       partNumber: z.int().min(1).max(MAX_PARTS).optional(),
@@ -30,7 +31,7 @@ function signBody(limits: FileLimits) {
         .min(1)
         .max(MAX_PART_BYTES)
         .optional()
-        .openapi({ description: "What the page's `getChunkSize` returns, for a link to a part; else left out." }),
+        .openapi({ description: "For the link to a part: the result of the page's `getChunkSize`, if it sets one." }),
       filename: filename.optional(),
       fileType: fileType.optional(),
       size: size.optional(),
@@ -47,8 +48,8 @@ const Signed = z
   .object({
     url: z.url(),
     key: z.string().optional().openapi({ description: 'The key of a new object.' }),
-    headers: z.record(z.string(), z.string()).optional().openapi({ description: 'To be sent to the URL.' }),
-    id: z.uuid().openapi({ description: 'The media object; Uppy itself has no use for it.' }),
+    headers: z.record(z.string(), z.string()).optional().openapi({ description: 'Headers to send with the request.' }),
+    id: z.uuid().openapi({ description: 'Id of the media object; Uppy itself ignores it.' }),
   })
   .openapi('SignedRequest')
 type Signed = z.infer<typeof Signed>
@@ -65,7 +66,7 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
     middleware: [known, jsonOnly()] as const,
     request: { body: { required: true, content: { 'application/json': { schema: signBody(fileLimits) } } } },
     responses: {
-      200: { description: 'What signRequest returns.', content: { 'application/json': { schema: Signed } } },
+      200: { description: 'The return value of signRequest.', content: { 'application/json': { schema: Signed } } },
       ...problems(
         ...JSON_BODY,
         'not_found',
@@ -81,8 +82,8 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
     const body = c.req.valid('json')
     const { caller } = c.var
     const origin = originOf(c, publicBaseUrl)
-    // The caller's own, for its next request to the service: a token must never go to the store, so the page can't
-    // just send it everywhere.
+    // The caller's token, for its next request to the service. Only the service may receive it, never the store, so the
+    // page cannot simply send it with every request.
     const authorization = c.req.header('authorization')
     const own = { headers: authorization === undefined ? {} : { authorization } }
     const uploadUrl = (id: string) => `${origin}/media/${id}/upload`
@@ -112,11 +113,11 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
   const beginOrComplete = createRoute({
     method: 'post',
     path: '/media/{id}/upload',
-    summary: "An upload's beginning, or with uploadId its end, in S3's words",
+    summary: "Begin a multipart upload, or complete it (with uploadId), in S3's XML",
     middleware: known,
     request: { params: IdParam, query: z.object({ uploadId: z.string().optional() }) },
     responses: {
-      200: { description: 'The XML that S3 answers with.', content: XML },
+      200: { description: 'The XML response of S3.', content: XML },
       ...problems(
         ...KNOWN,
         'not_found',
@@ -147,11 +148,11 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
   const list = createRoute({
     method: 'get',
     path: '/media/{id}/upload',
-    summary: "What has arrived of an upload in parts, in S3's words",
+    summary: "List the uploaded parts of a multipart upload, in S3's XML",
     middleware: known,
     request: { params: IdParam },
     responses: {
-      200: { description: 'The XML that S3 answers with.', content: XML },
+      200: { description: 'The XML response of S3.', content: XML },
       ...problems(...KNOWN, 'not_found', 'state_conflict', 'upload_incomplete', ...OUTAGES),
     },
   })
@@ -166,11 +167,11 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
   })
 }
 
-/** Which fields go together; a new file first, in one piece and in parts, then what belongs to one under way. */
+/** Valid combinations of fields: a new single upload, a new multipart upload, then two for an upload that has begun. */
 function uses({ allowedTypes }: FileLimits) {
   const method = (...methods: string[]) => ({ method: { type: 'string' as const, enum: methods } })
   const contentType = { type: 'string' as const, enum: [...allowedTypes] }
-  // Uppy says the type of small files itself; what the page says counts more.
+  // Uppy itself sends the type of small files; the page's `fileType` takes precedence.
   const typed = [{ required: ['fileType'] }, { required: ['contentType'], properties: { contentType } }]
   return [
     { properties: method('PUT'), not: { required: ['uploadId'] }, anyOf: typed },
@@ -180,7 +181,7 @@ function uses({ allowedTypes }: FileLimits) {
   ]
 }
 
-/** What is known of a new file: its type at least. Uppy says the type of small files itself, and no name. */
+/** The description of a new file; the type is required. Uppy itself sends the type of small files, and no name. */
 function described({ key, contentType, fileType = contentType, filename = key, visibility }: SignBody) {
   const type = required(fileType, 'fileType')
   return { filename, fileType: type, visibility, sha256: undefined, idempotencyKey: undefined }
@@ -192,8 +193,8 @@ function required<T>(value: T | undefined, field: string): T {
 }
 
 /**
- * The parts of an object that is stored already, as many as it can have had: Uppy, which has not heard that its
- * upload is complete, finds nothing left to send, and completes it once more.
+ * Made-up parts of an object that is already complete, as many as it can have had: an Uppy that missed the completion
+ * finds nothing left to send, and completes it again.
  */
 function everyPart(size: number): StoredPart[] {
   const count = Math.min(MAX_PARTS, Math.max(1, Math.ceil(size / MIN_PART_BYTES)))
@@ -222,5 +223,5 @@ function escapeText(text: string): string {
   return text.replace(/[&<>"]/g, (c) => ENTITIES[c] ?? c)
 }
 
-// Uppy knows these by name only.
+// The XML entities that Uppy decodes.
 const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }

@@ -1,21 +1,21 @@
-/** The body of a PATCH as a store likes it: it never breaks off, it ends. */
+/** Turns the body of a PATCH into a stream that never fails: a broken connection ends it. */
 
 const STALLED_MS = 30_000
-// 64 KiB a second is a poor mobile connection; slower than that it may be while nobody waits.
+// 64 KiB/s is a poor mobile connection; a slower body is ended only while other uploads wait.
 const PACE_WINDOW_MS = 5000
 const FAIR_BYTES = (64 * 1024 * PACE_WINDOW_MS) / 1000
 
 export type ArrivingBody = {
   stream: ReadableStream<Uint8Array>
-  /** Lets go of a body that nobody reads any more. One that was never read is left for others to take in. */
+  /** Stops reading the body. A body that was never read is left for `drainUnread`. */
   release(): void
 }
 
 /**
- * A stream that ends where the body does, where its connection is lost, where nothing has come for half a minute, and
- * when the signal says so: what has arrived until then is kept, as tus 1.0 asks for ("The Server SHOULD always
- * attempt to store as much of the received data as possible").
- * @param contended whether others wait for the room that this body has: then it ends where it is slow, too
+ * Returns a stream that ends with the body, when the connection is lost, after 30 seconds of silence, and on `signal`:
+ * the bytes received until then are kept, as tus 1.0 requires ("The Server SHOULD always attempt to store as much of
+ * the received data as possible").
+ * @param contended whether other uploads wait for the space that this body holds; a slow body then ends as well
  */
 export function arriving(
   body: ReadableStream<Uint8Array>,
@@ -24,13 +24,13 @@ export function arriving(
 ): ArrivingBody {
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
   let watch: ReturnType<typeof setTimeout> | undefined
-  // Since the last look: what has come, and for how long it was waited for.
+  // Since the last check: bytes received, and time spent waiting for them.
   let came = 0
   let waited = 0
   const release = () => {
     clearTimeout(watch)
     signal.removeEventListener('abort', release)
-    // A read that is waiting then ends.
+    // Ends a pending read.
     reader?.cancel().catch(() => {})
   }
   const isSlow = () => {
@@ -40,7 +40,7 @@ export function arriving(
     waited = 0
     return slow
   }
-  /** Of one read. */
+  /** For one read. */
   const watchFor = (silent: number) => {
     watch = setTimeout(() => {
       if (silent + PACE_WINDOW_MS >= STALLED_MS || contended()) release()
@@ -68,7 +68,7 @@ export function arriving(
       },
       cancel: release,
     },
-    // Nothing is read before the store asks: a refusal leaves the body as it is.
+    // Reads nothing before the store asks, so that a refusal leaves the body unread.
     { highWaterMark: 0 },
   )
   return { stream, release }

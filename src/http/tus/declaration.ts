@@ -1,13 +1,13 @@
-/** What a client says of the file that it is going to send. */
+/** Parses the Upload-Metadata of a tus upload. */
 import { z } from '@hono/zod-openapi'
 import { visibilities } from '../../media/object/object.ts'
 import type { TusDeclaration } from '../../media/uploads/tus.ts'
 import { parse } from '../request/validation.ts'
 
-// HEAD gives it back as a header, so it has to be one that clients can read.
+// HEAD returns the metadata in a header, so it has to fit into one that clients accept.
 export const METADATA_BYTES = 4096
 
-/** The keys that tus-js-client's documentation uses, or Uppy; any others are kept and given back. */
+/** The keys of the tus-js-client documentation and of Uppy; other keys are stored and returned. */
 const Metadata = z.object({
   filename: z.string().max(1024).nullish(),
   name: z.string().max(1024).nullish(),

@@ -1,28 +1,28 @@
-/** tus' own refusals in the words of our catalogue. */
+/** Maps refusals of `@tus/server` to Problems. */
 import { ERRORS } from '@tus/server'
 import { Problem, type ProblemCode } from '../../problem.ts'
 import { HttpProblem } from '../request/problem-response.ts'
 
-/** By status, where tus 1.0 or its clients do not need another one than it has in the catalogue. */
+/** Problem codes by tus status, except where tus 1.0 or its clients need a status of their own. */
 const CODES: Record<number, ProblemCode> = {
   400: 'request_invalid',
-  // For a header that is missing.
+  // A header is missing.
   403: 'request_invalid',
   404: 'not_found',
-  // Upload-Offset is not how far the upload is.
+  // Upload-Offset does not match the offset of the upload.
   409: 'state_conflict',
   410: 'not_found',
   412: 'precondition_failed',
   413: 'file_too_large',
-  // An extension that is not there.
+  // The extension is not supported.
   501: 'request_invalid',
 }
 
-/** Anything that `@tus/server` threw, or answered, as a Problem; what it does not mean as a refusal is `internal`. */
+/** Converts an error or response of `@tus/server` to a Problem; other errors pass through and become `internal`. */
 export function refusalOf(error: unknown): unknown {
   if (error instanceof Problem) return error
-  // It was asked to stop: clients try again after 423, after 400 they give up.
-  if (error === ERRORS.ABORTED) return new Problem('upload_locked', 'Another request has taken the upload over.')
+  // The holder was asked to stop. Clients retry after 423, but give up after 400.
+  if (error === ERRORS.ABORTED) return new Problem('upload_locked', 'Another request has taken over the upload.')
   const refused = typeof error === 'object' && error !== null && 'status_code' in error ? error : undefined
   const code = CODES[Number(refused?.status_code)]
   if (refused === undefined || code === undefined) return error
@@ -30,10 +30,10 @@ export function refusalOf(error: unknown): unknown {
   return new Problem(code, detail === '' ? 'The request is not valid.' : detail, { cause: error })
 }
 
-// Which header says what an argument is.
+// The header that carries each argument.
 const HEADERS: Record<string, string> = { size: 'upload-length' }
 
-/** What a call gives; arguments that it refuses are told as the headers that they came in. */
+/** Runs `call`; errors in arguments name the headers they came from. */
 export async function byHeaders<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call()

@@ -1,9 +1,8 @@
 /**
- * One writer for each tus upload, whichever replica it came to: a lease on the upload's row, renewed while the
- * request runs. No connection is kept for it, so it holds behind pgbouncer's transaction mode, too.
- *
- * A writer that can't renew in time stops by itself before its lease runs out. One that dies is waited for no longer
- * than the lease lasts.
+ * Leases on upload rows: one writer per tus upload across replicas. The writer renews its lease while its request runs.
+ * A lease holds no connection, so it works behind PgBouncer in transaction mode.
+ * A writer that cannot renew in time stops before its lease expires. Others wait for a dead writer no longer than its
+ * lease lasts.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,7 +10,7 @@ import type { Locker } from '@tus/server'
 import type { Log } from '../../log.ts'
 import { notFound, Problem } from '../../problem.ts'
 
-/** See `tus-statements.ts`; each may throw Problem `database_unavailable`. */
+/** The SQL of leases; each may throw Problem `database_unavailable`. */
 export type UploadLeases = {
   take(key: string, lease: string, options: { ask: boolean }): Promise<'taken' | 'held' | 'gone'>
   renew(key: string, lease: string): Promise<{ wanted: boolean } | null>
@@ -20,39 +19,42 @@ export type UploadLeases = {
 
 export type LeaseLocker = (request: {
   /**
-   * Whether a writer that has the lock is asked to stop: a client that asks how far its upload has come, or ends it,
-   * has lost the connection of the request before, also where this side has not noticed.
+   * Whether to ask the current holder to stop. A client that asks for the offset, or aborts the upload, has lost the
+   * connection of its previous request, even if this side has not noticed.
    */
   ask: boolean
-  /** Called when the lock was lost, or could not be renewed in time: nothing may be written any more. */
+  /** Called when the lock is lost or could not be renewed in time: the writer must stop writing. */
   onLost: () => void
 }) => Locker
 
 type Deps = {
   leases: UploadLeases
   log: Log
-  /** How long a lease lasts without being renewed. */
+  /** Lifetime of a lease without renewal. */
   leaseMs: number
-  /** Whether the process is on its way out: writers then stop, so that another replica can go on at once. */
+  /** Whether the process is shutting down: writers then stop, so that another replica can continue at once. */
   stopping: () => boolean
 }
 
-// Also how long a holder may take to hear that someone waits.
+// Also bounds how long a holder takes to learn that another request waits.
 const RENEWALS_PER_LEASE = 5
 const POLL_MS = 200
-// A second PATCH is a client that mistakes what its first one is doing; it has to ask first how far that came.
+// A second PATCH comes from a client that is wrong about its first; it has to ask for the offset before it goes on.
 const PATIENCE_MS = 1500
 
 /**
- * `lock` throws Problem `upload_locked` when another request has the upload and keeps it, and `not_found` when the
- * upload is not under way (any more).
+ * `lock` throws Problem `upload_locked` when another request holds the upload and keeps it, and `not_found` when the
+ * upload is not pending.
  */
 export function createLeaseLocker(deps: Deps): LeaseLocker {
   const { leases, log, leaseMs } = deps
 
-  /** Resolves with the time from before the statement that took it, so that no one believes longer than the row says. */
+  /**
+   * Resolves with the time before the statement that took the lease, so that no holder trusts it longer than the row
+   * does.
+   */
   async function take(key: string, lease: string, ask: boolean, signal: AbortSignal): Promise<number> {
-    // Whoever asks waits long enough for a holder that died.
+    // Long enough for the lease of a dead holder to expire.
     const patience = ask ? leaseMs + PATIENCE_MS : PATIENCE_MS
     for (const start = performance.now(); ; ) {
       const from = performance.now()
@@ -73,10 +75,12 @@ export function createLeaseLocker(deps: Deps): LeaseLocker {
           const from = await take(key, lease, ask, signal)
           end = keep({ ...deps, key, lease, from, cancel, onLost })
         },
-        /** Never fails: what could not be given back runs out. */
+        /** Never fails: a lease that cannot be released expires. */
         async unlock() {
           end()
-          await leases.release(key, lease).catch((error) => log.warn({ err: error, key }, 'tus: a lease runs out'))
+          await leases
+            .release(key, lease)
+            .catch((error) => log.warn({ err: error, key }, 'tus: could not release a lease; it will expire'))
         },
       }
     },
@@ -85,7 +89,7 @@ export function createLeaseLocker(deps: Deps): LeaseLocker {
 
 type Held = Deps & { key: string; lease: string; from: number; cancel: () => void; onLost: () => void }
 
-/** Renews a lease until the function it returns is called, or until it is lost. */
+/** Renews a lease until the returned function is called or the lease is lost. */
 function keep({ leases, log, leaseMs, stopping, key, lease, from, cancel, onLost }: Held): () => void {
   const pause = leaseMs / RENEWALS_PER_LEASE
   let renewing: ReturnType<typeof setTimeout> | undefined
@@ -101,11 +105,11 @@ function keep({ leases, log, leaseMs, stopping, key, lease, from, cancel, onLost
   function lose(): void {
     if (!held) return
     stop()
-    log.warn({ key }, 'tus: a writer has lost its upload')
+    log.warn({ key }, 'tus: a writer lost its lease')
     onLost()
   }
 
-  /** One pause before the row says so: what is on its way then still has to stop. */
+  /** Expires one pause before the row does, which leaves time to stop writes in flight. */
   function expireAfter(renewedAt: number): void {
     clearTimeout(expiring)
     expiring = setTimeout(lose, renewedAt + leaseMs - pause - performance.now())
@@ -120,7 +124,7 @@ function keep({ leases, log, leaseMs, stopping, key, lease, from, cancel, onLost
       expireAfter(renewedAt)
       if (state.wanted) cancel()
     } catch (error) {
-      log.warn({ err: error, key }, 'tus: a lease could not be renewed, trying again')
+      log.warn({ err: error, key }, 'tus: could not renew a lease; retrying')
     }
     if (held) schedule()
   }
@@ -136,5 +140,5 @@ function keep({ leases, log, leaseMs, stopping, key, lease, from, cancel, onLost
 }
 
 function locked(): Problem {
-  return new Problem('upload_locked', 'Another request is writing to this upload. Ask how far it is and try again.')
+  return new Problem('upload_locked', 'Another request is writing to this upload. Get its offset (HEAD) and try again.')
 }

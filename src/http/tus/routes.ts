@@ -1,4 +1,4 @@
-/** Uploads over bad connections, by tus 1.0: clients need nothing of this service but the address. */
+/** Routes for resumable uploads by tus 1.0. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { TUS_RESUMABLE } from '@tus/server'
 import type { Context, MiddlewareHandler } from 'hono'
@@ -11,7 +11,7 @@ import { HttpProblem } from '../request/problem-response.ts'
 import { METADATA_BYTES } from './declaration.ts'
 import { TUS_PATH, type Tus } from './server.ts'
 
-/** What pages of other origins have to see of the answers. */
+/** Response headers that pages of other origins may read. */
 export const TUS_EXPOSED_HEADERS = [
   'Tus-Resumable',
   'Tus-Version',
@@ -25,7 +25,7 @@ export const TUS_EXPOSED_HEADERS = [
   'Media-Location',
 ]
 
-/** Says what the server can do in the answer to OPTIONS, whoever makes that: it may be one about other origins. */
+/** Adds the server's capabilities to every OPTIONS response, also to one that the CORS middleware makes. */
 export function tusCapabilities(tus: Tus): MiddlewareHandler {
   return async function tusCapabilities(c, next) {
     if (c.req.method === 'OPTIONS') for (const [name, value] of await tus.capabilities()) c.header(name, value)
@@ -47,7 +47,7 @@ export function tusRoutes(app: OpenAPIHono, { identify, publicBaseUrl, fileLimit
   }
 
   for (const path of paths) {
-    // Also where the request is refused (tus 1.0, "Tus-Resumable").
+    // Set on refusals as well (tus 1.0, "Tus-Resumable").
     app.use(path, async function tusResumable(c, next) {
       c.header('tus-resumable', TUS_RESUMABLE)
       await next()
@@ -55,7 +55,7 @@ export function tusRoutes(app: OpenAPIHono, { identify, publicBaseUrl, fileLimit
     app.options(path, (c) => c.body(null, 204))
   }
   app.post(TUS_PATH, known, handle)
-  // HEAD comes as GET (Hono), and POST with the method in a header (tus 1.0, "X-HTTP-Method-Override").
+  // Hono routes HEAD as GET; POST may carry the method in a header (tus 1.0, "X-HTTP-Method-Override").
   app.on(['GET', 'POST', 'PATCH', 'DELETE'], `${TUS_PATH}/:id`, known, handle)
   app.get(TUS_PATH, (c) => {
     throw misused(c.req.method, undefined)
@@ -74,7 +74,7 @@ function misused(method: string, id: string | undefined): Problem {
   return new HttpProblem('method_not_allowed', `${method} is not allowed here; ${allow} is.`, { headers: { allow } })
 }
 
-/** The protocol is described elsewhere; this says where it is spoken, and what is this service's own in it. */
+/** Documents only the paths and the service's own rules; the tus specification describes the protocol. */
 function describe(app: OpenAPIHono, { allowedTypes, maxObjectBytes }: FileLimits): void {
   const tus = { description: 'tus 1.0', url: 'https://tus.io/protocols/resumable-upload' }
   const failures = [...KNOWN, 'precondition_failed', 'storage_unavailable', 'database_unavailable'] as const
@@ -96,8 +96,8 @@ function describe(app: OpenAPIHono, { allowedTypes, maxObjectBytes }: FileLimits
         type: 'string',
         pattern: metadataOf(allowedTypes),
         maxLength: METADATA_BYTES,
-        description: 'Keys and base64 values.',
-        // image/jpeg, rocket.jpg
+        description: 'Comma-separated keys with base64 values.',
+        // Decoded: image/jpeg, rocket.jpg
         example: 'filetype aW1hZ2UvanBlZw==,filename cm9ja2V0LmpwZw==',
       }),
     ],
@@ -105,7 +105,7 @@ function describe(app: OpenAPIHono, { allowedTypes, maxObjectBytes }: FileLimits
     description: 'Upload-Metadata: `filetype` (one of the accepted media types), `filename`, `visibility`.',
     responses: {
       201: {
-        description: '`Location` is where the bytes go; its last segment is the id of the media object.',
+        description: 'Created; send the bytes to `Location`, whose last segment is the id of the media object.',
         headers: { Location: { required: true, schema: { type: 'string' } } },
       },
       ...problems(...failures, 'file_empty', 'quota_exceeded', 'file_too_large', 'media_type_unsupported'),
@@ -116,9 +116,9 @@ function describe(app: OpenAPIHono, { allowedTypes, maxObjectBytes }: FileLimits
     method: 'head',
     path: `${TUS_PATH}/{id}`,
     parameters,
-    summary: 'Ask how far a tus upload is',
+    summary: 'Get the offset of a tus upload',
     responses: {
-      200: { description: '`Upload-Offset`; with `Media-Location`, the media object, when it is complete.' },
+      200: { description: '`Upload-Offset`, and `Media-Location` (the media object) when the upload is complete.' },
       ...problems(...ofUpload),
     },
   })
@@ -129,9 +129,9 @@ function describe(app: OpenAPIHono, { allowedTypes, maxObjectBytes }: FileLimits
     parameters: [...parameters, offset],
     request: { body: { required: true, content: { 'application/offset+octet-stream': { schema: BYTES } } } },
     summary: 'Send bytes of a tus upload',
-    description: 'The last ones complete it: refused as a direct upload of the same bytes would be.',
+    description: 'The last bytes complete the upload; it is then checked, and may be refused, like a direct upload.',
     responses: {
-      204: { description: '`Upload-Offset`; with `Media-Location`, the media object, when it is complete.' },
+      204: { description: '`Upload-Offset`, and `Media-Location` (the media object) when the upload is complete.' },
       ...problems(
         ...ofUpload,
         'content_type_unsupported',
@@ -151,9 +151,9 @@ function describe(app: OpenAPIHono, { allowedTypes, maxObjectBytes }: FileLimits
     method: 'delete',
     path: `${TUS_PATH}/{id}`,
     parameters,
-    summary: 'Give up a tus upload',
+    summary: 'Abort a tus upload',
     responses: {
-      204: { description: 'It is gone, with all that had arrived.' },
+      204: { description: 'Aborted; the service removes the uploaded bytes.' },
       ...problems(...ofUpload, 'state_conflict'),
     },
   })
@@ -161,7 +161,10 @@ function describe(app: OpenAPIHono, { allowedTypes, maxObjectBytes }: FileLimits
 
 const BYTES = { type: 'string' as const, format: 'binary' }
 
-/** Keys, each perhaps with a base64 value after a space, comma-separated (tus 1.0, "Upload-Metadata"); one is a type. */
+/**
+ * The pattern of Upload-Metadata (tus 1.0): comma-separated keys, each with an optional base64 value after a space; one
+ * of them is an accepted type.
+ */
 function metadataOf(allowedTypes: ReadonlySet<string>): string {
   const types = [...allowedTypes].map((type) => btoa(type).replaceAll('+', '\\+'))
   return `^(${PAIR},)*filetype (${types.join('|')})(,${PAIR})*$`

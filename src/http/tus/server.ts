@@ -1,6 +1,6 @@
 /**
- * tus 1.0 by `@tus/server`: an upload whose bytes come through the service in any number of requests, each to any
- * replica, and which becomes an object as every other upload does.
+ * tus 1.0 with `@tus/server`: bytes of one upload come through the service in any number of requests, each to any
+ * replica; the complete upload becomes an object like every other.
  * @see https://tus.io/protocols/resumable-upload
  */
 
@@ -19,7 +19,7 @@ import type { LeaseLocker } from './locker.ts'
 
 export type TusRequest = {
   request: Request
-  /** Of the upload; absent where it is to be created. */
+  /** Id of the upload; absent for a request that creates one. */
   id: string | undefined
   caller: Caller
   origin: string
@@ -37,19 +37,19 @@ export type Deps = {
   pendingSeconds: number
 }
 
-/** Uploads are at `TUS_PATH` and their id, which is the media object's, too. */
+/** The path of tus uploads; an upload's id is the id of its media object. */
 export const TUS_PATH = '/media/tus'
 
-// What a writer that is asked to stop may still take in before it does.
+// How long a writer that was asked to stop may keep receiving, ms.
 const DRAIN_MS = 300
 
-/** An upload, or null until it has one, and what it can be asked for. */
+/** An upload of one caller. */
 type Target = { id: string; key: string }
 
 export function createTus(deps: Deps) {
   const { media, storage, stores, locker, log } = deps
 
-  /** What the protocol's extensions ask of a store, as far as it may be asked for here. */
+  /** Opens the store, without the extensions that quotas rule out. */
   function open(request: Parameters<TusStores['open']>[0]): TusStore {
     const store = stores.open(request)
     if (!media.uploads.tus.deferrable)
@@ -57,7 +57,7 @@ export function createTus(deps: Deps) {
     return store
   }
 
-  /** What tus says of a request. Throws what it refuses as a Problem. */
+  /** Runs `@tus/server` on a request. Throws its refusals as Problems. */
   async function serve(
     { request, caller, origin }: TusRequest,
     targetOf: (metadata?: Record<string, string | null>) => Promise<Target>,
@@ -69,9 +69,9 @@ export function createTus(deps: Deps) {
     let failure: unknown
     let finished = false
     const store = open({ records: media.uploads.tus.records, signal: lost.signal, caller: caller.userId })
-    // What has become an object does not expire, and tus would ask the store for the upload it was.
+    // A completed object does not expire, and tus would ask the store for an upload that is gone.
     store.getExpiration = () => (finished ? 0 : deps.pendingSeconds * 1000)
-    // Its pipeline may hear of a stream that breaks before it hears from the store why.
+    // tus's pipeline may learn of a broken stream before it learns the store's reason.
     let writing: Promise<unknown> = Promise.resolve()
     const write = store.write.bind(store)
     store.write = (...bytes) => {
@@ -88,7 +88,7 @@ export function createTus(deps: Deps) {
       locker: locker({ ask: request.method !== 'PATCH', onLost: lose }),
       lockDrainTimeout: DRAIN_MS,
       maxSize: deps.maxObjectBytes,
-      // What pages of other origins may do is not decided here.
+      // CORS is handled by the app's middleware.
       allowedOrigins: [],
       namingFunction: async (_, metadata) => {
         target = await targetOf(metadata)
@@ -116,14 +116,14 @@ export function createTus(deps: Deps) {
     }
   }
 
-  /** The bytes are all there: looks at them, as at those of every other upload. */
+  /** Inspects and completes a fully received upload, like every other kind of upload. */
   async function finish({ id, key }: Target, caller: Caller, origin: string): Promise<Record<string, string>> {
     await media.uploads.complete(id, caller)
     await media.uploads.tus.removePieces(key)
     return locationOf(id, origin)
   }
 
-  /** Finishes an upload whose last request did not live to do it. */
+  /** Completes an upload whose last request died before doing so. */
   async function settle(target: Target, { caller, origin }: TusRequest): Promise<Record<string, string>> {
     if ((await storage.head(target.key)) === null) await assemble(target, caller)
     return finish(target, caller, origin)
@@ -137,7 +137,7 @@ export function createTus(deps: Deps) {
       if ((await storage.head(key)) !== null) return
       await open({ records: media.uploads.tus.records, signal: lost.signal, caller: caller.userId }).assemble(key)
     } catch (error) {
-      // The store has lost it, and the client has to begin anew.
+      // The store has lost the upload, so the client has to start again.
       if (error instanceof Problem && error.code === 'not_found') await media.uploads.abort(id, caller)
       throw error
     } finally {
@@ -154,7 +154,7 @@ export function createTus(deps: Deps) {
         return begun
       })
     } catch (error) {
-      // The client never hears of it, so nobody else would end it before upkeep does.
+      // The client never learns of this upload, so end it now instead of leaving it to upkeep.
       if (begun !== undefined) await giveUp(begun, asked.caller)
       throw error
     }
@@ -165,7 +165,7 @@ export function createTus(deps: Deps) {
       await media.uploads.abort(id, caller)
     } catch (error) {
       if (error instanceof Problem && error.code === 'not_found') return
-      log.warn({ err: error, id }, 'tus: an upload that was not created is left for upkeep to give up')
+      log.warn({ err: error, id }, 'tus: could not abort an upload whose creation failed; upkeep will expire it')
     }
   }
 
@@ -181,9 +181,9 @@ export function createTus(deps: Deps) {
 
   return {
     /**
-     * Answers POST, HEAD, PATCH and DELETE. Whoever brings the last byte, or asks for an upload that has all of them,
-     * is told with `Media-Location` where the object is. Throws Problem `not_found`, `precondition_failed`,
-     * `request_invalid`, `content_type_unsupported`, `state_conflict`, `upload_locked`, or what completing throws.
+     * Handles POST, HEAD, PATCH and DELETE. The response to the last PATCH, or to any request for a complete upload,
+     * links to the object in `Media-Location`. Throws Problem `not_found`, `precondition_failed`, `request_invalid`,
+     * `content_type_unsupported`, `state_conflict`, `upload_locked`, or what completing throws.
      */
     async handle(asked: TusRequest): Promise<Response> {
       const { request, id, caller, origin } = asked
@@ -194,18 +194,18 @@ export function createTus(deps: Deps) {
       if (upload === null) throw notFound()
       if (upload.status === 'active') return ofFinished(request, upload, origin)
       if (request.method === 'PATCH' && upload.sizeBytes === null && !media.uploads.tus.deferrable)
-        throw new Problem('request_invalid', 'There are quotas by now: begin a new upload, with Upload-Length.')
+        throw new Problem('request_invalid', 'Quotas are in force: begin a new upload with Upload-Length.')
       try {
         return await proceed(asked, upload)
       } catch (error) {
-        // Perhaps another request has just brought the last byte.
+        // A concurrent request may have sent the last byte.
         const now = error instanceof Problem && MAY_BE_FINISHED.has(error.code) ? await find() : null
         if (now?.status === 'active') return ofFinished(request, now, origin)
         throw error
       }
     },
 
-    /** What this server can do, as headers for the answer to OPTIONS. */
+    /** The server's capabilities, as headers of the OPTIONS response. */
     async capabilities(): Promise<[name: string, value: string][]> {
       const datastore = open({ records: media.uploads.tus.records, signal: new AbortController().signal, caller: '' })
       const server = new Server({ path: TUS_PATH, datastore, locker: NO_LOCKS, maxSize: deps.maxObjectBytes })
@@ -221,21 +221,21 @@ const MAY_BE_FINISHED = new Set(['not_found', 'upload_incomplete', 'state_confli
 
 const NO_LOCKS: Locker = {
   newLock() {
-    throw new Error('nothing is locked to say what can be done')
+    throw new Error('OPTIONS takes no lock')
   },
 }
 
-/** tus 1.0, "Tus-Version": a request of another version gets 412 and what would be understood. */
+/** tus 1.0, "Tus-Version": another version gets 412 with the supported version. */
 function requireProtocol(request: Request): void {
   if (request.headers.get('tus-resumable') !== TUS_RESUMABLE)
     throw new HttpProblem('precondition_failed', `Send Tus-Resumable: ${TUS_RESUMABLE}.`, {
       headers: { 'tus-version': TUS_RESUMABLE },
     })
   if (request.method === 'PATCH' && request.headers.get('content-type') !== 'application/offset+octet-stream')
-    throw new Problem('content_type_unsupported', 'The request has to be application/offset+octet-stream.')
+    throw new Problem('content_type_unsupported', 'Send the request as application/offset+octet-stream.')
 }
 
-/** An upload that is an object by now: it can be asked for, and nothing else. */
+/** Answers for a completed upload: only its offset can be asked for. */
 function ofFinished(
   request: Request,
   { id, sizeBytes, metadata }: { id: string; sizeBytes: number | null; metadata: string },
@@ -250,14 +250,14 @@ function ofFinished(
   }
   if (request.method === 'PATCH' && request.headers.get('upload-offset') === length)
     return new Response(null, { status: 204, headers })
-  throw new Problem('state_conflict', 'The upload is complete. What becomes of the object is decided under /media.')
+  throw new Problem('state_conflict', 'The upload is complete; manage its object under /media.')
 }
 
 function locationOf(id: string, origin: string): Record<string, string> {
   return { 'media-location': `${origin}/media/${id}` }
 }
 
-/** What the store says of it, where it says something. */
+/** The store's own error when it has one, else the failure. */
 function reasonOf(writing: Promise<unknown>, failure: unknown): Promise<unknown> {
   return writing.then(
     () => failure,
