@@ -87,6 +87,13 @@ describe('rooms', () => {
     expect(broken.map(({ file, line, to }) => `${file}:${line} imports ${to}`)).toEqual([])
   })
 
+  test('are the rows of docs/ARCHITECTURE.md', async () => {
+    const page = await Bun.file(join(repository, 'docs/ARCHITECTURE.md')).text()
+    const [table = ''] = /^\| room in `src` \|[\s\S]*?\n\n/m.exec(page) ?? []
+    const named = [...table.matchAll(/^\| `([^`]+)` \|/gm)].map(([, name]) => name)
+    expect(named.sort()).toEqual(Object.keys(rooms).sort())
+  })
+
   test('have no circle of files', () => {
     const next = Map.groupBy(imports, ({ from }) => from)
     const done = new Set<string>()

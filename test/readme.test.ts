@@ -1,38 +1,39 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { existsSync } from 'node:fs'
 import { cp, writeFile } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, normalize } from 'node:path'
 import { createRedisEventBus } from '../src/events/redis.ts'
 import { until } from './support/http/client.ts'
 import { freePort } from './support/process/port.ts'
 import { signalTree, tied, waitUntilGone } from './support/process/process.ts'
 import { createRecordingLog } from './support/process/recording-log.ts'
 import { commandFor } from './support/process/service.ts'
-import { fencedBlocks, readReadme } from './support/readme.ts'
+import { fencedBlocks, GUIDES, INSIDE, readPages } from './support/readme.ts'
 import { repository } from './support/repository.ts'
 import { createFolder, type Folder } from './support/services/folder.ts'
 import { haveServices, services } from './support/services/shared.ts'
 
-const readme = await readReadme()
+const guides = await readPages(...GUIDES)
 const blocks = await fencedBlocks('sh')
 const about = (word: string) => {
   const found = blocks.filter((block) => block.includes(word))
   if (found.length !== 1 || found[0] === undefined) throw new Error(`${found.length} blocks with ${word}`)
   return found[0]
 }
-const [DEV, TEST, CURL, LISTEN, COMPOSE, RECONCILE] = [
+const [DEV, TEST, LISTEN, COMPOSE, RECONCILE] = [
   about('run dev'),
   about('run test'),
-  about('curl '),
   about('redis-cli '),
   about('docker compose'),
   about('bun run reconcile'),
 ]
-const inline = [...readme.matchAll(/`([^`\n]+)`/g)].map(([, text = '']) => text)
+const CURL = blocks.filter((block) => block.startsWith('curl '))
+const inline = [...guides.matchAll(/`([^`\n]+)`/g)].map(([, text = '']) => text)
 
-test('every command of the README is tried here', () => {
+test('every command of the README and the guides is tried here', () => {
   // The test command is what runs this (test/workflows.test.ts).
-  expect(blocks).toEqual([DEV, TEST, CURL, LISTEN, COMPOSE, RECONCILE])
+  expect(CURL).toHaveLength(2)
+  expect(new Set(blocks)).toEqual(new Set([DEV, TEST, ...CURL, LISTEN, RECONCILE, COMPOSE]))
 })
 
 describe('in a folder with nothing but the repository', () => {
@@ -92,7 +93,7 @@ describe('in a folder with nothing but the repository', () => {
     const [, address = ''] = /media service is at (\S+),/.exec(written) ?? []
     const [, T = ''] = /token[^\n]*\n\s+(\S+)/.exec(written) ?? []
     let env: Record<string, string> = { T, M: `${address}/media` }
-    for (const line of CURL.split('\n')) {
+    for (const line of CURL.flatMap((block) => block.split('\n'))) {
       const out = await run(line, env)
       if (!line.endsWith('/presign')) continue
       const { id, uploadUrl } = JSON.parse(out)
@@ -103,7 +104,7 @@ describe('in a folder with nothing but the repository', () => {
     const picture = Buffer.from(await Bun.file(join(root, 'picture.jpg')).arrayBuffer())
     const sent = Buffer.from(await Bun.file(join(root, 'test/corpus/accept/rocket.jpg')).arrayBuffer())
     expect(picture.equals(sent)).toBe(true)
-    const [shown = ''] = await fencedBlocks('json')
+    const [shown = ''] = await fencedBlocks('json', 'docs/api.md')
     const object = JSON.parse(await run(`curl -H "Authorization: Bearer $T" $M/$ID`, env))
     const { signedUrl, signedUrlExpiresAt, ...plain } = object
     expect([signedUrl, signedUrlExpiresAt]).toEqual([expect.any(String), expect.any(String)])
@@ -135,7 +136,7 @@ describe.skipIf(!(await haveServices()) || !Bun.which('redis-cli'))('redis-cli',
     })()
     await until(() => expect(heard.match(/^subscribe$/gm)).toHaveLength(2))
     const bus = await createRedisEventBus({ url: redisUrl, log: createRecordingLog().log })
-    const [, shown = ''] = await fencedBlocks('json')
+    const [shown = ''] = await fencedBlocks('json', 'docs/events.md')
     await bus.publish([{ channel: 'photo:uploaded', payload: JSON.parse(shown) }])
     await until(() => expect(heard).toContain(JSON.parse(shown).eventId))
     await bus.close()
@@ -145,15 +146,36 @@ describe.skipIf(!(await haveServices()) || !Bun.which('redis-cli'))('redis-cli',
   }, 30_000)
 })
 
-describe('what the README names is there', () => {
+test('the README has at most 150 lines, and says what is measured, not what was hoped for', async () => {
+  const text = await readPages('README.md')
+  expect(text.trimEnd().split('\n').length).toBeLessThanOrEqual(150)
+  expect(text).not.toContain('missed')
+})
+
+describe('what the README and docs name is there', () => {
   test('scripts and files', async () => {
     const { scripts } = await Bun.file(join(repository, 'package.json')).json()
-    const named = [...readme.matchAll(/\bbun(?:@[\d.]+)? run ([\w:]+)/g)].map(([, script = '']) => script)
+    const named = [...guides.matchAll(/\bbun(?:@[\d.]+)? run ([\w:]+)/g)].map(([, script = '']) => script)
     expect(named.length).toBeGreaterThan(4)
     for (const script of named) expect(Object.keys(scripts)).toContain(script)
     const files = inline.filter((text) => /^(src|test|deploy|bench|examples|sql)\/[\w./-]+$/.test(text))
-    for (const file of [...files, 'examples/consumer.ts'])
+    const written = (await readPages(...INSIDE)).matchAll(/`((?:src|test|deploy|bench|examples|sql)\/[\w./-]+)`/g)
+    // A migration that a first change would add.
+    const inside = [...written].map(([, name = '']) => name).filter((name) => !name.includes('NNNN'))
+    expect(inside.length).toBeGreaterThan(50)
+    for (const file of [...files, ...inside, 'examples/consumer.ts'])
       expect([file, existsSync(join(repository, file))]).toEqual([file, true])
+  })
+
+  test.each([...GUIDES, ...INSIDE])('what %s links to', async (page) => {
+    const links = [...(await readPages(page)).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([\w-]+))?\)/g)]
+    for (const [link, path = '', anchor] of links) {
+      const target = path === '' ? page : normalize(join(dirname(page), path))
+      expect([link, existsSync(join(repository, target))]).toEqual([link, true])
+      if (anchor === undefined) continue
+      const headings = [...(await readPages(target)).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => slugOf(heading))
+      expect([link, headings.includes(anchor)]).toEqual([link, true])
+    }
   })
 
   test('settings, with the defaults it gives', async () => {
@@ -165,7 +187,7 @@ describe('what the README names is there', () => {
       ),
     )
     const compose = await Bun.file(join(repository, 'docker-compose.yml')).text()
-    const named = [...readme.matchAll(/`([A-Z][A-Z0-9]*_[A-Z0-9_]+)(?:=[^`]*)?`(?: \((\d+)( MiB)?\))?/g)]
+    const named = [...guides.matchAll(/`([A-Z][A-Z0-9]*_[A-Z0-9_]+)(?:=[^`]*)?`(?: \((\d+)( MiB)?\))?/g)]
     expect(named.length).toBeGreaterThan(20)
     for (const [, name = '', number, unit] of named) {
       const known = defaults.has(name) || compose.includes(name) || name === 'MINIO_API_CORS_ALLOW_ORIGIN'
@@ -194,7 +216,7 @@ describe('what the README names is there', () => {
     const file = Bun.file(join(repository, 'deploy/alerts.yml'))
     const { groups } = Bun.YAML.parse(await file.text()) as Rules
     const alerts = groups.flatMap(({ rules }) => rules.map(({ alert, labels }) => `${alert} ${labels.severity}`))
-    const rows = [...readme.matchAll(/^\| `(Media\w+)` \((\w+)\) \| [^|]+ \| [^|]+ \|$/gm)]
+    const rows = [...guides.matchAll(/^\| `(Media\w+)` \((\w+)\) \| [^|]+ \| [^|]+ \|$/gm)]
     expect(rows.map(([, alert, severity]) => `${alert} ${severity}`).sort()).toEqual(alerts.sort())
   })
 
@@ -202,3 +224,11 @@ describe('what the README names is there', () => {
     for (const block of await fencedBlocks('json')) expect(() => JSON.parse(block)).not.toThrow()
   })
 })
+
+/** The anchor that GitHub gives a heading. */
+function slugOf(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replaceAll(/[^\w -]/g, '')
+    .replaceAll(' ', '-')
+}

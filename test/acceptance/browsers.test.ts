@@ -192,7 +192,7 @@ describe.skipIf(backend === 'embedded')('where a CDN serves public objects', asy
   })
 })
 
-// The store has no say in these; see README.md, "In production".
+// The store has no say in these; see docs/deploying.md, "The store".
 describe.skipIf(backend === 'real')('a link into the service itself', () => {
   const isolation = {
     'x-content-type-options': 'nosniff',

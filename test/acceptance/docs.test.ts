@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { answered, expectProblem, newUser, tokenFor } from '../support/http/client.ts'
 import { readCorpus } from '../support/pictures/corpus.ts'
 import { backend, openStage } from '../support/process/acceptance.ts'
-import { readReadme } from '../support/readme.ts'
+import { readPages } from '../support/readme.ts'
 import { createFolder, type Folder } from '../support/services/folder.ts'
 
 type Operation = { description: string; security?: object[]; responses: Record<string, unknown> }
@@ -47,8 +47,8 @@ describe('the OpenAPI document', () => {
     else expect(await run(line, env)).toEqual({ code: 0, complaint: '' })
   })
 
-  test('has every call that the README lists', async () => {
-    const [table = ''] = /^\| call \|[\s\S]*?\n\n/m.exec(await readReadme()) ?? []
+  test('has every call that docs/api.md lists', async () => {
+    const [table = ''] = /^\| call \|[\s\S]*?\n\n/m.exec(await readPages('docs/api.md')) ?? []
     const cells = table
       .split('\n')
       .slice(2, -2)

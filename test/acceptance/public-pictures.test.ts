@@ -255,7 +255,7 @@ describe('with PUBLIC_ORIGINALS=true', async () => {
   })
 })
 
-// It reads what the bucket policy in README.md lets everyone read, and nothing else.
+// It reads what the bucket policy in docs/deploying.md lets everyone read, and nothing else.
 describe.skipIf(backend === 'embedded')('a CDN', async () => {
   if (backend === 'embedded') return
   const cdn = Bun.serve({

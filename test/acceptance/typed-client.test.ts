@@ -281,7 +281,7 @@ test('events come as they happen, over as many connections as it takes', async (
   }
 }, 40_000)
 
-test('the example of the README does what it says', async () => {
+test('the example of the client in the README does what it says', async () => {
   const [example = ''] = (await fencedBlocks('js')).filter((block) => block.includes('createMediaClient'))
   const user = newUser()
   const folder = await createFolder()

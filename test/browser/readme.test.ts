@@ -18,7 +18,7 @@ const named = examples
   .filter((example) => !example.includes('/media/events'))
   .map((example): [string, string] => [example.split('\n')[0] ?? '', example])
 
-describe.skipIf(!(haveChromium() && (await haveServices())))('an example of the README, in a browser', () => {
+describe.skipIf(!(haveChromium() && (await haveServices())))('an example of the guides, in a browser', () => {
   let folder: Folder
   let pages: ReturnType<typeof Bun.serve>
   let stage: Stage

@@ -1,4 +1,4 @@
-/** What the README's examples for the browser take for granted. */
+/** What the guides' examples for the browser take for granted. */
 import AwsS3 from '@uppy/aws-s3'
 import Uppy from '@uppy/core'
 import * as tus from 'tus-js-client'

@@ -1,4 +1,4 @@
-/** What runs in the browser: Uppy as the README sets it up, and a view on it for the test. */
+/** What runs in the browser: Uppy as docs/uploads.md sets it up, and a view on it for the test. */
 import AwsS3 from '@uppy/aws-s3'
 import Uppy from '@uppy/core'
 
