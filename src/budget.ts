@@ -1,14 +1,14 @@
-/** A bounded amount of bytes that many callers share: whoever needs some waits in order until there is room. */
+/** A budget of bytes that many callers share: first come, first served, and no caller starves the others. */
 import { Problem } from './problem.ts'
 
 export type Budget = {
   /**
-   * Waits in order until there is room; the result gives it back. More than the whole budget is let in alone. Throws
-   * Problem `overloaded` after half a minute, or the reason of `signal`.
-   * @param caller nobody gets more than half of the budget while others could use it
+   * Waits in order until there is room; the result releases it. A request for more than the whole budget is admitted
+   * alone. Throws Problem `overloaded` after half a minute, or the reason of `signal`.
+   * @param caller gets at most half of the budget while other callers wait
    */
   reserve(caller: string, bytes: number, signal?: AbortSignal): Promise<() => void>
-  /** Whether someone is waiting, so that slow bodies must not hold their place. */
+  /** Whether a caller is waiting, so that slow bodies must not keep their room. */
   contended(): boolean
   /** Bytes reserved now, and how many callers wait. */
   usage(): { reserved: number; waiting: number }
@@ -37,7 +37,7 @@ export function createBudget(limit: number): Budget {
     admitNext()
   }
 
-  /** In order; but who waits only for what they hold themselves keeps nobody else waiting. */
+  /** First come, first served; a caller over half the budget does not block those behind it. */
   function admitNext(): void {
     for (const next of queue) {
       if (reserved > 0 && reserved + next.bytes > limit) return

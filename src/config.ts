@@ -29,7 +29,7 @@ const origins = list.refine(
 )
 const mediaTypes = list.refine((v) => v.length > 0 && v.every(isDetectable), {
   error: ({ input }) =>
-    `expected media types that their bytes give away, comma-separated; not so: ${undetectable(input).join(', ') || '(none given)'}`,
+    `expected media types that can be detected from the bytes, comma-separated; not so: ${undetectable(input).join(', ') || '(none given)'}`,
 })
 const whole = (min: number, max: number) => {
   const expected = `expected a whole number from ${min} to ${max}`
@@ -48,7 +48,7 @@ const sizes = list
 const quota = whole(0, 2 ** 50).transform((n) => (n === 0 ? null : n))
 const flag = z.enum(['true', 'false'], 'expected true or false').transform((v) => v === 'true')
 const seconds = whole(1, 10 * 365 * 86_400)
-// SigV4 links live for seven days at most (AWS, "Authenticating Requests: Using Query Parameters").
+// SigV4 links are valid for at most seven days (AWS, "Authenticating Requests: Using Query Parameters").
 const linkSeconds = whole(1, 7 * 86_400)
 
 type Setting<T> = { doc: string; schema: z.ZodType<T, string>; fallback?: string; secret: boolean }
@@ -67,27 +67,30 @@ const settings = {
   NODE_ENV: withDefault(
     z.enum(['development', 'test', 'production'], 'expected development, test or production'),
     'development',
-    'In production an embedded part, or no way to authenticate, is an error',
+    'In production, the service does not start with an embedded database, store or event bus, or without authentication',
   ),
   PORT: withDefault(whole(1, 65_535), 8080, 'Port to listen on (under `deno serve`, its --port decides)'),
   HOST: withDefault(text, '127.0.0.1', 'Address to listen on (under `deno serve`, its --host decides)'),
   LOG_LEVEL: withDefault(
     z.enum(['debug', 'info', 'warn', 'error'], 'expected debug, info, warn or error'),
     'info',
-    'Least level of what is logged; requests are info, those for health and metrics debug',
+    'Lowest level that is logged; requests are logged at info, those for health and metrics at debug',
   ),
   OTEL_EXPORTER_OTLP_ENDPOINT: optional(httpUrl, 'OpenTelemetry collector (OTLP over HTTP); absent: no traces'),
   PUBLIC_BASE_URL: optional(
     httpUrl,
-    "Where clients reach the service, for links and events; a path is kept; absent: the request's origin, not in production",
+    "URL under which clients reach the service, used in links and events; may have a path; absent: the request's origin (not in production)",
   ),
-  CDN_BASE_URL: optional(httpUrl, 'CDN in front of public/ in the bucket; absent: public objects are served by links'),
+  CDN_BASE_URL: optional(
+    httpUrl,
+    'CDN in front of public/ in the bucket; absent: the service serves public objects through links',
+  ),
   PUBLIC_ORIGINALS: withDefault(
     flag,
     'false',
-    'Whether others than their owners get public pictures as they came, with position, camera and comments',
+    'Serve public pictures as uploaded, with metadata (GPS position, camera, comments); false: without metadata',
   ),
-  CONSOLE: optional(flag, 'Whether there is a page at /console; absent: only with the development token'),
+  CONSOLE: optional(flag, 'Serve the console at /console; absent: only with the development token'),
   CORS_ORIGINS: optional(origins, 'Origins whose pages may call the service, comma-separated; absent: none'),
 
   DATABASE_URL: optionalSecret(
@@ -96,46 +99,63 @@ const settings = {
   ),
   REDIS_URL: optionalSecret(
     z.url({ protocol: /^rediss?$/, error: 'expected a redis:// or rediss:// URL' }),
-    'Redis for events; absent: events stay in this process',
+    'Redis for events and rate limits; absent: both stay in this process',
   ),
 
-  S3_ENDPOINT: optional(httpUrl, 'S3 store as the service reaches it; absent: AWS if S3_BUCKET is set, else DATA_DIR'),
-  S3_PUBLIC_ENDPOINT: optional(httpUrl, 'The same store as clients reach it, for signed links; absent: S3_ENDPOINT'),
+  S3_ENDPOINT: optional(
+    httpUrl,
+    'URL of the S3 store for the service; absent: AWS if S3_BUCKET is set, else files in DATA_DIR',
+  ),
+  S3_PUBLIC_ENDPOINT: optional(httpUrl, 'URL of the same store for clients, used in signed links; absent: S3_ENDPOINT'),
   S3_REGION: withDefault(text, 'us-east-1', 'Region of the store'),
-  S3_BUCKET: optional(bucket, 'Bucket, created when missing and permitted; absent: media if S3_ENDPOINT is set'),
-  S3_FORCE_PATH_STYLE: optional(flag, 'Bucket in the path, not in the host name; absent: true if S3_ENDPOINT is set'),
-  AWS_ACCESS_KEY_ID: optional(text, "Access key of the store; absent: the AWS SDK's own chain of credentials"),
+  S3_BUCKET: optional(
+    bucket,
+    'Bucket, created if it is missing and the key may create it; absent: media if S3_ENDPOINT is set',
+  ),
+  S3_FORCE_PATH_STYLE: optional(
+    flag,
+    'Path-style URLs (bucket in the path, not in the host name); absent: true if S3_ENDPOINT is set',
+  ),
+  AWS_ACCESS_KEY_ID: optional(text, "Access key of the store; absent: the AWS SDK's default credential chain"),
   AWS_SECRET_ACCESS_KEY: optionalSecret(text, 'Secret of that access key'),
-  DATA_DIR: withDefault(text, '.data', 'Folder of the embedded parts'),
+  DATA_DIR: withDefault(text, '.data', 'Folder of the embedded database and store'),
 
   AUTH_JWT_SECRET: optionalSecret(secret, 'Shared secret of HS256 bearer tokens'),
-  AUTH_JWKS_URL: optional(httpUrl, "The auth service's public keys (JWKS) for bearer tokens signed with one of them"),
+  AUTH_JWKS_URL: optional(httpUrl, "URL of the auth service's public keys (JWKS), which verify bearer tokens"),
   AUTH_ISSUER: optional(text, 'The `iss` a bearer token must have; absent: any'),
   AUTH_AUDIENCE: optional(text, 'The `aud` a bearer token must have; absent: any'),
   GATEWAY_SECRET: optionalSecret(secret, 'X-Gateway-Secret of a gateway whose X-User-Id and X-User-Role are trusted'),
   LINK_SECRET: optionalSecret(
     secret,
-    'Key that signs links to the service itself; absent: one made of another secret that all replicas have',
+    'Key that signs links to the service itself; absent: derived from another secret that all replicas share',
   ),
 
-  MAX_UPLOAD_BYTES: withDefault(whole(1, 1024 * MiB), 32 * MiB, 'Largest file of a direct upload'),
-  UPLOAD_MEMORY_BYTES: withDefault(whole(MiB, 1024 * 1024 * MiB), 128 * MiB, 'Memory that direct uploads may take'),
+  MAX_UPLOAD_BYTES: withDefault(whole(1, 1024 * MiB), 32 * MiB, 'Largest file of a direct upload, in bytes'),
+  UPLOAD_MEMORY_BYTES: withDefault(
+    whole(MiB, 1024 * 1024 * MiB),
+    128 * MiB,
+    'Memory for the bodies of direct uploads, in bytes',
+  ),
   DECODERS: optional(
     whole(1, 64),
-    "Processes that decode pictures; absent: 1 up to 1.5 GB of memory, else as many as the container's cores and memory allow",
+    "Number of decoder processes; absent: 1 up to 1.5 GB of memory, else as many as the container's cores and memory allow",
   ),
   DECODER_MEMORY_BYTES: withDefault(
     whole(128 * MiB, 64 * 1024 * MiB),
     832 * MiB,
-    'Memory that each of them may take: what needs more is not decoded',
+    'Memory limit of each decoder process, in bytes; a picture that needs more is not decoded',
   ),
-  DECODER_CPU_SECONDS: withDefault(whole(1, 3600), 20, 'CPU time that decoding one picture may take'),
+  DECODER_CPU_SECONDS: withDefault(whole(1, 3600), 20, 'CPU time limit for decoding one picture, in seconds'),
   TEMPORARY_BYTES: withDefault(
     whole(MiB, 1024 * 1024 * MiB),
     56 * MiB,
-    'Bytes of tus uploads that may wait in the temporary folder for their way to an S3 store',
+    'Bytes of tus uploads buffered in the temporary folder before they are sent to an S3 store',
   ),
-  MAX_OBJECT_BYTES: withDefault(whole(1, 5 * 1024 * 1024 * MiB), 5 * 1024 * MiB, 'Largest file sent to the store'),
+  MAX_OBJECT_BYTES: withDefault(
+    whole(1, 5 * 1024 * 1024 * MiB),
+    5 * 1024 * MiB,
+    'Largest file of every other upload, in bytes',
+  ),
   ALLOWED_TYPES: withDefault(
     mediaTypes,
     'image/jpeg,image/png,image/webp,image/gif,image/avif',
@@ -144,29 +164,33 @@ const settings = {
   RATE_LIMIT_PER_MINUTE: withDefault(
     whole(0, 1_000_000),
     6000,
-    'Requests a minute of each caller, and of each address without one; 0: any number',
+    'Requests per minute for each caller, and for each address of anonymous clients; 0: unlimited',
   ),
   TRUSTED_PROXIES: withDefault(
     whole(0, 10),
     0,
-    'Proxies in front that add to X-Forwarded-For, which tells the address of who has no credentials',
+    'Number of trusted proxies that append to X-Forwarded-For; used to rate-limit anonymous clients by address',
   ),
-  QUOTA_BYTES: withDefault(quota, 0, 'Most bytes that one owner may have, what is in the bin included; 0: any number'),
-  QUOTA_OBJECTS: withDefault(quota, 0, 'Most objects that one owner may have, the bin included; 0: any number'),
+  QUOTA_BYTES: withDefault(quota, 0, 'Quota of one owner in bytes, soft-deleted objects included; 0: unlimited'),
+  QUOTA_OBJECTS: withDefault(quota, 0, 'Quota of one owner in objects, soft-deleted ones included; 0: unlimited'),
   MAX_IMAGE_PIXELS: withDefault(
     whole(1, 2 ** 31),
     100_000_000,
-    'Most pixels of a picture (width × height); all frames of an animation may have ten times as many',
+    'Pixel limit of a picture (width × height); all frames of an animation together may have ten times as many',
   ),
   RENDITION_SIZES: withDefault(
     sizes,
     '160,320,640,960,1280,1920,2560,3840',
-    'Widths and heights of renditions in pixels, comma-separated: what is asked for is rounded up to one of them',
+    'Widths and heights of renditions in pixels, comma-separated; a requested size is rounded up to one of them',
   ),
-  SIGNED_URL_SECONDS: withDefault(linkSeconds, 900, 'Life of a link to read'),
-  UPLOAD_URL_SECONDS: withDefault(linkSeconds, 900, 'Life of a link to upload'),
-  PENDING_SECONDS: withDefault(seconds, 86_400, 'How long an upload may stay incomplete'),
-  RETENTION_SECONDS: withDefault(seconds, 30 * 86_400, 'How long a deleted object can be restored'),
+  SIGNED_URL_SECONDS: withDefault(linkSeconds, 900, 'Lifetime of a download link, in seconds'),
+  UPLOAD_URL_SECONDS: withDefault(linkSeconds, 900, 'Lifetime of an upload link, in seconds'),
+  PENDING_SECONDS: withDefault(seconds, 86_400, 'How long an upload may stay incomplete, in seconds'),
+  RETENTION_SECONDS: withDefault(
+    seconds,
+    30 * 86_400,
+    'Retention: how long a soft-deleted object can be restored, in seconds',
+  ),
 } satisfies Record<string, Setting<unknown>>
 
 type Settings = typeof settings
@@ -175,10 +199,10 @@ type Values = {
   [N in Name]: Settings[N] extends Defaulted<infer T> ? T : Settings[N] extends Setting<infer T> ? T | undefined : never
 }
 
-/** What the settings say, a slice for each part that is given some. Sizes are in bytes, times in seconds. */
+/** The settings as slices, one for each room that is given any. Sizes are in bytes, times in seconds. */
 export type Config = ReturnType<typeof readConfig>
 
-/** Wrong settings, all of them: each line names one and says what was expected. */
+/** All wrong settings: each line names one and says what was expected. */
 export class ConfigError extends Error {
   constructor(problems: string[]) {
     super(`The settings are wrong:\n${problems.map((p) => `  ${p}`).join('\n')}`)
@@ -208,7 +232,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   return { ...toConfig(values as Values), defaults }
 }
 
-/** The settings as text, a block each: name, documentation, default, and what is set now (secrets hidden). */
+/** The settings as text, one block each: name, documentation, and current value or default (secrets hidden). */
 export function describeSettings(env: Record<string, string | undefined> = process.env): string {
   return Object.entries<Setting<unknown>>(settings)
     .map(([name, { doc, fallback, secret }]) => {
@@ -223,12 +247,12 @@ export function describeSettings(env: Record<string, string | undefined> = proce
     .join('\n')
 }
 
-/** Of a URL that is no secret as such: what stands before its host, and its query, which may hold a key. */
+/** Hides user info and query of a URL that is not a secret as a whole: both may hold one. */
 function withoutCredentials(value: string): string {
   return value.replace(/\/\/[^/]*@/, '//(hidden)@').replace(/\?.*$/, '?(hidden)')
 }
 
-/** What is wrong with the settings taken together. */
+/** Settings that are each valid, but not in this combination. */
 function contradictions(isSet: (name: Name) => boolean, production: boolean): string[] {
   const problems: string[] = []
   const needInProduction = (...names: Name[]) => {
@@ -304,7 +328,7 @@ function toConfig(values: Values) {
       quotas: { quotaBytes: values.QUOTA_BYTES, quotaObjects: values.QUOTA_OBJECTS },
       cdnBaseUrl: values.CDN_BASE_URL,
       publicOriginals: values.PUBLIC_ORIGINALS,
-      // Where consumers of events reach the service. On a developer's machine, where it listens.
+      // Origin of the URLs in events. On a developer's machine it is the address that the service listens on.
       baseUrl: values.PUBLIC_BASE_URL ?? `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     },
     decoders: {

@@ -1,37 +1,37 @@
-/** The log: one JSON line an entry, without what lets its reader act for somebody else. */
+/** The log: one JSON line per entry, with tokens, signatures and credentials redacted. */
 import process from 'node:process'
 import { type DestinationStream, pino } from 'pino'
 import { currentRecord } from './telemetry/record.ts'
 
-/** What modules log through; a test may give its own. */
+/** The logger that modules are given; a test may pass its own. */
 export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error'>
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
 export type LogOutput = {
-  /** What is written here is out when the call returns. */
+  /** Synchronous: the line is written when the call returns. */
   now: DestinationStream
-  /** What is written here is out within a tenth of a second, and before the process ends by itself. */
+  /** Buffered: the line is written within a tenth of a second, and before the process exits by itself. */
   soon: DestinationStream
 }
 
 type Options = { level: LogLevel; output: DestinationStream }
 
-/** Entries say which request they belong to. */
+/** A logger that redacts secrets and adds the id of the current request. */
 export function createLog({ level, output }: Options): Log {
   return pino(
     {
       ...FORMAT,
       level,
       mixin: () => ({ requestId: currentRecord()?.requestId }),
-      // On the line as it is written: errors of libraries carry URLs and headers in places that nobody can list.
+      // Redacts the finished line: errors of libraries carry URLs and headers in places that no list of fields covers.
       hooks: { streamWrite: withoutSecrets },
     },
     output,
   )
 }
 
-/** For entries of which every field is known to hold no secret: looking for one costs more than writing the line. */
+/** A logger without redaction, for lines whose fields are all safe; redacting costs more than writing. */
 export function createTrustedLog({ level, output }: Options): Log {
   return pino({ ...FORMAT, level }, output)
 }
@@ -41,7 +41,7 @@ const FORMAT = { base: null, timestamp: pino.stdTimeFunctions.isoTime }
 const FLUSH_MS = 100
 const PENDING_CHARACTERS = 8192
 
-/** Standard output: for people where it is a terminal, else lines of JSON. */
+/** Standard output: readable text on a terminal, else lines of JSON. */
 export async function openLogOutput(): Promise<LogOutput> {
   if (process.stdout.isTTY) {
     const { default: pretty } = await import('pino-pretty')
@@ -72,7 +72,7 @@ export async function openLogOutput(): Promise<LogOutput> {
       },
     },
     soon: {
-      // Each write costs as much as making three lines.
+      // One write costs as much as formatting three lines.
       write(line) {
         pending += line
         if (pending.length > PENDING_CHARACTERS) flush()
@@ -82,13 +82,16 @@ export async function openLogOutput(): Promise<LogOutput> {
   }
 }
 
-/** Tokens, signatures of links, credentials in URLs and in headers. No quotes or backslashes, so that JSON stays JSON. */
+/**
+ * Tokens, link signatures, and credentials in URLs and headers. The patterns match no quotes or backslashes, so that
+ * the line stays valid JSON.
+ */
 const SECRETS: [RegExp, string][] = [
   [/\beyJ[\w-]{5,}(?:\.[\w-]*)+/g, '[token]'],
   [/\b(bearer|basic) +[^\s"\\]+/gi, '$1 [redacted]'],
   [/\b(x-amz-(?:signature|security-token)|signature)=[^\s"\\&]+/gi, '$1=[redacted]'],
   [/("(?:authorization|x-gateway-secret|cookie)" *: *")(?:[^"\\]|\\.)*/gi, '$1[redacted]'],
-  // What S3 repeats of a request that it refuses (SignatureDoesNotMatch, ExpiredToken): its XML, and as the SDK has it.
+  // S3 echoes a refused request (SignatureDoesNotMatch, ExpiredToken): in its XML, and as fields of the SDK's error.
   [/(<(?:SignatureProvided|Token-\d+)>)[^<"\\]*/g, '$1[redacted]'],
   [/("(?:SignatureProvided|Token-\d+)" *: *")(?:[^"\\]|\\.)*/g, '$1[redacted]'],
   [/(\/\/[^\s"\\/@:]*):[^\s"\\/@]+@/g, '$1:[redacted]@'],

@@ -1,4 +1,4 @@
-/** Who is calling: a bearer token, or the trusted headers of a gateway. */
+/** Authenticates a request by its bearer token or by the trusted headers of a gateway. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { errors, type JWTVerifyGetKey, type JWTVerifyOptions, jwtVerify } from 'jose'
 import { validate as isUuid } from 'uuid'
@@ -7,7 +7,7 @@ import type { Caller } from './caller.ts'
 import { createVerified } from './verified.ts'
 
 export type AuthSettings = {
-  /** Shared secret of HS256 tokens; absent: none of them is accepted. */
+  /** Shared secret of HS256 tokens; absent: no such token is accepted. */
   jwtSecret: string | undefined
   /** Finds the auth service's public key of a token; absent: only tokens with the shared secret are accepted. */
   jwks?: JWTVerifyGetKey | undefined
@@ -18,16 +18,16 @@ export type AuthSettings = {
 }
 
 /**
- * Who sent these headers; null when they carry no credentials. Throws Problem `token_invalid`, or `auth_unavailable`
- * when the key of the token is not known and can't be asked for.
+ * The caller that sent these headers; null when they carry no credentials. Throws Problem `token_invalid`, or
+ * `auth_unavailable` when the token's key is unknown and cannot be fetched.
  */
 export type Authenticate = (headers: Headers) => Promise<Caller | null>
 
-// Clocks of two well-kept machines differ by less than this.
+// Clocks of two machines with NTP differ by less than this.
 const CLOCK_TOLERANCE_SECONDS = 5
-// About 2 MB of them.
+// About 2 MB of memory.
 const VERIFIED_TOKENS = 10_000
-// Which key a token is held against is fixed here and not by the token: a public key is never taken for a secret.
+// The algorithm decides which key verifies a token, never the token: a public key is never used as an HMAC secret.
 const SECRET_ALGORITHM = 'HS256'
 const KEY_ALGORITHMS = [
   'RS256',
@@ -44,8 +44,8 @@ const KEY_ALGORITHMS = [
 ]
 
 /**
- * `Authorization` decides alone where it is there; else `X-User-Id` and `X-User-Role`,
- * believed only together with the right `X-Gateway-Secret`.
+ * `Authorization` alone decides if it is present; otherwise `X-User-Id` and `X-User-Role`, which are trusted only with
+ * the correct `X-Gateway-Secret`.
  */
 export function createAuthenticate({ jwtSecret, jwks, issuer, audience, gatewaySecret }: AuthSettings): Authenticate {
   const secret = jwtSecret === undefined ? undefined : new TextEncoder().encode(jwtSecret)
@@ -68,7 +68,7 @@ export function createAuthenticate({ jwtSecret, jwks, issuer, audience, gatewayS
     const { payload, protectedHeader } = await verifySignature(token, keyOf, options)
     const expires = ((payload.exp ?? 0) + CLOCK_TOLERANCE_SECONDS) * 1000
     const caller = { ...toCaller(payload.sub, payload.role, "The token's sub"), expires }
-    // The secret is the same until the end, where the auth service may withdraw a key.
+    // The shared secret never changes while the process runs, but the auth service may withdraw a key.
     if (protectedHeader.alg === SECRET_ALGORITHM) verified.remember(token, caller, expires)
     return caller
   }
@@ -95,12 +95,12 @@ async function verifySignature(token: string, keyOf: JWTVerifyGetKey, options: J
   } catch (error) {
     if (error instanceof Problem) throw error
     if (error instanceof errors.JWTExpired) throw invalid('The token has expired.', error)
-    // Whatever a key of the auth service is not good for is no reason to believe the token.
+    // Any other error, also about a key of the auth service, means that the token was not verified.
     throw invalid('The token is not valid.', error)
   }
 }
 
-/** Any role but `service` is a user's: other services give that claim meanings of their own. */
+/** Any role but `service` counts as `user`, because other services use that claim for their own roles. */
 function toCaller(userId: unknown, role: unknown, userIdName: string): Caller {
   if (typeof userId !== 'string' || !isUuid(userId)) throw invalid(`${userIdName} is not a UUID.`)
   return { userId: userId.toLowerCase(), role: role === 'service' ? 'service' : 'user' }
@@ -110,7 +110,7 @@ function invalid(detail: string, cause?: unknown): Problem {
   return new Problem('token_invalid', detail, { cause })
 }
 
-/** Compares digests: equal lengths, and a time that tells nothing about where they differ. */
+/** Compares digests: they have equal lengths, and the time does not reveal where the secrets differ. */
 function sameSecret(presented: string, expected: string): boolean {
   const digest = (value: string) => createHash('sha256').update(value).digest()
   return timingSafeEqual(digest(presented), digest(expected))

@@ -1,5 +1,5 @@
-/** Who sent a request. */
+/** The authenticated sender of a request. */
 export type Role = 'user' | 'service'
 
-/** A known caller. `service` may act for everyone. `expires`: when the token expires, Unix time in milliseconds. */
+/** `service` may act for every user. `expires`: when the token expires, Unix time in milliseconds. */
 export type Caller = { userId: string; role: Role; expires?: number }

@@ -1,19 +1,19 @@
-/** The public keys of an auth service (RFC 7517), kept and followed. */
+/** The public keys (JWKS, RFC 7517) of an auth service: cached, and refreshed in the background. */
 import { createRemoteJWKSet, customFetch, type JWTVerifyGetKey } from 'jose'
 import type { Log } from '../log.ts'
 import { Problem } from '../problem.ts'
 
-// A key that is withdrawn is believed for this long.
+// A withdrawn key is accepted for up to this long.
 const REFRESH_MS = 10 * 60_000
-// A key that is not known makes them be fetched anew, at most this often: tokens with made-up keys cost nothing.
+// An unknown key triggers a refresh, at most this often: tokens with invented key ids cause no flood of requests.
 const COOLDOWN_MS = 10_000
 const RETRY_MS = 5000
 const FETCH_DEADLINE_MS = 5000
 
 /**
- * Finds the key that signed a token. Keys once fetched go on working while the auth service is down; a token whose key
- * is not known then throws Problem `auth_unavailable`, otherwise jose's `JWKSNoMatchingKey`. They are asked for at once,
- * in the background: without them the service starts, too, and the log says so.
+ * Finds the key that signed a token. Keys that were fetched once stay valid while the auth service is down; an unknown
+ * key then throws Problem `auth_unavailable`, otherwise jose's `JWKSNoMatchingKey`. The first fetch begins at once, in
+ * the background: if it fails, the service starts anyway and the log says so.
  */
 export function createJwks({ url, log }: { url: string; log: Log }): JWTVerifyGetKey {
   let retryAt = 0
@@ -36,13 +36,13 @@ export function createJwks({ url, log }: { url: string; log: Log }): JWTVerifyGe
   }
 
   const keys = createRemoteJWKSet(new URL(url), {
-    // Refreshed here, because jose would refuse known keys when it can't.
+    // Refreshed here, because jose rejects known keys when its own refresh fails.
     cacheMaxAge: Number.POSITIVE_INFINITY,
     cooldownDuration: COOLDOWN_MS,
     timeoutDuration: FETCH_DEADLINE_MS,
     [customFetch]: load,
   })
-  // `load` has told the log why it failed, and is tried again soon.
+  // `load` has logged why it failed, and runs again soon.
   const follow = () => void keys.reload().catch(() => {})
   follow()
 

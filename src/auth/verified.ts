@@ -1,18 +1,18 @@
-/** Tokens that were found good, so that the next request with one is spared the work. */
+/** A cache of verified tokens, so that the next request with the same token skips the verification. */
 
 import { hash } from 'node:crypto'
 import type { Caller } from './caller.ts'
 
 export type Verified = {
-  /** Whose token this is; undefined when it was never found good, has expired since, or was forgotten. */
+  /** The caller of this token; undefined when it was never verified, has expired, or was evicted. */
   callerOf(token: string): Caller | undefined
   /** @param expires Unix time in milliseconds */
   remember(token: string, caller: Caller, expires: number): void
 }
 
 /**
- * Keeps up to `size` tokens, the latest ones; of each only a SHA-256, so that nothing in memory is good for a request.
- * Only for tokens that nothing but time can make bad.
+ * Keeps the latest `size` tokens, only as their SHA-256, so that memory holds no usable token. For tokens that become
+ * invalid only by expiring.
  */
 export function createVerified(size: number): Verified {
   const callers = new Map<string, { caller: Caller; expires: number }>()

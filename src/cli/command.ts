@@ -1,10 +1,10 @@
-/** How a command runs beside the service: opened before, closed afterwards. */
+/** Runs a command on an opened service and closes the service afterwards. */
 import process from 'node:process'
 import { openService, type Service } from '../boot/service.ts'
 import { type Config, readConfig } from '../config.ts'
 import { createLog, openLogOutput } from '../log.ts'
 
-/** Where it cannot run or fails, says why and ends with exit code 1. */
+/** When the service cannot be opened or the command fails, prints why and exits with code 1. */
 export async function runCommand(command: (service: Service, config: Config) => Promise<void>): Promise<void> {
   try {
     const config = readConfig()

@@ -1,4 +1,4 @@
-/** `bun run config`: prints every setting, and what is wrong with them. */
+/** `bun run config`: prints every setting, and the errors among them. */
 import process from 'node:process'
 import { ConfigError, describeSettings, readConfig } from '../config.ts'
 

@@ -1,4 +1,4 @@
-/** `bun run reconcile [--fix]`: compares the whole store with the table. Exit code 1 when something is left to mend. */
+/** `bun run reconcile [--fix]`: compares the whole store with the table. Exit code 1 when differences remain. */
 import process from 'node:process'
 import { type Finding, type Progress, reconcile, repair } from '../media/upkeep/reconcile.ts'
 import { runCommand } from './command.ts'
@@ -44,7 +44,7 @@ function describe(finding: Finding): string {
   }
 }
 
-/** Once a second, on a terminal only. */
+/** Prints progress once a second, on a terminal only. */
 function showProgress(progress: Progress): ReturnType<typeof setInterval> | undefined {
   if (!process.stderr.isTTY) return undefined
   return setInterval(() => process.stderr.write(`\r${progress.objects} objects, ${progress.rows} rows `), 1000)

@@ -1,6 +1,6 @@
 /**
- * `bun run upkeep`: one pass of upkeep, and what it did. With `--resume-events` the events that were set aside become due
- * again first; the relay of a running replica sends them.
+ * `bun run upkeep`: runs upkeep once and prints its report. With `--resume-events`, events that were set aside become
+ * due again first; the relay of a running replica sends them.
  */
 import process from 'node:process'
 import { parseArgs } from 'node:util'

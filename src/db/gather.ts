@@ -1,23 +1,23 @@
 /**
- * Gathering: calls for statements of one kind that come at the same time go to the database as one statement. One
- * statement for 20 rows costs the service and the database a fraction of 20 statements.
+ * Gathering: concurrent calls for statements of one kind go to the database as one batch statement. One statement for
+ * 20 rows costs the service and the database a fraction of 20 statements.
  *
- * What a caller may rely on:
- * - A call that comes alone is sent at the end of the present turn of the event loop, by the statement for one call where
- *   the kind has one. While a statement of its kind is under way, calls gather, and go together when it ends: at most
- *   64, the others with the next one.
- * - A second statement of the kind begins when the one under way is older than 50 ms; there are never more than two for
- *   many calls.
- * - Each call has its own deadline, as a single statement has. A call whose time is nearly over is not sent at all; one
- *   whose time ends meanwhile is answered by itself, while the statement goes on until the deadline of its youngest
- *   call. Both are `database_unavailable`.
- * - A call fails for its own faults only. When the server says that it rolled the statement back for what was in it, the
- *   two halves go again on their own, and so on. After any other failure the outcome is unknown: nothing goes again,
- *   and each call gets the failure.
- * - Two calls for one row never share a statement: the second one goes with the next, and finds what the first one left.
- * - A row that somebody else has locked holds up nobody but its own call, which waits for it alone, for the others at
- *   most 50 ms. However many calls wait for locks, they have half of the connections at most.
- * - All kinds together leave two connections of the pool to every other statement.
+ * Guarantees for callers:
+ * - A single call is sent at the end of the current turn of the event loop, by the statement for one call if the kind
+ *   has one. While a statement of its kind runs, calls gather and are sent together when it ends: at most 64, the rest
+ *   with the next statement.
+ * - A second batch of the kind begins when the running one is older than 50 ms; there are never more than two at once.
+ * - Each call has its own deadline, like a single statement. A call whose deadline is near is not sent at all; a call
+ *   that misses its deadline fails on its own, while the statement runs on until the deadline of its youngest call.
+ *   Both get `database_unavailable`.
+ * - A call fails for its own faults only. When the server rolled the batch back because of its data, each half is sent
+ *   again by itself, and so on. After any other failure the outcome is unknown: nothing is repeated, and every call
+ *   gets the failure.
+ * - Two calls for one row never share a statement: the second goes with the next one and sees the result of the first.
+ * - A row locked by another transaction delays only its own call, which then waits for the lock in a statement of its
+ *   own; the other calls of the batch are delayed by at most 50 ms. Calls that wait for locks use at most half of the
+ *   connections.
+ * - All kinds together leave two connections of the pool for all other statements.
  * - The record of a request shows how long that request waited. The metrics count the statement once.
  */
 import { setImmediate } from 'node:timers'
@@ -26,16 +26,16 @@ import { Problem } from '../problem.ts'
 import { beginForRequest, unrecorded } from '../telemetry/record.ts'
 import { DATABASE_DEADLINE_MS, isRolledBack, outOfTime } from './connect.ts'
 
-/** The answer for a call whose row somebody else has locked. */
+/** The answer for a call whose row is locked by another transaction. */
 export const LOCKED = Symbol('locked')
 
 export type Kind<I, O> = {
   /**
-   * One statement for all of the calls, within `ms` milliseconds: an answer for each, in their order. One that changes
-   * rows must not wait for their locks: it skips what somebody else has locked.
+   * One statement for all of the calls, within `ms` milliseconds: one answer for each, in their order. A statement that
+   * changes rows must not wait for locks: it skips locked rows (SKIP LOCKED).
    */
   together(items: I[], ms: number): Promise<(O | typeof LOCKED)[]>
-  /** The same for one call, by a statement that may wait for a lock. Needed where `together` answers with LOCKED. */
+  /** The same for one call, by a statement that may wait for a lock. Required if `together` may answer LOCKED. */
   alone?(item: I, ms: number): Promise<O>
   /** The id of the row that a call changes. Absent for kinds that only read. */
   idOf?(item: I): string
@@ -47,7 +47,7 @@ const MOST_TOGETHER = 64
 const MOST_LANES = 2
 const LANE_MS = 50
 const OTHERS_CONNECTIONS = 2
-/** With less time than this left, a statement would hardly be answered, but might be applied. */
+/** With less time than this left, a statement would probably miss its deadline, but might still be applied. */
 const NEARLY_OVER_MS = 250
 
 type Member<I, O> = {
@@ -59,7 +59,7 @@ type Member<I, O> = {
   reject: (error: unknown) => void
 }
 
-/** @param connections of the pool, which all kinds share */
+/** @param connections size of the pool, which all kinds share */
 export function createGather(connections: number, { deadlineMs = DATABASE_DEADLINE_MS } = {}): Gather {
   const most = Math.max(1, connections - OTHERS_CONNECTIONS)
   const slots = pLimit(most)
@@ -68,7 +68,7 @@ export function createGather(connections: number, { deadlineMs = DATABASE_DEADLI
 
   return function gather<I, O>({ together, alone, idOf }: Kind<I, O>) {
     let waiting: Member<I, O>[] = []
-    /** Not answered yet, oldest first. */
+    /** Calls that are not answered yet, oldest first. */
     const open = new Set<Member<I, O>>()
     const lanes = new Set<{ since: number }>()
     let starting = false
@@ -92,7 +92,7 @@ export function createGather(connections: number, { deadlineMs = DATABASE_DEADLI
       return first
     }
 
-    /** All deadlines are equally long, so one timer for the oldest call is enough. */
+    /** One timer, for the oldest call: all deadlines are equally long. */
     function watchDeadlines(ms: number): void {
       deadlineTimer = setTimeout(() => {
         deadlineTimer = undefined
@@ -104,7 +104,7 @@ export function createGather(connections: number, { deadlineMs = DATABASE_DEADLI
       }, ms)
     }
 
-    /** Begins a statement as soon as one may begin. */
+    /** Begins a statement as soon as a slot is free. */
     function next(defer: (start: () => void) => void): void {
       if (starting || waiting.length === 0 || lanes.size === MOST_LANES) return
       const youngest = Math.max(...[...lanes].map(({ since }) => since))

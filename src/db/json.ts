@@ -1,10 +1,10 @@
-/** Reads jsonb columns, also those of rows that versions before 0008 corrupted. */
+/** Reads jsonb columns, including those corrupted by versions before migration 0008. */
 
 /**
- * Those versions encoded a JSON parameter twice when postgres.js repeated a statement (see `once` in connect.ts). What they
- * stored is a JSON string in place of an object; or, where SQL merged that string with an object by `||`, an array of both.
- * Upkeep mends such rows; until then every reader sees them as they were meant. No column holds a bare string, nor an
- * array with strings in it.
+ * Those versions encoded a JSON parameter twice when postgres.js repeated a statement (see `once` in connect.ts). They
+ * stored a JSON string instead of an object or, where SQL merged that string with an object by `||`, an array of both.
+ * Upkeep repairs such rows; until then this function returns the intended value. No valid column holds a bare string or
+ * an array with strings in it.
  */
 export function readJson(text: string): unknown {
   const value: unknown = JSON.parse(text)

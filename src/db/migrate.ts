@@ -1,4 +1,4 @@
-/** Brings the database to the newest schema: plain SQL files, forward only. */
+/** Schema migrations: plain SQL files, forward only. */
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -8,10 +8,10 @@ import { type Queryable, type Sql, sqlStateOf, type TransactionSql } from './con
 /** The migrations of this package. */
 export const MIGRATIONS_FOLDER = join(import.meta.dirname, '../../sql')
 
-// Any number that nothing else locks on.
+// Key of the advisory lock: any number that nothing else uses.
 const LOCK = 7_233_501_946
 const LOCK_POLL_MS = 100
-// A statement that waits for a lock on the table makes all traffic queue behind it: it gives up soon, and tries again.
+// A statement that waits for a table lock makes all traffic queue behind it: it gives up soon and is tried again.
 const LOCK_TIMEOUT_MS = 1000
 const RETRY_MS = 500
 const MOST_TRIES = 60
@@ -19,12 +19,12 @@ const LOCK_NOT_AVAILABLE = '55P03'
 const CONCURRENT_INDEX = /^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?([\w."]+)/gim
 
 /**
- * Applies new migrations in the order of their names, under a lock that makes replicas that start together take turns.
- * Each file runs in a transaction of its own; one whose first line is `-- no transaction` runs statement by statement
- * outside any (CREATE INDEX CONCURRENTLY, VALIDATE CONSTRAINT). The statements of such a file must be repeatable, because
- * a process may die between two of them. Works through a transaction pooler. Returns the names applied.
- * @throws Error when a file that was applied is missing or has another content now, when a new one is numbered below
- * one that was applied, when there are no files, and when the table stays locked for a minute
+ * Applies new migrations in the order of their names, under an advisory lock: replicas that start together take turns.
+ * Each file runs in its own transaction; a file whose first line is `-- no transaction` runs statement by statement
+ * outside of any (CREATE INDEX CONCURRENTLY, VALIDATE CONSTRAINT). The statements of such a file must be repeatable,
+ * because a process may die between two of them. Works through a transaction pooler. Returns the names applied.
+ * @throws Error when an applied file is missing or was changed (so not even a comment in it may change), when a new
+ * file is numbered below an applied one, when there are no files, and when the table stays locked for a minute
  */
 export async function migrate(sql: Sql, folder = MIGRATIONS_FOLDER): Promise<string[]> {
   const files = await readMigrations(folder)
@@ -40,7 +40,7 @@ async function applyPatiently(sql: Sql, file: Migration, files: Migration[]): Pr
     try {
       const outcome = await sql.begin((tx) => apply(sql, tx, file, files))
       if (outcome !== 'busy') return outcome === 'applied'
-      // The lock is polled for: a session that waited in a statement would hold up a CREATE INDEX CONCURRENTLY.
+      // The lock is polled: a session that waits for it in a statement would block a CREATE INDEX CONCURRENTLY.
       tries -= 1
       await sleep(LOCK_POLL_MS)
     } catch (error) {
@@ -54,7 +54,10 @@ async function applyPatiently(sql: Sql, file: Migration, files: Migration[]): Pr
   }
 }
 
-/** `busy`: another replica migrates. The lock is the transaction's: a pooler may give each one another session. */
+/**
+ * `busy`: another replica migrates. The lock belongs to the transaction, since a pooler may change the session after
+ * it.
+ */
 async function apply(
   sql: Sql,
   tx: TransactionSql,
@@ -68,17 +71,17 @@ async function apply(
   if (past.has(name)) return 'present'
   await tx.unsafe(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`)
   if (transactional) await tx.unsafe(text)
-  // PGlite has one connection and no traffic beside it.
+  // PGlite has a single connection, so there is no concurrent traffic.
   else if (sql.options.max === 1) await tx.unsafe(text.replaceAll(/\bCONCURRENTLY\b/g, ''))
   else await runOutside(sql, text)
   await tx`INSERT INTO media_migrations (name, checksum) VALUES (${name}, ${checksum})`
   return 'applied'
 }
 
-/** On another connection, while the transaction that has the lock waits. Splits at semicolons that end a line. */
+/** Runs on another connection while the transaction with the lock waits. Splits at semicolons that end a line. */
 async function runOutside(sql: Sql, text: string): Promise<void> {
-  // A build that was interrupted leaves an invalid index that IF NOT EXISTS would take for a whole one. Only indexes that
-  // this file creates are dropped: another invalid one may be an operator's, in the middle of its build.
+  // An interrupted build leaves an invalid index, which IF NOT EXISTS would accept. Only indexes that this file creates
+  // are dropped: another invalid index may belong to an operator whose build is still running.
   for (const [, name = ''] of text.matchAll(CONCURRENT_INDEX)) {
     const [broken] = await sql<{ name: string }[]>`
       SELECT indexrelid::regclass::text AS name FROM pg_index WHERE NOT indisvalid AND indexrelid = to_regclass(${name})`
@@ -101,7 +104,7 @@ async function readMigrations(folder: string): Promise<Migration[]> {
   )
 }
 
-/** Names and checksums of what was applied before. */
+/** Names and checksums of the applied migrations. */
 async function readPast(tx: Queryable): Promise<Map<string, string>> {
   await tx`CREATE TABLE IF NOT EXISTS media_migrations (
     name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`

@@ -1,11 +1,11 @@
-/** Postgres in this process, for the embedded default. */
+/** PGlite (Postgres in this process), for the embedded default. */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 /**
- * Starts PGlite on a folder and lets postgres.js reach it over a Unix socket. Loaded only when it is used.
- * Returns the socket's path for `connect`, and what stops it.
+ * Starts PGlite on a folder, reachable for postgres.js over a Unix socket. The package is loaded only when it is used.
+ * Returns the socket's path for `connect`, and a function that stops it.
  */
 export async function startPGlite(dataDir: string): Promise<{ socket: string; stop: () => Promise<void> }> {
   const { PGlite } = await import('@electric-sql/pglite')
@@ -26,10 +26,13 @@ export async function startPGlite(dataDir: string): Promise<{ socket: string; st
 }
 
 const SOCKET = '.s.PGSQL.5432'
-// The kernel's limit, of which the last byte ends it (unix(7)).
+// The kernel's limit without the terminating zero byte (unix(7)).
 const LONGEST_SOCKET_PATH = 107
 
-/** Empty, and beside the data, where a killed process leaves nothing astray; but a socket's path may be too long there. */
+/**
+ * An empty folder beside the data, so that a killed process leaves nothing astray; in the temporary folder if its path
+ * is too long.
+ */
 async function socketFolder(dataDir: string): Promise<string> {
   const folder = `${dataDir}-socket`
   if (Buffer.byteLength(join(folder, SOCKET)) > LONGEST_SOCKET_PATH) return mkdtemp(join(tmpdir(), 'media-service-'))

@@ -1,15 +1,15 @@
-/** Whether what stands between the service and Postgres carries prepared statements. */
+/** Detects a connection pooler that does not support prepared statements. */
 import postgres from 'postgres'
 import { DATABASE_DEADLINE_MS } from './connect.ts'
 
-// One of them takes the session that the first client had, unless the pooler has more of them idle.
+// One of these clients takes over the first client's session, unless the pooler has more idle sessions.
 const OTHER_CLIENTS = 3
 const PATIENCE_MS = 2000
 
 /**
- * False behind a pooler that gives each transaction another session and does not prepare a client's statements there:
- * PgBouncer before 1.21, and later ones with `max_prepared_statements = 0`. postgres.js would find out only by failing, and
- * hang where several statements on a connection fail together (3.4.9).
+ * False behind a transaction pooler that does not prepare a client's statements in each session: PgBouncer before 1.21,
+ * or later with `max_prepared_statements = 0`. Without this check postgres.js (3.4.9) notices only when a statement
+ * fails, and hangs when several statements on a connection fail together.
  */
 export async function carriesPreparedStatements(url: string): Promise<boolean> {
   const open = () =>
@@ -18,7 +18,7 @@ export async function carriesPreparedStatements(url: string): Promise<boolean> {
   const ask = async () => {
     const query = client`SELECT pg_backend_pid() AS session, ${1}::int AS one`
     await query
-    // postgres.js keeps there why it sent a statement again.
+    // postgres.js stores here why it repeated a statement.
     return !('retried' in query && query.retried)
   }
   try {
@@ -34,12 +34,12 @@ export async function carriesPreparedStatements(url: string): Promise<boolean> {
   }
 }
 
-/** Has each of the clients keep a session to itself until `release`; gives up where there are fewer. */
+/** Makes each client hold a session until `release`; gives up when there are fewer sessions. */
 async function holdSessions(clients: readonly postgres.Sql[]): Promise<{ release: () => Promise<unknown> }> {
   const over = Promise.withResolvers<void>()
   const timer = setTimeout(over.resolve, PATIENCE_MS)
   const begun = clients.map(() => Promise.withResolvers<void>())
-  // Watched from the beginning: one that gets no session, as where the server has none left, is no failure of the service.
+  // `allSettled`: a client that gets no session, because the server has none left, is no failure of the service.
   const ended = Promise.allSettled(
     clients.map((client, i) =>
       client.begin(async (tx) => {

@@ -1,15 +1,15 @@
-/** Keys over the limit, so that their flood does not reach Redis. */
+/** A cache of the keys that are over the limit, so that their requests do not reach Redis. */
 
-/** More than are over the limit at once but in an attack; what is forgotten is counted in Redis as before. */
+/** More keys are over the limit only in an attack; an evicted key is counted in Redis again. */
 const MOST_KEYS = 10_000
 
 export type BlockedKeys = {
-  /** Milliseconds for which the key is still over its limit; 0 when it is not. */
+  /** Milliseconds until the key is below its limit again; 0 when it is not blocked. */
   msLeft(key: string): number
   block(key: string, ms: number): void
 }
 
-/** @param now milliseconds of any epoch */
+/** @param now milliseconds, any epoch */
 export function createBlockedKeys(now: () => number, most = MOST_KEYS): BlockedKeys {
   const untilByKey = new Map<string, number>()
   return {

@@ -1,20 +1,20 @@
-/** Counts that come in one turn of the event loop are sent together: a command costs more than what it carries. */
+/** Batches the counts of one turn of the event loop: a command to Redis costs more than its payload. */
 import { setImmediate } from 'node:timers'
 
-/** Where a key stands with one request: which of its window it is, and the milliseconds until the window ends. */
+/** A request within its key's window: its position, from 1, and the milliseconds until the window ends. */
 export type Standing = { place: number; msLeft: number }
 
-/** Adds so many requests to each key; answers in the same order, each with the place of the key's last request. */
+/** Adds these numbers of requests to their keys; each answer, in the same order, is about the key's last request. */
 export type SendCounts = (counts: ReadonlyMap<string, number>) => Promise<Standing[]>
 
 type Waiting = { resolve: (standing: Standing) => void; reject: (error: unknown) => void }
 
-/** Keys in one command: its script stops everything else that Redis does. */
+/** Most keys in one command: Redis does nothing else while the script runs. */
 const MOST_KEYS = 64
 
 /**
- * Each call has its own answer, as if it had been sent alone: those of one key take its places in the order in which they
- * came. When the command fails, so do all of its calls.
+ * Each call gets its own answer, as if it had been sent alone: calls with the same key get ascending positions in the
+ * order of the calls. When the command fails, all of its calls fail.
  */
 export function gatherCounts(send: SendCounts): (key: string) => Promise<Standing> {
   let gathered: Map<string, Waiting[]> | undefined
@@ -49,7 +49,7 @@ async function sendBatch(send: SendCounts, batch: ReadonlyMap<string, Waiting[]>
       for (const [j, { resolve }] of calls.entries()) resolve({ place: before + j + 1, msLeft: last.msLeft })
     }
   } catch (error) {
-    // Has no effect on those that are answered.
+    // Has no effect on calls that were answered.
     for (const { reject } of all.flat()) reject(error)
   }
 }

@@ -1,21 +1,21 @@
-/** The port for counting requests. */
+/** The rate limiter's port. */
 
-/** Where one key stands within its minute. */
+/** The state of one key within its minute. */
 export type Allowance = {
-  /** Whether the request counted is within the limit. */
+  /** Whether the counted request is within the limit. */
   allowed: boolean
-  /** How many more are. */
+  /** How many more requests are within the limit. */
   remaining: number
-  /** Until the minute is over and all are allowed again. */
+  /** Seconds until the minute ends and the count starts again. */
   resetSeconds: number
 }
 
 export type Limiter = {
-  /** Requests a minute of one key. */
+  /** Requests per minute and key. */
   readonly limit: number
   /**
-   * Counts one request of a key. Null when it can't be counted, and passes: a limit must not turn the loss of Redis into
-   * the loss of the service. Never throws, and takes 250 ms at most.
+   * Counts one request of a key. Null when it cannot be counted: the request passes, because an outage of Redis must
+   * not become an outage of the service. Never throws, and takes at most 250 ms.
    */
   take(key: string): Promise<Allowance | null>
   close(): Promise<void>

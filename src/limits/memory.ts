@@ -1,4 +1,4 @@
-/** Counts within this process, for the embedded default. */
+/** The rate limiter within this process, for the embedded default. */
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import { type Limiter, WINDOW_SECONDS } from './limits.ts'
 

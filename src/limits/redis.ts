@@ -1,4 +1,4 @@
-/** Counts in Redis, for all replicas together. */
+/** The rate limiter in Redis, which counts for all replicas together. */
 import { type ClientContext, Redis, type Result } from 'ioredis'
 import type { Log } from '../log.ts'
 import { begin, beginForRequest, unrecorded } from '../telemetry/record.ts'
@@ -7,10 +7,10 @@ import { gatherCounts, type Standing } from './gather-counts.ts'
 import { type Allowance, type Limiter, WINDOW_SECONDS } from './limits.ts'
 
 const DEADLINE_MS = 250
-// For so long nobody asks a Redis that did not answer, so that requests are not slowed.
+// After a failed call, Redis is not asked for this long, so that an outage does not slow requests down.
 const PASS_MS = 5000
 const PREFIX = 'media:limit:'
-// The window of a key begins with its first request. A key that lost its end, which nothing here does, gets one again.
+// A key's window begins with its first request. A key without an expiry, which nothing here creates, is given one.
 const SCRIPT = `local standings = {}
 for i, key in ipairs(KEYS) do
   local place = redis.call('INCRBY', key, ARGV[i + 1])
@@ -26,20 +26,20 @@ return standings`
 
 declare module 'ioredis' {
   interface RedisCommander<Context extends ClientContext = { type: 'default' }> {
-    /** `given`: so many keys, then the length of the window in milliseconds and what to add to each of them. */
+    /** `given`: the keys (as many as `keys`), then the window in milliseconds, then the number to add to each key. */
     countRequests(keys: number, given: (string | number)[]): Result<number[], Context>
   }
 }
 
 /**
- * Connects in the background and for ever again; resolves when the first attempt has ended, well or not. While there is
- * no connection, requests pass.
+ * Connects in the background and reconnects without end; resolves when the first attempt has succeeded or failed. While
+ * there is no connection, requests pass.
  */
 export async function createRedisLimiter(deps: {
   url: string
   limit: number
   log: Log
-  /** Milliseconds since whenever. */
+  /** Milliseconds, any epoch. */
   now: () => number
 }): Promise<Limiter> {
   const { url, limit, log, now } = deps
@@ -47,14 +47,14 @@ export async function createRedisLimiter(deps: {
     lazyConnect: true,
     connectTimeout: 1000,
     commandTimeout: DEADLINE_MS,
-    // Without it, a connection that stays open and dead would be used for ever.
+    // Without it, ioredis keeps using a connection that is open but dead.
     socketTimeout: 1000,
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
     retryStrategy: (attempt) => Math.min(attempt * 100, 2000),
   })
   redis.defineCommand('countRequests', { lua: SCRIPT })
-  // Told by `take`, once an outage.
+  // `take` logs each outage, once.
   redis.on('error', () => {})
   await redis.connect().catch(() => {})
   const count = gatherCounts((counts) => unrecorded(() => send(redis, counts)))
@@ -69,7 +69,7 @@ export async function createRedisLimiter(deps: {
       if (now() < passUntil) return null
       const blockedMs = blocked.msLeft(key)
       if (blockedMs > 0) return allowanceAt({ place: limit + 1, msLeft: blockedMs }, limit)
-      // One request finds out whether Redis is back; those beside it are not to wait for that.
+      // One request finds out whether Redis is back; concurrent ones do not wait for it.
       if (!counting) passUntil = now() + PASS_MS
       const end = beginForRequest('limits')
       try {
@@ -95,7 +95,7 @@ export async function createRedisLimiter(deps: {
   }
 }
 
-/** One step for the metrics, whatever the number of requests. */
+/** One step for the metrics, regardless of the number of requests. */
 async function send(redis: Redis, counts: ReadonlyMap<string, number>): Promise<Standing[]> {
   const end = begin('limits')
   try {
