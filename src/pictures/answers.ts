@@ -1,4 +1,4 @@
-/** What a decoder process writes to the service: one answer to each task, and one when it is ready for the first. */
+/** Answers of a decoder process: one to each task, and one when it is ready for the first. */
 import { z } from 'zod'
 
 const said = z.string().max(2000)
@@ -19,9 +19,9 @@ export const answerSchema = z.discriminatedUnion('kind', [
   }),
   /** The decoder refused the bytes. */
   z.object({ kind: z.literal('refused'), cpuSeconds, said }),
-  /** More pixels or bytes than the task takes, which needs no second look. */
+  /** More pixels or bytes than the task allows: final, not tried again. */
   z.object({ kind: z.literal('too-large'), cpuSeconds, said }),
-  /** A limit was passed; the process ends itself. */
+  /** The process exceeded a limit and ends itself. */
   z.object({ kind: z.literal('limit'), cpuSeconds, said }),
 ])
 

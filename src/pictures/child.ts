@@ -1,7 +1,7 @@
 /**
- * The program of a decoder process. It reads tasks from its standard input, one at a time, and writes an answer to each.
- * All that decodes runs in threads of libvips; this one, which runs JavaScript, watches over them. It opens no connection
- * and reads no file but its own modules.
+ * The program of a decoder process. It reads tasks from standard input, one at a time, and writes an answer to each.
+ * Decoding runs in threads of libvips; the JavaScript thread watches their memory and CPU time. The process opens no
+ * connection and reads no file but its own modules.
  */
 import { writeSync } from 'node:fs'
 import process from 'node:process'
@@ -15,7 +15,7 @@ import { isPixelLimit, MAX_DECODED_BYTES, MAX_RESULT_BYTES } from './limits.ts'
 import { perform } from './tasks.ts'
 
 const WATCH_MS = 100
-// Beyond the limit, where the system does not enforce it: pages of the runtime's own program count as resident, too.
+// Added to the limit where the process itself enforces it: resident memory includes pages of the runtime's executable.
 const PROGRAM_BYTES = 64 * 1024 * 1024
 
 const [memory = '', cpu = '', types = ''] = process.argv.slice(2)
@@ -28,11 +28,11 @@ await checkLibvips(allowed)
 process.stdin.on(
   'data',
   createFrameReader(MAX_DECODED_BYTES, (task, bytes) => {
-    // The service wrote it.
+    // The service wrote the task, so its shape is known.
     void answer(task as DecodeTask, bytes)
   }),
 )
-// The service has ended, or wants this process to end: also in the middle of a picture.
+// The service has ended, or closed the pipe to end this process, even in the middle of a picture.
 for (const end of ['end', 'close', 'error']) process.stdin.on(end, die)
 write({ kind: 'ready', cpuSeconds: cpuSeconds() })
 
@@ -58,7 +58,7 @@ async function kindOf(error: unknown, task: DecodeTask, bytes: Uint8Array): Prom
   return (await isOfLimits(textOf(error), task, bytes, memoryBytes)) ? 'limit' : 'refused'
 }
 
-/** For systems without such limits for processes; macOS enforces none on memory. */
+/** Enforces the limits where the system does not, as macOS does none on memory. */
 function watch(begun: number): void {
   const resident = process.memoryUsage.rss()
   if (resident > memoryBytes + PROGRAM_BYTES) passed(`${resident} bytes resident`)
@@ -85,7 +85,7 @@ function textOf(error: unknown): string {
   return String(error instanceof Error ? error.message : error).slice(0, 2000)
 }
 
-/** Not `exit`, which waits for the threads that decode. */
+/** Ends by SIGKILL, because `exit` waits for the decoding threads. */
 function die(): never {
   process.kill(process.pid, 'SIGKILL')
   throw new Error('ended')

@@ -1,4 +1,4 @@
-/** The pool of decoder processes: all that decodes strangers' pictures, within limits that the operating system keeps. */
+/** The pool of decoder processes, which decode untrusted pictures under limits that the operating system enforces. */
 import sharp from 'sharp'
 import type { Log } from '../log.ts'
 import { timed } from '../telemetry/record.ts'
@@ -9,26 +9,26 @@ import { createQueue } from './queue.ts'
 import { createWarm } from './warm.ts'
 
 type Settings = {
-  /** How many processes there may be, each with one job at a time. */
+  /** Most processes at once, each with one job at a time. */
   decoders: number
-  /** What one process may hold, in bytes. */
+  /** Memory limit of one process, in bytes. */
   decoderMemoryBytes: number
-  /** What one job may take. */
+  /** CPU time limit of one job. */
   decoderCpuSeconds: number
   allowedTypes: ReadonlySet<string>
 }
 
-/** Jobs of one process, then another takes its place: what libraries leak is bounded. */
+/** Jobs of one process before it is replaced: bounds the memory that libraries leak. */
 const JOBS_PER_PROCESS = 100
 const IDLE_MS = 60_000
-/** An error of a decoder counts when it was repeated, a limit when a fresh process passed it. */
+/** A decoder's error counts once it is repeated, a limit once a fresh process has exceeded it. */
 const MOST_ATTEMPTS = 3
-// For its bytes to come from the store, and for a machine with more to do.
+// Time for reading the bytes from the store, and a margin for an overloaded machine.
 const TRANSFER_MS = 20_000
 const CLOCK_FACTOR = 3
 const START_MS = 20_000
 
-/** Nothing is started before the first job. */
+/** The first job starts the first process. */
 export function createDecoders(
   { decoders, decoderMemoryBytes, decoderCpuSeconds, allowedTypes }: Settings,
   { log, jobsPerProcess = JOBS_PER_PROCESS, idleMs = IDLE_MS }: { log: Log; jobsPerProcess?: number; idleMs?: number },
@@ -58,7 +58,8 @@ export function createDecoders(
       const fresh = decoder.jobs() === 0
       const ended = await inProcess(decoder, request)
       if (ended.kind === 'done') return ended.result
-      if (ended.kind === 'too-large') throw tooLarge('The picture has too many pixels for this.', ended.said)
+      if (ended.kind === 'too-large')
+        throw tooLarge('The picture has too many pixels or bytes for this operation.', ended.said)
       log.warn({ ...ended, task: request.task.kind, type: request.task.mimeType, fresh }, 'decoders: a job failed')
       if (ended.kind === 'limit' || ended.kind === 'lost') killed += 1
       if (ended.kind === 'lost') throw notDone('The picture could not be decoded now. Try again.', ended.said)
@@ -67,7 +68,9 @@ export function createDecoders(
       if (ended.kind === 'refused') refusals += 1
       if (refusals === 2) throw badBytes(ended.said)
     }
-    throw notDone(stopping ? 'The service is stopping.' : 'The picture could not be decoded for a reason not its own.')
+    throw notDone(
+      stopping ? 'The service is stopping.' : 'The decoder failed for a reason other than the picture. Try again.',
+    )
   }
 
   async function inProcess(decoder: DecoderProcess, { task, source }: DecodeRequest) {
@@ -134,18 +137,18 @@ export function createDecoders(
   }
 }
 
-/** What an outcome may depend on: another version, or other limits, may end otherwise. */
+/** Identifies the decoders and limits: with other versions or limits, an outcome may differ. */
 function versionOf(limits: Pick<Settings, 'decoderMemoryBytes' | 'decoderCpuSeconds'>): string {
   const { sharp: own, vips } = sharp.versions
   return `sharp ${own}, libvips ${vips}, ${limits.decoderMemoryBytes} bytes, ${limits.decoderCpuSeconds} s`
 }
 
-// Their messages are for clients; what was said in the process is in their cause.
+// The messages are for clients; the process's own error text is in the cause.
 function badBytes(cause: unknown): DecodeFailure {
   return new DecodeFailure('bad-bytes', 'image_unreadable', 'The picture cannot be decoded.', { cause })
 }
 
-/** Known of the bytes without decoding them. */
+/** The outcome of a check that needs no decoding. */
 function tooLarge(message: string, cause: unknown): DecodeFailure {
   return new DecodeFailure('bad-bytes', 'image_too_large', message, { cause })
 }

@@ -1,10 +1,10 @@
-/** Frames on the pipes between the service and a decoder process: two lengths, a header in JSON, and a body of bytes. */
+/** The framing of the pipes between the service and a decoder process: two lengths, a JSON header and a binary body. */
 
-/** Most bytes of a header: a task or an answer, never bytes of a file. */
+/** Most bytes of a header, which holds a task or an answer, never a file's bytes. */
 const MOST_HEADER_BYTES = 16 * 1024
 const PREFIX_BYTES = 8
 
-/** What goes before a body of `bodyBytes`. */
+/** The lengths and the header that precede a body of `bodyBytes`. */
 export function frameStart(header: unknown, bodyBytes: number): Uint8Array {
   const json = Buffer.from(JSON.stringify(header))
   const start = Buffer.alloc(PREFIX_BYTES + json.length)
@@ -15,8 +15,8 @@ export function frameStart(header: unknown, bodyBytes: number): Uint8Array {
 }
 
 /**
- * Takes the bytes of a pipe as they come, and delivers each frame once it is whole. Throws for a frame that is larger than
- * `mostBodyBytes` allows, before memory is taken for it.
+ * Takes chunks of a pipe and delivers each frame once it is complete. Throws for a frame larger than `mostBodyBytes`
+ * allows, before allocating memory for it.
  */
 export function createFrameReader(
   mostBodyBytes: number,

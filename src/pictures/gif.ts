@@ -1,4 +1,4 @@
-/** GIF89a, https://www.w3.org/Graphics/GIF/spec-gif89a.txt, as libnsgif of libvips 8.18 reads it. */
+/** Reads the blocks of a GIF89a, https://www.w3.org/Graphics/GIF/spec-gif89a.txt, as libnsgif of libvips 8.18 does. */
 import { textAt, viewOf } from './bytes.ts'
 import { checkFrames, countPieces, type PictureHeader } from './limits.ts'
 
@@ -6,13 +6,13 @@ const HEADER_BYTES = 13
 const IMAGE = 0x2c
 const EXTENSION = 0x21
 
-// Some programs wrote the size of the monitor; libnsgif takes that of the first frame then, as it does without a size.
+// Some programs wrote the monitor's size; libnsgif then uses the first frame's size, as it does when there is none.
 const SCREENS = new Set(['640x480', '640x512', '800x600', '1024x768', '1280x1024', '1600x1200'])
 const LARGEST_SCREEN = 2048
 
 /**
- * Size and frames as far as the bytes go; undefined for what is no picture as far as they go. Throws Problem
- * `image_unreadable` for too many blocks, `image_too_large` for too many frames.
+ * Size and number of frames within these bytes (the beginning of a file, or all of it); undefined if they hold no
+ * picture. Throws Problem `image_unreadable` for too many blocks, `image_too_large` for too many frames.
  */
 export function readGif(bytes: Uint8Array): PictureHeader | undefined {
   if (!/^GIF8[79]a$/.test(textAt(bytes, 0, 6)) || bytes.length < HEADER_BYTES) return undefined
@@ -28,7 +28,7 @@ export function readGif(bytes: Uint8Array): PictureHeader | undefined {
     if (introducer === IMAGE) {
       frames += 1
       checkFrames(frames)
-      // The screen grows to hold its first frame.
+      // libnsgif enlarges the screen to hold the first frame.
       if (frames === 1) {
         width = Math.max(width, view.getUint16(at + 1, true) + view.getUint16(at + 5, true))
         height = Math.max(height, view.getUint16(at + 3, true) + view.getUint16(at + 7, true))

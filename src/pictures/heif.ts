@@ -1,4 +1,4 @@
-/** The boxes of an AVIF or HEIC (ISO/IEC 14496-12 and 23008-12). */
+/** Checks the boxes of an AVIF or HEIC (ISO/IEC 14496-12 and 23008-12). */
 import { fourCC, viewOf } from './bytes.ts'
 import { countPieces, unreadable } from './limits.ts'
 
@@ -7,7 +7,7 @@ const LARGE_BOX_HEADER_BYTES = 16
 const MAX_DEPTH = 16
 const MOOV = fourCC('moov')
 const IINF = fourCC('iinf')
-// Boxes of boxes, by the bytes before the first of these.
+// Boxes that contain boxes, with the number of bytes before the first inner box.
 const CONTAINERS = new Map([
   [fourCC('meta'), 4],
   [IINF, 6],
@@ -18,13 +18,14 @@ const CONTAINERS = new Map([
 ])
 
 /**
- * Throws Problem `image_unreadable` for too many boxes, and for a film: libheif 1.23 makes room for every frame that it
- * claims, 1 GiB for a file of 2 KiB. Honest films say so in their type, `avis`, which libvips does not read either.
+ * Throws Problem `image_unreadable` for too many boxes, and for an image sequence: libheif 1.23 allocates memory for
+ * every frame that the file claims, 1 GiB for 2 KiB. Well-formed sequences have the brand `avis`, which libvips does
+ * not read either.
  */
 export function checkHeif(bytes: Uint8Array): void {
   const view = viewOf(bytes)
   const count = countPieces(bytes.length)
-  // Where the boxes end that the walk is in; the file, at first.
+  // Stack of the ends of the enclosing boxes; the first is the end of the file.
   const ends = [bytes.length]
   for (let at = 0, depth = 0; depth >= 0; ) {
     const end = ends[depth] ?? 0
@@ -36,24 +37,24 @@ export function checkHeif(bytes: Uint8Array): void {
     }
     count.piece()
     const type = view.getUint32(at + 4)
-    if (type === MOOV && depth === 0) unreadable('It is a film.')
+    if (type === MOOV && depth === 0) unreadable('The file is an image sequence, which is not supported.')
     const [headerBytes, size] = sizeOf(view, at)
     const boxEnd = size === 0 ? end : Math.min(end, at + Math.max(BOX_HEADER_BYTES, size))
     const before = CONTAINERS.get(type)
     if (before === undefined) at = boxEnd
     else {
       depth += 1
-      if (depth > MAX_DEPTH) unreadable('The picture consists of boxes in boxes without end.')
+      if (depth > MAX_DEPTH) unreadable('The boxes of the picture are nested too deeply.')
       ends.push(boxEnd)
       const data = at + headerBytes
-      // From version 1 on it counts with 32 bits.
+      // From version 1 on, the item count has 32 bits.
       const wide = type === IINF && data < boxEnd && view.getUint8(data) > 0
       at = Math.min(boxEnd, data + before + (wide ? 2 : 0))
     }
   }
 }
 
-/** 0: to the end of what the box is in; 1: a size of 64 bits follows. */
+/** Size 0: the box extends to the end of the enclosing one; size 1: a 64-bit size follows. */
 function sizeOf(view: DataView, at: number): [headerBytes: number, size: number] {
   const size = view.getUint32(at)
   if (size !== 1) return [BOX_HEADER_BYTES, size]

@@ -1,4 +1,4 @@
-/** What a picture says of itself, read from its beginning. */
+/** Probes a picture: reads its dimensions from the beginning of the file. */
 import { availableParallelism } from 'node:os'
 import sharp from 'sharp'
 import type { Dimensions } from '../media/object/object.ts'
@@ -14,15 +14,15 @@ import { readTiff } from './tiff.ts'
 import { readWebp } from './webp.ts'
 
 /**
- * Reads the dimensions from the first `INSPECTED_BYTES` of a picture; of a TIFF from all of it, since its directory is
+ * Reads the dimensions from the first `INSPECTED_BYTES` of a picture, or from all of a TIFF, whose directory may be
  * anywhere. Decodes no pixels.
  */
 export type ProbeImage = (bytes: Uint8Array, mimeType: string) => Promise<Dimensions>
 
-/** How many times the pixels that a still picture may have all frames of an animation may have together. */
+/** All frames of an animation together may have this many times the pixel limit of a still picture. */
 const ANIMATION_FACTOR = 10
 
-/** libvips' loaders, by the media type whose bytes they read. Nothing else of libvips gets to see a client's bytes. */
+/** libvips' loaders by media type. No other loader gets a client's bytes. */
 const LOADERS: Record<string, string> = {
   'image/jpeg': 'VipsForeignLoadJpegBuffer',
   'image/png': 'VipsForeignLoadPngBuffer',
@@ -36,9 +36,8 @@ const LOADERS: Record<string, string> = {
 const DEADLINE_MS = 5000
 
 /**
- * Sets up libvips for this process: no cache, only the loaders that the allowed types need.
- * The probe throws Problem `image_unreadable`, `image_too_large` or `overloaded`; other types than pictures have no
- * dimensions.
+ * Sets up libvips for this process: no cache, and only the loaders that the allowed types need. The probe throws
+ * Problem `image_unreadable`, `image_too_large` or `overloaded`. Files that are not pictures have no dimensions.
  */
 export function createImageProbe({
   allowedTypes,
@@ -63,7 +62,7 @@ export function createImageProbe({
     if (width * height > maxPixels) throw tooManyPixels(maxPixels)
     checkFrames(frames)
     const inAll = maxPixels * ANIMATION_FACTOR
-    if (frames * width * height > inAll) throw tooLarge(`The frames have more than ${inAll} pixels together.`)
+    if (frames * width * height > inAll) throw tooLarge(`All frames together have more than ${inAll} pixels.`)
     return { width, height }
   }
 }
@@ -71,7 +70,7 @@ export function createImageProbe({
 type Libvips = (bytes: Uint8Array) => Promise<{ width: number; height: number }>
 type Reader = (bytes: Uint8Array, libvips: Libvips) => PictureHeader | Promise<PictureHeader>
 
-/** libvips reads no more than the header, once the beginning of the file has passed `check`. */
+/** For formats of which libvips reads the header only; the beginning of the file has to pass `check` first. */
 const still =
   (check: (bytes: Uint8Array) => void): Reader =>
   async (bytes, libvips) => {
@@ -80,7 +79,7 @@ const still =
     return { ...(await libvips(beginning)), frames: 1 }
   }
 
-// libvips would read all of a WebP, GIF or TIFF.
+// For WebP, GIF and TIFF, of which libvips would read the whole file.
 const own =
   (read: (bytes: Uint8Array) => PictureHeader | undefined): Reader =>
   (bytes) =>

@@ -1,4 +1,4 @@
-/** The segments of a JPEG (ITU-T T.81, annex B), read as libjpeg reads them. */
+/** Reads the segments of a JPEG (ITU-T T.81, annex B) as libjpeg does. */
 import { createCut, textAt, viewOf } from './bytes.ts'
 import { countPieces, MAX_PROFILE_BYTES, MAX_SCANS, unreadable } from './limits.ts'
 
@@ -16,8 +16,8 @@ const APP15 = 0xef
 const COM = 0xfe
 
 /**
- * Throws Problem `image_unreadable` for too many segments or scans. A restart marker is a part of the pixels: some
- * cameras write one for each block of them.
+ * Throws Problem `image_unreadable` for too many segments or scans. Restart markers count as pixel data: some cameras
+ * write one for each block.
  */
 export function checkJpeg(bytes: Uint8Array): void {
   const count = countPieces(bytes.length)
@@ -30,9 +30,9 @@ export function checkJpeg(bytes: Uint8Array): void {
 }
 
 /**
- * The JPEG as libjpeg may see it: of what programs add to the pixels, that which changes how it looks (JFIF, Adobe's
- * colour transform, EXIF for the orientation, the colour profile), profile and EXIF of at most `MAX_PROFILE_BYTES` each;
- * libvips keeps all of it in memory, and copies it.
+ * The JPEG for libjpeg. Beside the pixels it keeps only segments that change the appearance: JFIF, Adobe's colour
+ * transform, EXIF (for the orientation) and the colour profile, the last two of at most `MAX_PROFILE_BYTES` each.
+ * libvips would hold every other segment in memory, and copy it.
  */
 export function cutJpeg(bytes: Uint8Array): Uint8Array {
   const profile = profileBytes(bytes) <= MAX_PROFILE_BYTES
@@ -71,8 +71,8 @@ function isProfile(bytes: Uint8Array, at: number): boolean {
 }
 
 /**
- * Calls `visit` with each segment up to EOI: its marker, where that begins (without fill bytes), and where the segment
- * ends. What is between segments is pixels behind SOS, and skipped by libjpeg elsewhere.
+ * Calls `visit` with each segment up to EOI: its marker, the marker's offset (without fill bytes), and the segment's
+ * end. Bytes between segments are pixel data after SOS; elsewhere libjpeg skips them.
  */
 function walk(bytes: Uint8Array, visit: (marker: number, at: number, end: number) => void): void {
   const view = viewOf(bytes)
@@ -96,7 +96,7 @@ function walk(bytes: Uint8Array, visit: (marker: number, at: number, end: number
   }
 }
 
-/** Zero makes 0xff a byte of the pixels; the others are markers without a segment. */
+/** 0xff followed by zero is a byte of pixel data; the others are markers without a segment. */
 function isAlone(marker: number): boolean {
   return marker === 0 || marker === TEM || marker === SOI || (marker >= RST0 && marker <= RST7)
 }

@@ -1,8 +1,8 @@
-/** libvips as a decoder process uses it, and what it says of a picture before it decodes one. */
+/** Set-up of libvips in a decoder process, and reading a picture's header with it. */
 import sharp from 'sharp'
 import type { PictureHeader } from './limits.ts'
 
-/** Loaders of libvips, by the media type whose bytes they read. */
+/** libvips' loaders by media type. */
 const LOADERS: Record<string, string> = {
   'image/jpeg': 'VipsForeignLoadJpegBuffer',
   'image/png': 'VipsForeignLoadPngBuffer',
@@ -13,7 +13,7 @@ const LOADERS: Record<string, string> = {
   'image/tiff': 'VipsForeignLoadTiffBuffer',
 }
 
-/** No cache, one thread, and only the loaders that the types need. */
+/** Disables the cache, uses one thread, and allows only the loaders that the types need. */
 export function setUpLibvips(types: readonly string[]): void {
   sharp.cache(false)
   sharp.concurrency(1)
@@ -21,13 +21,13 @@ export function setUpLibvips(types: readonly string[]): void {
   sharp.unblock({ operation: types.flatMap((type) => LOADERS[type] ?? []) })
 }
 
-/** Reads the header only. Throws what libvips throws. */
+/** Reads the header only. Throws libvips' errors. */
 export async function sizeOf(bytes: Uint8Array): Promise<PictureHeader> {
   const { autoOrient, pages = 1 } = await sharp(bytes, { limitInputPixels: false, failOn: 'none' }).metadata()
   return { width: autoOrient.width, height: autoOrient.height, frames: pages }
 }
 
-/** Throws when a picture of known size cannot be decoded and encoded again: for a new process, before its first job. */
+/** Self-test of a new process before its first job: throws when libvips cannot encode and decode a known picture. */
 export async function checkLibvips(types: readonly string[]): Promise<void> {
   const pixels = { create: { width: 8, height: 8, channels: 3, background: '#4080c0' } } as const
   const format = types.includes('image/jpeg') ? 'jpeg' : types.includes('image/webp') ? 'webp' : 'png'

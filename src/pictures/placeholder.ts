@@ -1,12 +1,12 @@
-/** Something to show while a picture loads. */
+/** A picture's placeholder: its ThumbHash and dominant colour. */
 import type { Sharp } from 'sharp'
 import { rgbaToThumbHash } from 'thumbhash'
 import type { Placeholder } from '../media/object/object.ts'
 
-// In pixels. rgbaToThumbHash takes 100, at ten times the cost and to the same end.
+// In pixels. rgbaToThumbHash accepts up to 100, which costs ten times as much for the same result.
 const LONGEST_SIDE = 64
 
-/** Of a picture that is upright. */
+/** @param picture upright */
 export async function placeholderOf(picture: Sharp): Promise<Placeholder> {
   const { data, info } = await picture
     .resize(LONGEST_SIDE, LONGEST_SIDE, { fit: 'inside', withoutEnlargement: true })
@@ -19,8 +19,8 @@ export async function placeholderOf(picture: Sharp): Promise<Placeholder> {
 }
 
 /**
- * `#rrggbb`: the mean of the largest group of similar pixels, alike in the first three bits of each channel. What is
- * transparent has no say, unless all is.
+ * `#rrggbb`: the mean of the largest group of similar pixels, which share the first three bits of each channel.
+ * Transparent pixels are ignored unless all are transparent.
  */
 function dominantColor(rgba: Uint8Array): string {
   const groups = new Map<number, [weight: number, red: number, green: number, blue: number]>()

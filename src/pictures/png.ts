@@ -1,10 +1,10 @@
-/** The chunks of a PNG (https://www.w3.org/TR/png-3/). */
+/** Reads and cuts the chunks of a PNG (https://www.w3.org/TR/png-3/). */
 import { inflateSync } from 'node:zlib'
 import { createCut, fourCC, textAt, viewOf } from './bytes.ts'
 import { checkFrames, countPieces, MAX_PROFILE_BYTES } from './limits.ts'
 
 const SIGNATURE_BYTES = 8
-// Length, type and checksum around the data of a chunk.
+// Length, type and checksum of a chunk.
 const FRAME_BYTES = 12
 const IDAT = fourCC('IDAT')
 const FDAT = fourCC('fdAT')
@@ -18,9 +18,9 @@ const ORIENTED = new Set([...STILL, ...typesOf('eXIf')])
 const ANIMATED = new Set([...STILL, ...typesOf('acTL fcTL fdAT')])
 
 /**
- * Reads up to where the pixels begin; undefined where the bytes end before. `essentials` is a picture of the same size
- * and orientation, without what libpng would unpack on its way to the pixels: 1 MiB of text or colour profiles can become
- * 1 GiB.
+ * Reads the chunks before the pixels; undefined if the bytes end before. `essentials` is a picture of the same size and
+ * orientation without the chunks that libpng decompresses before the pixels: 1 MiB of text or colour profiles can
+ * become 1 GiB.
  */
 export function readPng(bytes: Uint8Array): { essentials: Uint8Array; frames: number } | undefined {
   const view = viewOf(bytes)
@@ -31,7 +31,7 @@ export function readPng(bytes: Uint8Array): { essentials: Uint8Array; frames: nu
   walk(bytes, (type, at, end) => {
     if (type === ACTL && end <= bytes.length) frames = view.getUint32(at + 8)
     if (SIZE.has(type)) cut.keep(at, Math.min(end, bytes.length))
-    // libpng stops where the pixels begin.
+    // libpng reads no further for the header.
     if (type !== IDAT) return true
     pixels = true
     cut.keep(at, at + 8)
@@ -49,7 +49,7 @@ export function checkPng(bytes: Uint8Array): void {
   })
 }
 
-/** Whether it is a PNG of more than one frame, of which libvips 8.18 knows the first alone. */
+/** Whether it is a PNG of more than one frame, of which libvips 8.18 reads only the first. */
 export function isAnimatedPng(bytes: Uint8Array): boolean {
   if (textAt(bytes, 1, 3) !== 'PNG') return false
   let animated = false
@@ -60,14 +60,14 @@ export function isAnimatedPng(bytes: Uint8Array): boolean {
   return animated
 }
 
-/** A PNG of those chunks alone that say what it looks like, and how it moves; its profile as in `cutPng`. */
+/** A PNG with only the chunks of appearance and animation; its profile as in `cutPng`. */
 export function pixelsOfPng(bytes: Uint8Array): Uint8Array {
   return only(bytes, ANIMATED)
 }
 
 /**
- * The first frame of a PNG as libpng may see it: without text, and with a colour profile only if that unpacks to at most
- * `MAX_PROFILE_BYTES`; libpng unpacks whatever there is.
+ * The first frame of a PNG for libpng: without text, and with a colour profile only if it decompresses to at most
+ * `MAX_PROFILE_BYTES`, because libpng has no limit of its own.
  */
 export function cutPng(bytes: Uint8Array): Uint8Array {
   return only(bytes, ORIENTED)
@@ -75,7 +75,9 @@ export function cutPng(bytes: Uint8Array): Uint8Array {
 
 type Visit = (type: number, at: number, end: number) => boolean
 
-/** Calls `visit` with the type and place of each chunk that begins in `bytes`, up to IEND or until it returns false. */
+/**
+ * Calls `visit` with the type and offset of each chunk that begins in `bytes`, up to IEND or until it returns false.
+ */
 function walk(bytes: Uint8Array, visit: Visit): void {
   const view = viewOf(bytes)
   const count = countPieces(bytes.length)
@@ -95,7 +97,7 @@ function only(bytes: Uint8Array, types: ReadonlySet<number>): Uint8Array {
   let profiles = 0
   walk(bytes, (type, at, end) => {
     if (type === ICCP) profiles += 1
-    // There may be one, and unpacking is what it costs.
+    // The format allows one profile, and decompressing each one is costly.
     const shown = type === ICCP ? profiles === 1 && isSmallProfile(bytes.subarray(at + 8, end - 4)) : types.has(type)
     if (shown) cut.keep(at, Math.min(end, bytes.length))
     return true
@@ -103,7 +105,7 @@ function only(bytes: Uint8Array, types: ReadonlySet<number>): Uint8Array {
   return cut.result()
 }
 
-/** Its data: a name of up to 79 letters, a zero, the method, and the profile deflated. */
+/** The data of an iCCP chunk: a name of up to 79 letters, a zero, the method, and the deflated profile. */
 function isSmallProfile(data: Uint8Array): boolean {
   const name = data.subarray(0, 80).indexOf(0)
   if (name === -1) return false
@@ -111,7 +113,7 @@ function isSmallProfile(data: Uint8Array): boolean {
     inflateSync(data.subarray(name + 2), { maxOutputLength: MAX_PROFILE_BYTES })
     return true
   } catch {
-    // Broken, or larger: a picture is shown without either.
+    // Broken or too large: the picture is decoded without its profile.
     return false
   }
 }

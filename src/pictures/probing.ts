@@ -1,4 +1,4 @@
-/** Bounds on what strangers' pictures may cost: how many are read at once, and for how long one may keep a client waiting. */
+/** Limits on probing untrusted pictures: how many are read at once, and how long a client waits for one. */
 import pLimit from 'p-limit'
 import { inTime } from '../deadline.ts'
 import { Problem } from '../problem.ts'
@@ -6,9 +6,9 @@ import { Problem } from '../problem.ts'
 export type Probing = <T>(read: () => Promise<T>) => Promise<T>
 
 /**
- * Runs up to `concurrency` at once, the rest in order. What is not done after `deadlineMs` is given up with Problem
- * `overloaded`: time says nothing about the bytes, because threads, processor and memory are shared with others. libvips
- * can't be interrupted, so its place stays taken until it is done.
+ * Runs up to `concurrency` probes at once, the rest in order. A probe that misses `deadlineMs` fails with Problem
+ * `overloaded`, not `image_unreadable`: threads, CPU and memory are shared, so its time says nothing about the bytes.
+ * libvips cannot be interrupted, so the probe keeps its slot until it has ended.
  */
 export function createProbing({ concurrency, deadlineMs }: { concurrency: number; deadlineMs: number }): Probing {
   const places = pLimit(concurrency)
@@ -24,5 +24,5 @@ export function createProbing({ concurrency, deadlineMs }: { concurrency: number
 }
 
 function overloaded(): Problem {
-  return new Problem('overloaded', 'Reading the picture takes too long now. Try again.')
+  return new Problem('overloaded', 'The service is too busy to read the picture now. Try again.')
 }

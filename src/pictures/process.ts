@@ -1,4 +1,4 @@
-/** One decoder process: started, given jobs one after the other, and ended. */
+/** One decoder process: starts it, gives it one job at a time, and ends it. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import process from 'node:process'
 import type { Readable, Writable } from 'node:stream'
@@ -10,41 +10,41 @@ import type { Start } from './start.ts'
 import { cpuSecondsOf } from './system.ts'
 
 export type JobLimits = {
-  /** CPU time of one job. */
+  /** CPU time limit of one job. */
   cpuSeconds: number
-  /** Time by the clock for its bytes to come, and for all of it. */
+  /** Wall-clock limits for reading the bytes, and for the whole job. */
   transferMs: number
   ms: number
 }
 
-/** How one job ended in one process. `lost`: for no reason of its own. */
+/** How one job ended in one process. `lost`: the process ended for a reason other than the job. */
 export type Attempt =
   | { kind: 'done'; result: DecodeResult }
   | { kind: 'refused' | 'too-large' | 'limit' | 'lost'; said: string }
 
 export type DecoderProcess = {
   pid: number
-  /** CPU time of the process when it last said so, in seconds. */
+  /** CPU time of the process as last reported, in seconds. */
   cpuSeconds(): number
-  /** How many jobs it was given. */
+  /** Number of jobs it was given. */
   jobs(): number
-  /** Throws what reading the source throws. After all but `done` and `too-large` the process has ended. */
+  /** Throws the error of reading the source. After any outcome but `done` and `too-large` the process has ended. */
   run(task: DecodeTask, source: DecodeSource, limits: JobLimits): Promise<Attempt>
-  /** SIGKILL to its process group; resolves once it has ended. */
+  /** Sends SIGKILL to its process group; resolves once it has ended. */
   end(): Promise<void>
-  /** Resolves once it has ended, for whatever reason. */
+  /** Resolves once it has ended, for any reason. */
   ended: Promise<void>
 }
 
 const READY_MS = 20_000
 const POLL_MS = 250
 const MOST_STDERR_CHARACTERS = 2000
-// Ended by others than itself: for a job's own limits, the service is the one that sends it.
+// Signals from outside. The service itself sends SIGKILL for a job's limits, which `reason` records.
 const FROM_OUTSIDE = new Set<NodeJS.Signals>(['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'])
 
-/** Resolves when the process has decoded a picture of its own. Throws when it does not come to that. */
+/** Resolves when the process has passed its self-test; throws when it does not. */
 export async function startProcess({ command, args, cwd, env }: Start): Promise<DecoderProcess> {
-  // `detached` makes it the leader of a process group: a signal from a terminal to the service is not one to it.
+  // `detached` makes it a process group leader, so that a terminal's signal to the service does not reach it.
   const child = spawn(command, args, { cwd, env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] })
   const decoder = handle(child)
   const late = setTimeout(() => void decoder.end(), READY_MS)
@@ -65,7 +65,7 @@ function handle(child: Child): DecoderProcess & { next(): Promise<Message> } {
   let jobs = 0
   let cpuSeconds = 0
   let errors = ''
-  /** Why the service ended it, if it did, and whether that was for a limit of the job. */
+  /** Why the service ended it, if it did, and whether a limit of the job was the reason. */
   let reason: { said: string; limit: boolean } | undefined
   const { promise: ended, resolve: hasEnded } = Promise.withResolvers<void>()
 
@@ -100,7 +100,7 @@ function handle(child: Child): DecoderProcess & { next(): Promise<Message> } {
   child.stderr.on('data', (chunk: Uint8Array) => {
     errors = (errors + new TextDecoder().decode(chunk)).slice(-MOST_STDERR_CHARACTERS)
   })
-  // A process that ends while it is written to or read from says so by its end.
+  // A pipe breaks when the process ends, which its exit reports.
   for (const pipe of [child.stdin, child.stdout, child.stderr]) pipe.on('error', () => {})
   child.on('error', (error) => finish(error.message, false))
   child.on('close', (code, by) =>
@@ -135,7 +135,7 @@ function handle(child: Child): DecoderProcess & { next(): Promise<Message> } {
     child.stdin.off('drain', resolve)
   }
 
-  /** The CPU limit of the process is for all its jobs: one job's is looked after here, and by the process itself. */
+  /** RLIMIT_CPU covers all jobs of the process: the limit of one job is enforced here, and by the process itself. */
   function watchCpu(most: number): () => void {
     const begun = cpuSeconds
     let timer = setTimeout(look, (most * 1000) / 2)
@@ -203,7 +203,9 @@ function handle(child: Child): DecoderProcess & { next(): Promise<Message> } {
   }
 }
 
-/** To its group; Deno signals groups only for those that may run any program, and the process has no children. */
+/**
+ * Signals the group, or on Deno the process, which has no children: Deno signals groups only with full `--allow-run`.
+ */
 function signal(child: Child): void {
   try {
     if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')

@@ -1,27 +1,27 @@
-/** Shares the places of the decoder pool among owners and strangers. */
+/** Shares the slots of the decoder pool fairly among owners and anonymous addresses. */
 
-/** Background work: served when nobody else waits. */
+/** Background work: served when no other party waits. */
 const UPKEEP = 'upkeep'
 
-/** Jobs that may wait in all. What waits holds no bytes of a file. */
+/** Most waiting jobs in total. A waiting job holds no bytes of a file. */
 const MOST_WAITING = 256
 
 type Waiting = { party: string; start: () => void; refuse: () => void; timer: ReturnType<typeof setTimeout> }
 
 export type Queue = {
   /**
-   * Resolves with the function that gives the place back, once there is a place; with undefined when there was none until
-   * `until` (Unix time in milliseconds), when too many wait, or when the queue was closed.
+   * Resolves with a function that releases the slot once one is free; with undefined when none was free before `until`
+   * (Unix time in milliseconds), when too many jobs wait, or when the queue was closed.
    */
   place(party: string, until: number): Promise<(() => void) | undefined>
   usage(): { busy: number; waiting: number }
-  /** Refuses all that wait, and all that come. */
+  /** Refuses all waiting and all later jobs. */
   close(): void
 }
 
 /**
- * `places` jobs run at once. The next place goes to the party with the fewest jobs running, and among equals to the one
- * served longest ago, so that one party has all places only while no other waits.
+ * `places` jobs run at once. The next slot goes to the party with the fewest running jobs, and among equals to the one
+ * served longest ago, so that one party has all slots only while no other waits.
  */
 export function createQueue(places: number): Queue {
   const waiting: Waiting[] = []
@@ -48,7 +48,7 @@ export function createQueue(places: number): Queue {
   function remove(job: Waiting): void {
     clearTimeout(job.timer)
     waiting.splice(waiting.indexOf(job), 1)
-    // A party that is not here is forgotten: addresses of strangers are without number.
+    // A party without jobs is forgotten: the number of anonymous addresses is unbounded.
     if (!waiting.some(({ party }) => party === job.party) && !running.has(job.party)) servedAt.delete(job.party)
   }
 
@@ -70,7 +70,7 @@ export function createQueue(places: number): Queue {
     }
   }
 
-  /** When the queue is full, the party with the most jobs in it loses its last one, be it the newcomer's. */
+  /** When the queue is full, the party with the most waiting jobs loses its last one, even if that is the new job. */
   function makeRoom(party: string): boolean {
     if (waiting.length < MOST_WAITING) return true
     const counts = new Map<string, number>([[party, 1]])
@@ -96,7 +96,7 @@ export function createQueue(places: number): Queue {
           refuse()
         }
         const timer = setTimeout(late, Math.max(0, until - Date.now()))
-        // A newcomer comes before the party that was served last, and behind those that were waiting before.
+        // A new party ranks before the party served last, and behind those that already waited.
         if (!servedAt.has(party)) servedAt.set(party, turn - 0.5)
         const job: Waiting = { party, start: () => resolve(take(party)), refuse, timer }
         waiting.push(job)

@@ -1,24 +1,24 @@
-/** How a decoder process is started: its command line, its limits, and what it finds in its environment. */
+/** The command line, resource limits and environment of a decoder process. */
 import { homedir } from 'node:os'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 
 export type ProcessLimits = {
-  /** RLIMIT_DATA, in bytes: what the process may reserve, whether or not it uses it. */
+  /** RLIMIT_DATA in bytes: memory that the process may reserve, used or not. */
   dataBytes: number
-  /** RLIMIT_CPU, for the life of the process. */
+  /** RLIMIT_CPU, for the lifetime of the process. */
   cpuSeconds: number
 }
 
-/** A program with its arguments, where it runs, and all of its environment. */
+/** A program with its arguments, working folder and complete environment. */
 export type Start = { command: string; args: string[]; cwd: string; env: Record<string, string> }
 
 const PROGRAM = fileURLToPath(new URL('./child.ts', import.meta.url))
 const PACKAGE = fileURLToPath(new URL('../..', import.meta.url))
 
 /**
- * What fails here is no reason not to start: where a system has no such limit, the child's own watch has to do. `exec`
- * keeps the pid, so that signals and /proc are about the decoder itself.
+ * A failing command does not prevent the start: on a system without this limit, the child's own watch enforces it.
+ * `exec` keeps the pid, so that signals and /proc refer to the decoder itself.
  */
 const SCRIPT = `
 ulimit -c 0 2>/dev/null || :
@@ -29,8 +29,8 @@ shift 2
 exec nice -n 10 "$@"`
 
 /**
- * Memory that a runtime reserves without touching it counts against RLIMIT_DATA. This keeps Bun (1.4.5) at 200 MB of it;
- * JavaScriptCore would take as much of the limit as it can get. Its crash reports go over the network.
+ * Memory that a runtime reserves without touching it counts against RLIMIT_DATA. These variables keep Bun (1.4.5) at
+ * 200 MB; JavaScriptCore would reserve as much as the limit allows. They also turn off crash reports over the network.
  */
 const BUN = {
   BUN_JSC_structureHeapSizeInKB: '65536',
@@ -40,9 +40,9 @@ const BUN = {
   BUN_ENABLE_CRASH_REPORTING: '0',
 }
 
-/** By runtime: its arguments, and a guess at what it reserves, in bytes, before it has been measured. */
+/** By runtime: its arguments, and the bytes that it is assumed to reserve until they are measured. */
 const RUNTIMES = {
-  // Without the files .env of the working folder, which may hold secrets.
+  // Bun would load .env files of the working folder, which may hold secrets.
   bun: { args: ['--no-env-file', '--no-install'], reserve: 200_000_000, env: BUN },
   deno: {
     args: [
@@ -64,10 +64,10 @@ const RUNTIMES = {
 const { bun, deno } = process.versions as Record<string, string | undefined>
 const runtime = RUNTIMES[bun ? 'bun' : deno ? 'deno' : 'node']
 
-/** A guess at the bytes that this runtime reserves beyond those it uses. */
+/** The bytes that this runtime is assumed to reserve beyond those it uses. */
 export const GUESSED_RESERVE_BYTES = runtime.reserve
 
-/** @param program its arguments are added to the command line as they are */
+/** @param program arguments that are appended to the command line */
 export function startOf(limits: ProcessLimits, program: string[]): Start {
   const kibibytes = Math.ceil(limits.dataBytes / 1024)
   return {
@@ -76,13 +76,13 @@ export function startOf(limits: ProcessLimits, program: string[]): Start {
       ...['-c', SCRIPT, 'decoder', String(kibibytes), String(Math.ceil(limits.cpuSeconds))],
       ...[process.execPath, ...runtime.args, PROGRAM, ...program],
     ],
-    // Deno finds the packages from here.
+    // Deno resolves packages from this folder.
     cwd: PACKAGE,
     env: {
       PATH: '/usr/local/bin:/usr/bin:/bin',
-      // Deno keeps compiled modules there.
+      // Deno caches compiled modules there.
       HOME: homedir(),
-      // One arena for all threads: what one has freed, another can take.
+      // One malloc arena for all threads, so that a thread can reuse memory that another has freed.
       MALLOC_ARENA_MAX: '1',
       UV_THREADPOOL_SIZE: '2',
       ...runtime.env,

@@ -1,4 +1,4 @@
-/** Checks and cuts of a whole picture, by its type, before a decoder sees it. In the decoder's process only. */
+/** Checks and cuts a whole picture, by its type, before it is decoded. Runs in decoder processes only. */
 import { readGif } from './gif.ts'
 import { checkHeif } from './heif.ts'
 import { checkJpeg, cutJpeg } from './jpeg.ts'
@@ -18,16 +18,16 @@ const CHECKS: Record<string, (bytes: Uint8Array) => void> = {
 }
 
 /**
- * Goes through all of a file in time linear in its length. Throws Problem `image_unreadable` for more pieces than an
- * honest picture has, or scans; `image_too_large` for too many frames. Broken files pass: the decoder tells these.
+ * Walks through a whole file in time linear in its length. Throws Problem `image_unreadable` for too many pieces or
+ * scans, `image_too_large` for too many frames. Broken files pass: the decoder detects them.
  */
 export function checkStructure(bytes: Uint8Array, mimeType: string): void {
   CHECKS[mimeType]?.(bytes)
 }
 
 /**
- * What a decoder may see of a file that passed `checkStructure`: without text, and without colour profiles that unpack to
- * more than 8 MiB. The file itself where there is nothing to leave out, else a copy.
+ * The bytes for the decoder of a file that passed `checkStructure`: without text, and without colour profiles that
+ * decompress to more than 8 MiB. The file itself if there is nothing to leave out, else a copy.
  */
 export function cutForDecoding(bytes: Uint8Array, mimeType: string): Uint8Array {
   if (mimeType === 'image/jpeg') return cutJpeg(bytes)

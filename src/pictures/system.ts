@@ -1,14 +1,14 @@
-/** What the operating system says of processes and of this container. */
+/** Reads CPU time and memory of processes, and files of the kernel, from the operating system. */
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 
-/** Reads a file of the kernel's; null where there is none. */
+/** Reads a file under /proc or /sys; null if there is none. */
 export type ReadKernelFile = (path: string) => Promise<string | null>
 
-/** Deno 2.9 reads nothing under /proc and /sys unless everything is allowed; a shell does it there. */
+/** Deno 2.9 reads nothing under /proc and /sys without `--allow-all`, so a shell reads it there. */
 export const readKernelFile: ReadKernelFile = async (path) => {
   try {
     return await readFile(path, 'utf8')
@@ -23,20 +23,20 @@ export const readKernelFile: ReadKernelFile = async (path) => {
   }
 }
 
-// What times in /proc are counted in (USER_HZ), on every architecture that the runtimes run on.
+// Unit of times in /proc (USER_HZ), the same on every architecture that the runtimes support.
 const TICKS_A_SECOND = 100
 
-/** CPU time that a process has taken so far, in seconds; null where the system does not tell. */
+/** CPU time of a process so far, in seconds; null if the system does not report it. */
 export async function cpuSecondsOf(pid: number): Promise<number | null> {
   const stat = await readKernelFile(`/proc/${pid}/stat`)
-  // The second field is a name in parentheses, which may hold anything.
+  // The second field is the process name in parentheses, which may itself contain spaces and parentheses.
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
   if (fields === undefined) return null
   const ticks = Number(fields[11]) + Number(fields[12])
   return Number.isFinite(ticks) ? ticks / TICKS_A_SECOND : null
 }
 
-/** Bytes of data that a process has reserved, which is what RLIMIT_DATA counts, and those it holds; null where unknown. */
+/** Data memory of a process in bytes: reserved (as RLIMIT_DATA counts it) and resident; null if unknown. */
 export async function memoryOf(pid: number): Promise<{ reserved: number; held: number } | null> {
   const status = await readKernelFile(`/proc/${pid}/status`)
   const reserved = kibibytes(status, 'VmData')

@@ -1,4 +1,4 @@
-/** What a decoder process does with a picture: a rendition, a clean copy, or a placeholder. */
+/** The tasks of a decoder process: rendition, clean copy and placeholder. */
 import sharp, { type Sharp } from 'sharp'
 import type { Format, Rendition } from '../media/object/rendition.ts'
 import type { DecodeResult, DecodeTask } from './decoding.ts'
@@ -8,30 +8,30 @@ import { placeholderOf } from './placeholder.ts'
 import { isAnimatedPng, pixelsOfPng } from './png.ts'
 import { checkStructure, cutForDecoding } from './structure.ts'
 
-// Frames are decoded one after the other.
+// Higher than for a still picture, because frames are decoded one after the other.
 const MOST_PIXELS_OF_ALL_FRAMES = 100_000_000
-// Of a rendition whose pixels are held in memory to be used twice.
+// Most pixels of a rendition that is held in memory to make the placeholder from it, too.
 const FEW_PIXELS = 2_000_000
 
 const ANIMATED = new Set(['image/gif', 'image/webp'])
 
 /**
- * `most`: pixels of a still picture. The first four read and write it by the line. libwebp (1.6) takes 12 bytes for each
- * pixel, and fails with many that are full of detail; libaom (3.15) takes 36 and more.
+ * `most`: pixel limit of a still picture. The first four formats are read and written line by line. libwebp (1.6) takes
+ * 12 bytes per pixel, and fails on large pictures full of detail; libaom (3.15) takes 36 and more.
  */
 const WRITERS: Record<string, { most: number; write: (picture: Sharp) => Sharp }> = {
-  // Optimized tables would need all of the picture at once.
+  // Optimized Huffman tables would need the whole picture in memory.
   'image/jpeg': { most: MAX_DECODED_PIXELS, write: (picture) => picture.jpeg({ quality: 90, optimizeCoding: false }) },
   'image/png': { most: MAX_DECODED_PIXELS, write: (picture) => picture.png() },
   'image/gif': { most: MAX_DECODED_PIXELS, write: (picture) => picture.gif() },
   'image/tiff': { most: MAX_DECODED_PIXELS, write: (picture) => picture.tiff({ compression: 'deflate' }) },
-  // More effort takes seconds for a few per cent.
+  // More effort takes seconds and saves a few per cent.
   'image/webp': { most: 16_000_000, write: (picture) => picture.webp({ quality: 90, effort: 1 }) },
   'image/avif': { most: 12_500_000, write: (picture) => picture.avif({ quality: 70, effort: 0 }) },
 }
 
 const ENCODERS: Record<Format, (picture: Sharp, quality: number) => Sharp> = {
-  // The same number means more to AVIF; effort 4, the default, takes twice the time for a few per cent of the size.
+  // The same quality number looks better in AVIF. Effort 4, the default, takes twice the time and saves a few per cent.
   avif: (picture, quality) => picture.avif({ quality: quality - 20, effort: 2 }),
   webp: (picture, quality) => picture.webp({ quality }),
   jpeg: (picture, quality) => picture.flatten({ background: '#fff' }).jpeg({ quality }),
@@ -39,8 +39,8 @@ const ENCODERS: Record<Format, (picture: Sharp, quality: number) => Sharp> = {
 }
 
 /**
- * Throws Problem `image_too_large` for more pixels than the task takes, `image_unreadable` for what is refused before a
- * decoder sees it, and else whatever the decoder throws.
+ * Throws Problem `image_too_large` for more pixels than the task allows, `image_unreadable` for a file that fails the
+ * structure check, and otherwise the decoder's error.
  */
 export async function perform(task: DecodeTask, original: Uint8Array): Promise<DecodeResult> {
   checkStructure(original, task.mimeType)
@@ -48,7 +48,7 @@ export async function perform(task: DecodeTask, original: Uint8Array): Promise<D
   const found = await sizeOf(bytes)
   checkFrames(found.frames)
   const { width, height } = found
-  // libvips 8.18 knows the first frame alone, and the cut has no more.
+  // libvips 8.18 reads only the first frame, so the chunks are copied without decoding.
   if (task.kind === 'clean' && isAnimatedPng(original))
     return { width, height, bytes: pixelsOfPng(original), placeholder: undefined }
   return { width, height, ...(await makeOf(task, bytes, found)) }
@@ -62,7 +62,7 @@ function makeOf(task: DecodeTask, bytes: Uint8Array, found: PictureHeader): Prom
   return placehold(bytes, found)
 }
 
-/** Nothing is made where the size that was expected is not the one that was found: it would be squeezed. */
+/** Makes nothing if the picture's size is not the expected one: the rendition would be distorted. */
 async function render(
   { mimeType, rendition, expected, placeholder }: Extract<DecodeTask, { kind: 'rendition' }>,
   bytes: Uint8Array,
@@ -71,7 +71,7 @@ async function render(
   if (expected.width !== width || expected.height !== height) return { bytes: undefined, placeholder: undefined }
   const pixels = width * height
   if (pixels > MAX_DECODED_PIXELS) throw tooLarge('The picture has too many pixels for renditions.')
-  // An animation of too many pixels in all its frames stands still.
+  // Of an animation with too many pixels in all frames together, only the first frame is rendered.
   const moves = rendition.format === 'webp' && ANIMATED.has(mimeType) && pixels * frames <= MAX_DECODED_PIXELS
   return resize(bytes, rendition, { animated: moves, placeholder })
 }
@@ -86,7 +86,7 @@ async function resize(
     .autoOrient()
     .resize(width, height, { fit: fit === 'cover' ? 'cover' : 'fill' })
   const encode = (pixels: Sharp) => ENCODERS[format](pixels, quality).toBuffer()
-  // Of PNG, the only one that may have 16 bits a channel, eight would be lost.
+  // Not for PNG, the only format with up to 16 bits per channel: the shared pixels have eight.
   const shared = wanted && fit === 'inside' && !animated && format !== 'png' && width * height <= FEW_PIXELS
   if (!shared) return { bytes: await encode(picture), placeholder: undefined }
   const { data, info } = await picture
@@ -102,12 +102,12 @@ async function clean(
   bytes: Uint8Array,
   { width, height, frames }: PictureHeader,
 ): Promise<Made> {
-  // An animated PNG is of one type or the other, by how early it says so.
+  // An animated PNG is detected as either type, depending on how early its animation chunk comes.
   const writer = WRITERS[mimeType === 'image/apng' ? 'image/png' : mimeType]
-  if (writer === undefined) return unreadable(`There is no clean copy of ${mimeType}.`)
+  if (writer === undefined) return unreadable(`${mimeType} cannot be copied without metadata.`)
   const animated = ANIMATED.has(mimeType) && frames > 1
   const most = ANIMATED.has(mimeType) ? MOST_PIXELS_OF_ALL_FRAMES : writer.most
-  if (width * height * frames > most) throw tooLarge('The picture has too many pixels to be freed of its metadata.')
+  if (width * height * frames > most) throw tooLarge('The picture has too many pixels to be copied without metadata.')
   const picture = sharp(bytes, { animated, limitInputPixels: most, failOn: 'none', sequentialRead: true })
   return { bytes: await writer.write(picture.autoOrient()).toBuffer(), placeholder: undefined }
 }

@@ -1,4 +1,4 @@
-/** The directories of a TIFF (TIFF 6.0, and BigTIFF) and of EXIF, which is one. */
+/** Reads the directories of a TIFF (TIFF 6.0 and BigTIFF), and of EXIF, which has the same format. */
 import { textAt, viewOf } from './bytes.ts'
 import { countPieces, type PictureHeader } from './limits.ts'
 
@@ -12,7 +12,7 @@ const LONG8 = 16
 const BIG = 43
 
 /**
- * Size of the first picture in it, wherever the directory lies; undefined where there is none. Throws Problem
+ * Size of the first picture, wherever its directory is in the file; undefined if there is none. Throws Problem
  * `image_unreadable` for too many entries.
  */
 export function readTiff(bytes: Uint8Array): PictureHeader | undefined {
@@ -22,7 +22,7 @@ export function readTiff(bytes: Uint8Array): PictureHeader | undefined {
   const tags = new Map<number, number>()
   readDirectory(file, file.first, (tag, value) => {
     count.piece()
-    // The first of several of one kind counts.
+    // The first entry of each tag counts.
     if ((tag === WIDTH || tag === HEIGHT || tag === ORIENTATION) && !tags.has(tag)) tags.set(tag, value)
   })
   const [width, height] = [tags.get(WIDTH), tags.get(HEIGHT)]
@@ -31,9 +31,7 @@ export function readTiff(bytes: Uint8Array): PictureHeader | undefined {
   return { ...upright, frames: 1 }
 }
 
-/**
- * Throws Problem `image_unreadable` for too many directories or entries; for a directory that follows itself, too.
- */
+/** Throws Problem `image_unreadable` for too many directories or entries, and so for a cycle of directories. */
 export function checkTiff(bytes: Uint8Array): void {
   const file = open(bytes)
   const count = countPieces(bytes.length)
@@ -43,9 +41,11 @@ export function checkTiff(bytes: Uint8Array): void {
   }
 }
 
-/** 1 to 8, as in Exif 2.32, section 4.6.4; 1 where it is anything else. From 5 on, width and height are swapped. */
+/**
+ * The orientation, 1 to 8 (Exif 2.32, section 4.6.4); 1 for any other value. From 5 on, width and height are swapped.
+ */
 export function readOrientation(exif: Uint8Array): number {
-  // Some writers keep the name that the data has in a JPEG.
+  // Some writers keep the identifier that precedes EXIF in a JPEG.
   const file = open(textAt(exif, 0, 6) === 'Exif\0\0' ? exif.subarray(6) : exif)
   let orientation: number | undefined
   if (file !== undefined)
@@ -67,7 +67,7 @@ function open(bytes: Uint8Array): File | undefined {
   return { view, little, big, first: big ? Number(view.getBigUint64(8, little)) : view.getUint32(4, little) }
 }
 
-/** Calls `visit` with each entry of the directory and its first number; returns where the next directory is, or 0. */
+/** Calls `visit` with each entry's tag and value; returns the offset of the next directory, or 0. */
 function readDirectory(
   { view, little, big }: File,
   directory: number,
@@ -86,7 +86,7 @@ function readDirectory(
   return big ? Number(view.getBigUint64(at, little)) : view.getUint32(at, little)
 }
 
-/** 0 for what is not one whole number, in its place. */
+/** The value of an entry; 0 unless it is a single whole number stored in the entry itself. */
 function numberOf(view: DataView, at: number, little: boolean, big: boolean): number {
   const value = at + (big ? 12 : 8)
   const type = view.getUint16(at + 2, little)

@@ -1,16 +1,16 @@
-/** Decoder processes that wait for their next job, and new ones where none does. */
+/** Keeps decoder processes between jobs, and starts new ones when none is idle. */
 import { type DecoderProcess, startProcess } from './process.ts'
 import { GUESSED_RESERVE_BYTES, startOf } from './start.ts'
 import { memoryOf } from './system.ts'
 
 type Deps = {
-  /** What one process may hold, in bytes. */
+  /** Memory limit of one process, in bytes. */
   memoryBytes: number
-  /** What one job may take. */
+  /** CPU time limit of one job. */
   cpuSeconds: number
-  /** How many jobs a process lives for. */
+  /** Jobs of one process before it is replaced. */
   jobs: number
-  /** How long one waits for its next job before it is ended. */
+  /** Time that a process stays idle before it is ended. */
   idleMs: number
   /** Media types that may be decoded. */
   types: string[]
@@ -18,20 +18,20 @@ type Deps = {
 
 export type Warm = {
   take(): Promise<DecoderProcess>
-  /** One that had no job yet. */
+  /** Starts a process that has had no job yet. */
   start(): Promise<DecoderProcess>
-  /** Keeps it for the next job, or ends it, when it was given its last; resolves when it is one or the other. */
+  /** Keeps the process for the next job, or ends it after its last one; resolves when that is done. */
   giveBack(decoder: DecoderProcess): Promise<void>
-  /** How many processes there are. */
+  /** Number of processes. */
   count(): number
-  /** Ends all, also those at work, and starts no more. */
+  /** Ends all processes, busy ones included, and starts no more. */
   stop(): Promise<void>
 }
 
 const MOST_STARTS = 3
-// A measured reserve may differ so much from the guess before a process is started again for it.
+// A process is restarted when the measured reserve differs from the assumed one by more than this.
 const RESERVE_SLACK_BYTES = 32 * 1024 * 1024
-// Of a process, for its start and what comes between two jobs.
+// CPU time of a process for its start and between jobs.
 const OWN_CPU_SECONDS = 10
 
 export function createWarm({ memoryBytes, cpuSeconds, jobs, idleMs, types }: Deps): Warm {
@@ -43,8 +43,8 @@ export function createWarm({ memoryBytes, cpuSeconds, jobs, idleMs, types }: Dep
   let stopped = false
 
   /**
-   * RLIMIT_DATA counts what a runtime reserves and never touches, hundreds of MB, by runtime, version and number of
-   * cores: it is measured, and added to what the process may hold.
+   * RLIMIT_DATA counts memory that a runtime reserves and never touches: hundreds of MB, depending on runtime, version
+   * and number of cores. The reserve is measured and added to the memory limit of the process.
    */
   async function start(): Promise<DecoderProcess> {
     for (let starts = 1; ; starts += 1) {
@@ -80,7 +80,7 @@ export function createWarm({ memoryBytes, cpuSeconds, jobs, idleMs, types }: Dep
     start,
 
     async take() {
-      // The one used last: those that are not needed come to their end.
+      // The most recently used process, so that surplus processes reach their idle limit.
       const entry = idle.pop()
       if (entry === undefined) return start()
       clearTimeout(entry.timer)
@@ -107,7 +107,7 @@ export function createWarm({ memoryBytes, cpuSeconds, jobs, idleMs, types }: Dep
   }
 }
 
-/** Whether a process could be ended for what others have used, when it was given one more job. */
+/** Whether one more job could reach the process's limits because of the jobs before it. */
 export function isSpent(
   used: { jobs: number; cpuSeconds: number },
   given: { jobs: number; cpuSeconds: number; lifeCpuSeconds: number },

@@ -1,11 +1,11 @@
-/** The chunks of a WebP, https://developers.google.com/speed/webp/docs/riff_container */
+/** Reads the chunks of a WebP, https://developers.google.com/speed/webp/docs/riff_container */
 import { fourCC, textAt, viewOf } from './bytes.ts'
 import { checkFrames, countPieces, type PictureHeader } from './limits.ts'
 import { readOrientation } from './tiff.ts'
 
 const HEADER_BYTES = 12
 const CHUNK_HEADER_BYTES = 8
-// Place, size, duration and flags before the chunks of a frame.
+// Position, size, duration and flags before the chunks of a frame.
 const FRAME_HEADER_BYTES = 16
 const VP8 = fourCC('VP8 ')
 const VP8L = fourCC('VP8L')
@@ -13,12 +13,12 @@ const VP8X = fourCC('VP8X')
 const ALPH = fourCC('ALPH')
 const ANMF = fourCC('ANMF')
 const EXIF = fourCC('EXIF')
-// libwebp knows nothing of EXIF that the header does not announce.
+// libwebp ignores EXIF unless the header's flag is set.
 const EXIF_FLAG = 0x08
 
 /**
- * Size and frames as far as the bytes go; undefined for what is no picture as far as they go. Throws Problem
- * `image_unreadable` for too many chunks, `image_too_large` for too many frames.
+ * Size and number of frames within these bytes (the beginning of a file, or all of it); undefined if they hold no
+ * picture. Throws Problem `image_unreadable` for too many chunks, `image_too_large` for too many frames.
  */
 export function readWebp(bytes: Uint8Array): PictureHeader | undefined {
   if (textAt(bytes, 0, 4) !== 'RIFF' || textAt(bytes, 8, 4) !== 'WEBP') return undefined
@@ -38,7 +38,7 @@ export function readWebp(bytes: Uint8Array): PictureHeader | undefined {
     const end = Math.min(data + size, fileEnd)
     const next = data + size + (size % 2)
     if (at < frameEnd) {
-      // A chunk of a frame. libwebp goes through all of them.
+      // A chunk inside a frame. libwebp reads all of them.
       if (type === VP8 || type === VP8L || type === ALPH) count.pixelPiece()
       else count.piece()
       at = next + CHUNK_HEADER_BYTES > frameEnd ? frameEnd : next
@@ -66,7 +66,7 @@ export function readWebp(bytes: Uint8Array): PictureHeader | undefined {
   return { ...upright, frames: Math.max(1, frames) }
 }
 
-/** RFC 6386, section 9.1; only a key frame says its size. */
+/** RFC 6386, section 9.1; only a key frame holds the size. */
 function lossySize(view: DataView, at: number): [number, number] | undefined {
   if (at + 10 > view.byteLength || view.getUint8(at) & 1 || view.getUint32(at + 2) % 2 ** 24 !== 0x9d012a)
     return undefined
