@@ -1,6 +1,6 @@
 /**
- * The service for programs and pages: `import { createMediaClient } from '@media-service/client'`. For browsers, Bun, Deno
- * and Node; it needs nothing but Web standards.
+ * The typed client: `import { createMediaClient } from '@media-service/client'`. For browsers, Bun, Deno and Node; uses
+ * Web standards only.
  */
 import { type FollowOptions, follow, type LiveEvent } from './events.ts'
 import { createHttp, type HttpOptions } from './http.ts'
@@ -15,13 +15,13 @@ export type { UploadOptions } from './upload.ts'
 /** `renditions`: widths in pixels, for an `<img srcset>`. */
 export type GetOptions = { renditions?: readonly number[]; signal?: AbortSignal }
 export type ListOptions = GetOptions & {
-  /** A media type, or a family as `image/*`. */
+  /** A media type, or a range such as `image/*`. */
   type?: string
-  /** `deleted` is the bin. */
+  /** `deleted` lists soft-deleted objects. */
   status?: 'active' | 'deleted'
-  /** How many are asked for at once, 1 to 100. */
+  /** Objects per request, 1 to 100. */
   pageSize?: number
-  /** The id of an object: only what is older. */
+  /** The id of an object; the list begins with the next older one. */
   cursor?: string
 }
 
@@ -35,13 +35,13 @@ export function createMediaClient(options: HttpOptions) {
     http.ask(`${path(id)}${queryOf({ renditions: renditions?.join() })}`, { signal })
 
   return {
-    /** Stores a file, in the way that suits its size; goes on after breaks. */
+    /** Uploads a file by the method that suits its size, and resumes after lost connections. */
     upload: (file: Blob, options?: UploadOptions): Promise<MediaObject> => upload(http, file, options),
 
-    /** One's own, or a public one, with a short-lived link to its bytes. */
+    /** Gets an own or public object with a short-lived link to its bytes. */
     get,
 
-    /** One's own, newest first, asked for page by page. */
+    /** Lists the caller's objects, newest first, page by page. */
     async *list({ renditions, pageSize, signal, ...query }: ListOptions = {}): AsyncGenerator<SignedMediaObject, void> {
       for (let cursor = query.cursor; ; ) {
         const asked = { ...query, cursor, limit: pageSize?.toString(), renditions: renditions?.join() }
@@ -52,24 +52,24 @@ export function createMediaClient(options: HttpOptions) {
       }
     },
 
-    /** Changes its name or visibility. */
+    /** Changes the name or visibility. */
     update: (id: string, change: Change): Promise<MediaObject> => http.ask(path(id), { method: 'PATCH', json: change }),
 
-    /** Moves it to the bin. */
+    /** Soft-deletes an object. */
     async remove(id: string): Promise<void> {
       await http.call(path(id), { method: 'DELETE', once: true })
     },
 
-    /** Takes it back out of the bin. */
+    /** Restores a soft-deleted object. */
     async restore(id: string): Promise<MediaObject> {
       const { status, text } = await http.call(`${path(id)}/restore`, { method: 'POST', once: true })
       return status === 404 ? get(id) : JSON.parse(text)
     },
 
-    /** How much one has, and may have. */
+    /** Usage and quota of the caller. */
     usage: (): Promise<Usage> => http.ask('/media/usage'),
 
-    /** What happens to one's own objects, as it happens, over as many connections as it takes. */
+    /** Streams events of the caller's objects; reconnects when the connection is lost. */
     events: (options: FollowOptions = {}): AsyncGenerator<LiveEvent, void> => follow(http, options),
   }
 }

@@ -1,22 +1,24 @@
-/** Server-sent events, read with `fetch`, which can send a token (WHATWG HTML, section 9.2.6). */
+/**
+ * Server-sent events, read with `fetch`, which can send a token as `EventSource` cannot (WHATWG HTML, section 9.2.6).
+ */
 import { type Http, MediaError, problemOf, sleep } from './http.ts'
 import type { MediaEvent } from './types.ts'
 
-/** `reset`: events were missed that are not kept any more; read your list again. `id`: to go on from. */
+/** `reset`: missed events are no longer stored, so reload the list. `id`: the position to resume from. */
 export type LiveEvent = { id: string } & (MediaEvent | { channel: 'reset' })
 
 export type FollowOptions = {
   signal?: AbortSignal
-  /** The `id` of the last event that was seen: what came after it comes first. */
+  /** The `id` of the last event received; the stream begins with the events after it. */
   lastEventId?: string
 }
 
 const PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 15_000
-// Three heartbeats: a connection on which none of them came is dead, whatever it says.
+// Three heartbeats: a connection silent for so long is dead.
 const SILENCE_MS = 45_000
 
-/** Events as they come, over as many connections as it takes. Throws MediaError for what another try can't change. */
+/** Yields events and reconnects as often as needed. Throws MediaError when a retry cannot help. */
 export async function* follow(http: Http, { signal, lastEventId }: FollowOptions): AsyncGenerator<LiveEvent, void> {
   let id = lastEventId
   for (let pause = PAUSE_MS; ; pause = Math.min(LONGEST_PAUSE_MS, pause * 2)) {

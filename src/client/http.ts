@@ -1,15 +1,15 @@
-/** Calls that are tried again for as long as that can help. */
+/** HTTP calls with retries. */
 import type { ProblemCode } from './types.ts'
 
-/** Sent to the service with each call. A function is asked each time, so that it can give a fresh one. */
+/** The bearer token of each call. A function is called before each one, so that it can return a fresh token. */
 export type Token = string | undefined | (() => string | undefined | Promise<string | undefined>)
 
 export type HttpOptions = {
-  /** Where clients reach the service, as `https://api.example.com`. */
+  /** The public base URL of the service, such as `https://api.example.com`. */
   baseUrl: string
-  /** Absent where a gateway in front knows the user by other means, such as a cookie. */
+  /** Absent when a gateway authenticates the user by other means, such as a cookie. */
   token?: Token
-  /** Instead of the runtime's own. */
+  /** Replaces the runtime's `fetch`. */
   fetch?: (url: string, init: RequestInit) => Promise<Response>
 }
 
@@ -21,23 +21,23 @@ export type Sent = {
   headers?: Record<string, string>
   body?: Blob | FormData | string | undefined
   signal?: AbortSignal | undefined
-  /** Told how many bytes of the body are out, where the runtime says so (browsers do). */
+  /** Called with the number of body bytes sent, where the runtime reports it (browsers do). */
   onSent?: ((bytes: number) => void) | undefined
 }
-/** `tries`: how many it took. `text`: the whole body. */
+/** `tries`: number of attempts. `text`: the whole body. */
 export type Answer = { status: number; header(name: string): string | null; text: string; tries: number }
 
-/** What the service refused, or could not do (RFC 9457). */
+/** A problem response of the service (RFC 9457), or a network error. */
 export class MediaError extends Error {
-  /** Stable: switch on it. `network`: no answer came. */
+  /** Stable, for use in a switch. `network`: no response arrived. */
   readonly code: ProblemCode | 'network'
-  /** Of HTTP; 0 where no answer came. */
+  /** HTTP status; 0 without a response. */
   readonly status: number
-  /** What is wrong with which field of the request. */
+  /** The invalid fields of the request. */
   readonly errors: { field: string; message: string }[]
-  /** Of the object that was uploaded with this Idempotency-Key before, where that is why. */
+  /** The id of the object that this Idempotency-Key was used for before. */
   readonly id: string | undefined
-  /** What the service's log calls the request. */
+  /** The request id in the service's log. */
   readonly requestId: string | null
 
   constructor(
@@ -57,10 +57,10 @@ export class MediaError extends Error {
 }
 type ProblemBody = { code: ProblemCode; title: string; detail: string; errors: MediaError['errors']; id: string }
 
-/** `once`: what works only once, and gets 404 from then on. */
+/** `once`: a call that succeeds only once; a repeat gets 404. */
 type Call = Sent & { json?: unknown; once?: boolean }
 
-// Half a minute in all: a restart, a change of networks, a short way under ground.
+// Half a minute in all: long enough for a restart or a change of networks.
 const PAUSES = [500, 1000, 2000, 4000, 8000, 15_000]
 const PASSING = new Set([408, 429, 500, 502, 503, 504])
 
@@ -69,7 +69,7 @@ export type Http = ReturnType<typeof createHttp>
 export function createHttp({ baseUrl, token, fetch: ask = (...given) => fetch(...given) }: HttpOptions) {
   const origin = baseUrl.replace(/\/+$/, '')
 
-  /** Anywhere, as it is. Throws MediaError `network`, or the reason of `signal`. */
+  /** Sends one request to any URL, without retries. Throws MediaError `network`, or the reason of `signal`. */
   async function send(
     url: string,
     { method = 'GET', headers = {}, body, signal, onSent }: Sent,
@@ -91,7 +91,7 @@ export function createHttp({ baseUrl, token, fetch: ask = (...given) => fetch(..
     }
   }
 
-  /** The same, again and again where that may help; the last answer whatever its status. */
+  /** Sends with retries while they may help; resolves with the last response, whatever its status. */
   async function persistently(url: string, sent: Sent): Promise<Answer> {
     for (let tries = 1; ; tries += 1) {
       const pause = PAUSES[tries - 1]
@@ -104,7 +104,7 @@ export function createHttp({ baseUrl, token, fetch: ask = (...given) => fetch(..
     }
   }
 
-  /** A call of the service: `path` begins with a slash. Throws MediaError. */
+  /** Calls the service; `path` begins with a slash. Throws MediaError. */
   async function call(path: string, { json, once, ...sent }: Call = {}): Promise<Answer> {
     const presented = typeof token === 'function' ? await token() : token
     const answer = await persistently(origin + path, {
@@ -116,7 +116,7 @@ export function createHttp({ baseUrl, token, fetch: ask = (...given) => fetch(..
       },
       ...(json !== undefined && { body: JSON.stringify(json) }),
     })
-    // An earlier try did it, and its answer was lost.
+    // An earlier attempt succeeded, but its response was lost.
     const done = once === true && answer.status === 404 && answer.tries > 1
     if (answer.status >= 300 && !done) throw problemOf(answer)
     return answer
@@ -125,10 +125,10 @@ export function createHttp({ baseUrl, token, fetch: ask = (...given) => fetch(..
   return {
     persistently,
     call,
-    /** What the service answers in JSON. */
+    /** Calls the service and parses the JSON response. */
     ask: async <T>(path: string, sent?: Parameters<typeof call>[1]): Promise<T> =>
       JSON.parse((await call(path, sent)).text),
-    /** A stream of what the service goes on answering; not tried again. */
+    /** Opens a streaming response; never retried. */
     async open(path: string, { headers, signal }: Pick<Sent, 'headers' | 'signal'>): Promise<Response> {
       const presented = typeof token === 'function' ? await token() : token
       return ask(origin + path, {
@@ -139,23 +139,23 @@ export function createHttp({ baseUrl, token, fetch: ask = (...given) => fetch(..
   }
 }
 
-/** The error that an answer says; of a store's, only its status. */
+/** Converts a response to an error; for one of the store, only its status counts. */
 export function problemOf(answer: Omit<Answer, 'tries'>): MediaError {
   let body: Partial<ProblemBody> = {}
   try {
     body = JSON.parse(answer.text)
   } catch {
-    // A proxy's page, or a store's XML.
+    // An HTML page of a proxy, or XML of a store.
   }
   return new MediaError(body.code ?? (answer.status >= 500 ? 'internal' : 'request_invalid'), answer, body)
 }
 
-/** An earlier request with the same key that is still at work says when to come back. */
+/** A 409 for a request of the same key that is still running; it carries Retry-After. */
 function isPassing({ status, header }: Omit<Answer, 'tries'>): boolean {
   return PASSING.has(status) || (status === 409 && header('retry-after') !== null)
 }
 
-/** As the service asks for; else longer each time, and not the same for everyone. */
+/** The delay of Retry-After; otherwise exponential backoff with jitter. */
 function pauseOf(answer: Omit<Answer, 'tries'> | undefined, pause: number): number {
   const seconds = Number(answer?.header('retry-after') ?? Number.NaN)
   return Number.isNaN(seconds) ? pause * (0.5 + Math.random()) : Math.min(60, seconds) * 1000
@@ -176,7 +176,7 @@ export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void>
   })
 }
 
-/** `fetch` does not tell how far a body is out (2026). */
+/** Uses XMLHttpRequest: `fetch` does not report upload progress (2026). */
 function sendWithProgress(
   url: string,
   { method = 'GET', headers, body, signal, onSent }: Sent,

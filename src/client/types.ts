@@ -1,5 +1,5 @@
 /**
- * What the service takes and answers. Written out, so that the package's declarations import nothing;
+ * Request and response types of the service, spelled out so that the package's declarations import nothing.
  * `test/client/types.test.ts` in the repository fails when a type here differs from the service's own.
  */
 
@@ -12,20 +12,20 @@ export type MediaObject = {
   /** The owner's UUID. */
   userId: string
   originalName: string
-  /** As the bytes say, whatever was declared. */
+  /** Media type, detected from the bytes. */
   mimeType: string
   sizeBytes: number
-  /** Where the store keeps the bytes. */
+  /** Key of the bytes in the store. */
   key: string
   /** Stable address of the bytes; redirects to a short-lived link. */
   url: string
   metadata: {
-    /** Pixels as a person sees them, orientation applied; null where the file is no picture. */
+    /** Displayed size in pixels, orientation applied; null for non-images. */
     width: number | null
     height: number | null
-    /** Placeholder, a ThumbHash in base64; null until it is made, which is after the upload. */
+    /** Placeholder, a ThumbHash in base64; null until it is computed after the upload. */
     thumbHash: string | null
-    /** As `#4a6b8c`; null until it is known, which is after the upload. */
+    /** Such as `#4a6b8c`; null until it is computed after the upload. */
     dominantColor: string | null
   }
   visibility: Visibility
@@ -39,60 +39,60 @@ export type SignedMediaObject = MediaObject & {
   signedUrl: string
   /** RFC 3339. */
   signedUrlExpiresAt: string
-  /** As asked for, smallest first. */
+  /** In the requested widths, smallest first. */
   renditions?: { width: number; height: number; url: string }[] | undefined
 }
 
 export type MediaPage = {
   items: SignedMediaObject[]
-  /** `cursor` of the next page; null at the end. */
+  /** `cursor` of the next page; null on the last page. */
   nextCursor: string | null
 }
 
-/** What can be changed of an object: at least one of both. */
+/** Changes to an object; at least one of the two. */
 export type Change = { originalName?: string | undefined; visibility?: Visibility | undefined }
 
-/** What is stored or reserved, soft-deleted objects included; a quota of null is no limit. */
+/** Stored and reserved, soft-deleted objects included; a null quota means no limit. */
 export type Usage = { bytes: number; objects: number; quotaBytes: number | null; quotaObjects: number | null }
 
-/** A link that takes one file. */
+/** A presigned link for one file. */
 export type Presigned = {
   id: string
   key: string
   uploadUrl: string
   method: 'PUT'
-  /** To be sent with the bytes, as they are. */
+  /** Headers to send unchanged with the bytes. */
   headers: Record<string, string>
   publicUrl: string
   expiresAt: string
 }
 
-/** An upload in parts. */
+/** A multipart upload. */
 export type Multipart = {
   id: string
   key: string
   uploadId: string
-  /** Bytes of every part; the last one has what is left. */
+  /** Size of each part in bytes; the last part is the remainder. */
   partSize: number
   expiresAt: string
 }
 
-/** The parts that have arrived. */
+/** The uploaded parts. */
 export type Parts = { parts: { partNumber: number; size: number; etag: string }[] }
 
-/** Links that take one part each. */
+/** Presigned links, each for one part. */
 export type PartLinks = { urls: { partNumber: number; url: string }[]; expiresAt: string }
 
-/** What happened to an object. */
+/** A change of an object. */
 export type MediaEvent = {
   channel: 'photo:uploaded' | 'photo:updated' | 'photo:deleted' | 'photo:restored' | 'photo:purged'
   payload: {
-    /** Of the object. */
+    /** Id of the object. */
     id: string
     userId: string
-    /** The same when the event is sent again. */
+    /** Id of the event; a redelivery has the same. */
     eventId: string
-    /** Counts up by one for each event of the object. */
+    /** Increases by one with each event of the object. */
     seq: number
     /** RFC 3339. */
     occurredAt: string
@@ -100,7 +100,7 @@ export type MediaEvent = {
   }
 }
 
-/** `code` of the problems (RFC 9457) that the service answers. */
+/** Values of `code` in problem responses (RFC 9457). */
 export type ProblemCode =
   | 'request_invalid'
   | 'multipart_malformed'

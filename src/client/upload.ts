@@ -1,35 +1,35 @@
-/** Files on their way in: through the service, over one link to the store, or in parts. */
+/** Uploads: direct, by one presigned link, or multipart. */
 import { type Http, MediaError, type Progress, problemOf, type Sent } from './http.ts'
 import type { MediaObject, Multipart, PartLinks, Parts, Presigned, Visibility } from './types.ts'
 
 export type UploadOptions = {
-  /** Else the file's own, or `file`. */
+  /** Default: the name of the file, or `file`. */
   name?: string
-  /** Media type; else the file's own. The service looks at the bytes in any case. */
+  /** Media type; default: the type of the file. The service checks it against the bytes. */
   type?: string
   visibility?: Visibility
-  /** From 0 to the size of the file; never goes back. */
+  /** From 0 to the file size; never decreases. */
   onProgress?: Progress
-  /** Stops the upload and takes it back. */
+  /** Stops the upload and aborts it at the service. */
   signal?: AbortSignal
   /**
-   * Makes this upload the same as an earlier one with this key and file, also of another page or process: what has
-   * arrived is not sent again.
+   * Continues an earlier upload of this file with this key, also one of another page or process: bytes already stored
+   * are not sent again.
    */
   idempotencyKey?: string
 }
 
-// Through the service: one request instead of three. In parts: what a broken connection should not send again.
+// Direct upload saves two requests; multipart upload limits how much a lost connection repeats.
 const DIRECT_BYTES = 4 * 1024 * 1024
 const LINK_BYTES = 32 * 1024 * 1024
 const PARTS_AT_ONCE = 3
-// Links die; one more is asked for.
+// Links expire; the client then asks for another.
 const LINK_TRIES = 3
 
 type Told = Required<Pick<UploadOptions, 'name' | 'type' | 'visibility'>> & {
   key: string
   signal: AbortSignal | undefined
-  /** How many bytes of one piece of the file are out. */
+  /** Reports the number of bytes sent of one piece of the file. */
   sent: (piece: number, bytes: number) => void
 }
 
@@ -46,7 +46,7 @@ async function byWay(http: Http, file: Blob, told: Told): Promise<MediaObject> {
   try {
     return await byItsSize(http, file, told)
   } catch (error) {
-    // It was complete, and only the answer was lost. What was deleted since stays the refusal that it is.
+    // The upload was complete and only the response was lost. If the object was deleted since, the refusal stands.
     if (!isProblem(error, 'state_conflict') || error.id === undefined) throw error
     return complete(http, error.id, told.signal).catch((other) => {
       throw isProblem(other, 'not_found') ? error : other
@@ -55,7 +55,7 @@ async function byWay(http: Http, file: Blob, told: Told): Promise<MediaObject> {
 }
 
 async function byItsSize(http: Http, file: Blob, told: Told): Promise<MediaObject> {
-  // The service finds the type by itself only of what goes through it.
+  // The service detects an undeclared type only in direct uploads.
   if (file.size <= DIRECT_BYTES || told.type === '') {
     try {
       return await direct(http, file, told)
@@ -67,7 +67,7 @@ async function byItsSize(http: Http, file: Blob, told: Told): Promise<MediaObjec
     try {
       return await inParts(http, file, told)
     } catch (error) {
-      // The store has no uploads in parts.
+      // The store does not support multipart uploads.
       if (!isProblem(error, 'state_conflict') || error.id !== undefined) throw error
     }
   }
@@ -90,7 +90,7 @@ async function overLink(http: Http, file: Blob, told: Told): Promise<MediaObject
     for (let tries = 1; ; tries += 1) {
       const put = { method: 'PUT', headers, body: file, signal, onSent: (bytes: number) => sent(0, bytes) }
       const answer = await http.persistently(uploadUrl, put)
-      // 412: they are there, and only the answer was lost.
+      // 412: the bytes are stored and only the response was lost.
       if (answer.status < 300 || answer.status === 412) return complete(http, id, signal)
       if (tries === LINK_TRIES || answer.status !== 403) throw problemOf(answer)
       ;({ id, uploadUrl, headers } = await link())
@@ -115,14 +115,14 @@ async function inParts(http: Http, file: Blob, told: Told): Promise<MediaObject>
       missing.length = 0
       throw error
     }
-    // What is on its way when one part fails is let arrive, for who goes on with the upload.
+    // When a part fails, let those in flight finish, so that a resumed upload need not resend them.
     const outcomes = await Promise.allSettled(Array.from({ length: PARTS_AT_ONCE }, () => sendNext().catch(giveUp)))
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
     return complete(http, id, signal)
   })
 }
 
-/** All, where none has arrived; none, where they are put together already. */
+/** The part numbers still to send: all when nothing has arrived, none when the store has assembled the parts. */
 async function missingParts(
   http: Http,
   id: string,
@@ -164,7 +164,7 @@ function complete(http: Http, id: string, signal: AbortSignal | undefined): Prom
   return http.ask(`/media/${id}/complete`, { method: 'POST', signal })
 }
 
-/** An upload that was stopped leaves nothing behind; one that failed stays, to be gone on with. */
+/** A stopped upload is aborted; a failed one stays pending and can be resumed. */
 async function orTakenBack<T>(http: Http, id: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
@@ -174,7 +174,7 @@ async function orTakenBack<T>(http: Http, id: string, work: () => Promise<T>): P
   }
 }
 
-/** Adds up what is out of each piece, and tells only of progress. */
+/** Sums the bytes sent of all pieces, and reports increases only. */
 function watch(total: number, onProgress: Progress | undefined): Told['sent'] {
   const pieces = new Map<number, number>()
   let most = 0
@@ -198,7 +198,7 @@ function nameOf(file: Blob): string {
   return 'name' in file && typeof file.name === 'string' && file.name !== '' ? file.name : 'file'
 }
 
-/** `crypto.randomUUID` is for secure contexts only. */
+/** `crypto.randomUUID` exists in secure contexts only. */
 function randomKey(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -1,4 +1,4 @@
-/** The service as the page calls it: by the client for everyone, and what Uppy needs beside that. */
+/** The typed client as the console uses it, and the calls that only Uppy needs. */
 import {
   type Change,
   createMediaClient,
@@ -11,18 +11,18 @@ import type { ConsoleSession } from './session.ts'
 
 export { MediaError } from '@media-service/client/http'
 export type { Change, LiveEvent, Usage }
-/** An object with links to it in `WIDTHS`, smallest first; none of what is no picture. */
+/** An object with links to renditions in `WIDTHS`, smallest first; non-images have none. */
 export type MediaItem = SignedMediaObject
 
-/** The widths that tiles and the large view choose from. */
+/** Widths of renditions for tiles and the large view. */
 export const WIDTHS = [320, 640, 1280, 2560]
 
-/** Beside the page's own address, wherever a gateway has put it. */
+/** Relative to the page's own address, so that a gateway may mount it anywhere. */
 const ownBaseUrl = () => new URL('.', location.href).href.replace(/\/$/, '')
 
 export type Api = ReturnType<typeof createApi>
 
-/** @param token absent where a gateway says who is calling */
+/** @param token absent when a gateway authenticates the user */
 export function createApi(token: string | undefined) {
   const baseUrl = ownBaseUrl()
   const options = token === undefined ? { baseUrl } : { baseUrl, token }

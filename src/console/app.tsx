@@ -1,4 +1,4 @@
-/** The page when its visitor is known: what to upload with, what is there, and the bin. */
+/** The page for a signed-in visitor: uploads, the library and the bin. */
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { Api, Change, MediaItem } from './api.ts'
 import { Details } from './details.tsx'
@@ -30,17 +30,17 @@ export function App({ api, session, onSignOut }: Props) {
   }, [library])
   useEffect(() => libraries.follow(), [libraries])
 
-  /** Waits, so that a change that is refused can be said where it was asked for. */
+  /** Returns the promise, so that the dialog can show a refusal. */
   const change = (item: MediaItem, change: Change) => libraries.change(item, change)
   const remove = async (item: MediaItem) => {
     setOpenId(null)
     if (!(await libraries.remove(item))) return
     const undo = () => libraries.restore(item)
-    toasts.show({ text: `“${item.originalName}” is in the bin.`, action: { name: 'Undo', run: undo } })
+    toasts.show({ text: `“${item.originalName}” was moved to the bin.`, action: { name: 'Undo', run: undo } })
   }
   const restore = async (item: MediaItem) => {
     setOpenId(null)
-    if (await libraries.restore(item)) toasts.show({ text: `“${item.originalName}” is back.` })
+    if (await libraries.restore(item)) toasts.show({ text: `“${item.originalName}” was restored.` })
   }
 
   return (
@@ -119,13 +119,13 @@ function Header({ view, api, onSignOut, onChange }: HeaderProps) {
   )
 }
 
-/** What the address says, so that back and forward work. */
+/** The view named in the URL fragment, so that back and forward work. */
 function useView(): View {
   const read = () => (location.hash === '#bin' ? 'deleted' : 'active')
   const [view, setView] = useState<View>(read)
   useEffect(() => {
     const update = () => {
-      // The way to the gallery is no view of its own.
+      // #gallery is the skip link, not a view.
       if (location.hash !== '#gallery') setView(read())
     }
     addEventListener('hashchange', update)
@@ -137,5 +137,5 @@ function useView(): View {
 function binNote(seconds: number): string {
   const days = Math.round(seconds / 86_400)
   const time = days >= 1 ? `${days} ${days === 1 ? 'day' : 'days'}` : `${Math.max(1, Math.round(seconds / 60))} minutes`
-  return `What you delete stays here for ${time}, then it is gone.`
+  return `Deleted files stay here for ${time}, then they are removed for good.`
 }

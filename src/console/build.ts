@@ -1,6 +1,6 @@
 /**
- * Builds the page into `dist`, from these sources and the packages it uses: `bun src/console/build.ts`. Does nothing when
- * what is there is newer than its sources.
+ * Builds the page into `dist` from these sources and its packages: `bun src/console/build.ts`. Does nothing when the
+ * build is newer than its sources.
  */
 import { copyFile, mkdir, readdir, readFile, rename, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ const HERE = import.meta.dirname
 const REPOSITORY = join(HERE, '..', '..')
 const DIST = join(HERE, 'dist')
 
-/** Those of the packages first, then our own, which override them. */
+/** Style sheets of the packages first, then ours, which override them. */
 const STYLES = [
   ...['core', 'dashboard', 'webcam'].map((name) =>
     fileURLToPath(import.meta.resolve(`@uppy/${name}/css/style.min.css`)),
@@ -26,15 +26,15 @@ const BUILT: Record<string, (path: string) => Promise<unknown>> = {
   'page.js': async (path) => writeFile(path, await bundleScript()),
 }
 
-/** Resolves with whether the page had to be built. */
+/** Resolves with whether it had to build the page. */
 export async function buildConsole(): Promise<boolean> {
-  // What changes while the page is being built is newer than the page.
+  // Read before the build: sources that change during it make the page stale.
   const begun = new Date()
   if ((await newestSource()) < (await oldestBuilt())) return false
   await mkdir(DIST, { recursive: true })
   for (const [name, write] of Object.entries(BUILT)) {
     const path = join(DIST, name)
-    // Renamed in one step, for a process that builds or serves the page at the same time.
+    // An atomic rename, because another process may build or serve the page at the same time.
     const unfinished = `${path}.${process.pid}`
     await write(unfinished)
     await utimes(unfinished, begun, begun)
@@ -44,7 +44,7 @@ export async function buildConsole(): Promise<boolean> {
 }
 
 async function bundleScript(): Promise<string> {
-  // Loaded where it is needed: mostly the page is there.
+  // Imported lazily, because the page is mostly up to date.
   const { rolldown } = await import('rolldown')
   const bundle = await rolldown({
     input: join(HERE, 'main.tsx'),
@@ -69,7 +69,7 @@ async function joinStyles(): Promise<string> {
   return files.join('\n')
 }
 
-/** In milliseconds since 1970, as everything here. The lock file changes with the packages. */
+/** Unix time in milliseconds, as everywhere here. The lock file changes with the packages. */
 async function newestSource(): Promise<number> {
   const sources = [HERE, join(REPOSITORY, 'src', 'client')].map((folder) => filesIn(folder))
   const files = [join(REPOSITORY, 'bun.lock'), ...(await Promise.all(sources)).flat()]

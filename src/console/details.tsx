@@ -1,4 +1,4 @@
-/** One object, large, with everything that can be done with it. */
+/** A dialog that shows one object, with its actions and links. */
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Change, MediaItem } from './api.ts'
 import { Failure } from './failure.tsx'
@@ -15,11 +15,11 @@ type Props = {
   before: MediaItem | undefined
   after: MediaItem | undefined
   onOpen: (item: MediaItem) => void
-  /** Rejects where the change is refused. */
+  /** Rejects when the service refuses the change. */
   onChange: (item: MediaItem, change: Change) => Promise<void>
   onRemove: (item: MediaItem) => void
   onRestore: (item: MediaItem) => void
-  /** Its links do not work any more. */
+  /** Called when the links of the object have expired. */
   onStale: (item: MediaItem) => void
   onClose: () => void
 }
@@ -28,7 +28,7 @@ export function Details({ item, before, after, onOpen, onChange, onRemove, onRes
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => dialog.current?.showModal(), [])
   const [busy, setBusy] = useState(false)
-  // What was chosen shows at once, and again what it was where that is refused.
+  // The choice shows at once, and reverts if the change is refused.
   const [chosen, setChosen] = useState<Change['visibility']>()
   const [failure, setFailure] = useState<Error | null>(null)
   const active = item.status === 'active'
@@ -90,16 +90,16 @@ export function Details({ item, before, after, onOpen, onChange, onRemove, onRes
         {failure && <Failure error={failure} />}
         {active && (
           <section>
-            <h3>Who may see it</h3>
+            <h3>Visibility</h3>
             <VisibilityChoice
-              legend="Who may see it"
+              legend="Visibility"
               value={chosen ?? item.visibility}
               onChange={(visibility) => change({ visibility })}
             />
             <p class="hint">
               {item.visibility === 'public'
                 ? 'Everyone who has its address.'
-                : 'Only you. Others get nothing from its address.'}{' '}
+                : 'Only you. For others the address is not found.'}{' '}
               <a href={item.url} target="_blank" rel="noreferrer">
                 See what others get
               </a>
@@ -166,7 +166,7 @@ function Name({ value, busy, onRename }: { value: string; busy: boolean; onRenam
           onInput={({ currentTarget }) => setName(currentTarget.value)}
           onKeyDown={(event) => {
             if (event.key !== 'Escape' || name === value) return
-            // Gives the change up, not the whole window.
+            // Cancels the rename without closing the dialog.
             event.preventDefault()
             setName(value)
           }}

@@ -1,4 +1,4 @@
-/** What went wrong, with the code to look it up or to report it by. */
+/** An error message, with its problem code for reports. */
 import { MediaError } from './api.ts'
 
 export function Failure({ error, onRetry }: { error: Error; onRetry?: () => void }) {

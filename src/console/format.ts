@@ -1,4 +1,4 @@
-/** Numbers and times as people read them, in their browser's language. */
+/** Formats numbers and times in the browser's language. */
 
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'] as const
 

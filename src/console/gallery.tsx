@@ -1,4 +1,4 @@
-/** Rows of tiles that keep each picture's shape, and grow at the end as it comes into sight. */
+/** Rows of tiles that keep each picture's aspect ratio; scrolling to the end loads more. */
 import { useEffect, useRef } from 'preact/hooks'
 import type { MediaItem } from './api.ts'
 import { Failure } from './failure.tsx'
@@ -8,14 +8,14 @@ import { Tile, type TileActions } from './tile.tsx'
 
 type Props = LibraryState & TileActions & { view: MediaItem['status']; onMore: () => void }
 
-// Well before the end is seen.
+// Load before the end becomes visible.
 const AHEAD = '1200px'
 
 export function Gallery({ view, items, more, loading, error, onMore, ...actions }: Props) {
   const end = useRef<HTMLDivElement>(null)
   useEffect(() => {
     if (end.current === null || !more || loading || error !== null) return
-    // A new one for each page: it tells at once whether the end is still in sight.
+    // A new observer per page reports at once whether the end is still in sight.
     const observer = new IntersectionObserver(([entry]) => entry?.isIntersecting && onMore(), { rootMargin: AHEAD })
     observer.observe(end.current)
     return () => observer.disconnect()
@@ -54,7 +54,7 @@ function Nothing({ view }: { view: MediaItem['status'] }) {
   )
 }
 
-/** Arrow keys go from tile to tile: along the row, and to the nearest one above or below. */
+/** Arrow keys move the focus along the row, and to the nearest tile above or below. */
 function moveFocus(event: KeyboardEvent & { currentTarget: HTMLElement }): void {
   const tiles = [...event.currentTarget.querySelectorAll<HTMLElement>('.tile-open')]
   const at = tiles.indexOf(document.activeElement as HTMLElement)

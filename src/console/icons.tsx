@@ -1,4 +1,4 @@
-/** The page's few drawings, on a grid of 24. All of them stand beside words, so they say nothing themselves. */
+/** Icons on a grid of 24. All stand next to text, so they are hidden from screen readers. */
 import type { ComponentChildren } from 'preact'
 
 function Icon({ children }: { children: ComponentChildren }) {

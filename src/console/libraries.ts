@@ -1,9 +1,9 @@
-/** What is there and what is in the bin, and the ways between them: here at once, and at the service. */
+/** The lists of active and of deleted objects, with optimistic moves between them. */
 import { type Api, type Change, type MediaItem, WIDTHS } from './api.ts'
 import { createLibrary } from './library.ts'
 import { type Change as LiveChange, watch } from './live.ts'
 
-/** @param onFailure told why something did not happen */
+/** @param onFailure called with the error of a failed change */
 export function createLibraries(api: Api, onFailure: (error: Error) => void) {
   const active = createLibrary(api, 'active')
   const deleted = createLibrary(api, 'deleted')
@@ -13,13 +13,13 @@ export function createLibraries(api: Api, onFailure: (error: Error) => void) {
     for (const listener of listeners) listener()
   }
 
-  /** Shows an object that is there as it is now. */
+  /** Refreshes one active object from the service. */
   async function fetchItem(id: string): Promise<void> {
     active.put(await api.get(id, { renditions: WIDTHS }))
     changed()
   }
 
-  /** Whether it worked; where not, it is undone here, too. */
+  /** Whether the change succeeded; a failed one is rolled back here as well. */
   async function attempt(work: () => Promise<void>, undo: () => void): Promise<boolean> {
     try {
       await work()
@@ -37,13 +37,13 @@ export function createLibraries(api: Api, onFailure: (error: Error) => void) {
     deleted,
     refresh: (id: string) => void fetchItem(id).catch(onFailure),
 
-    /** Calls back after each change, of whatever kind. */
+    /** Subscribes to every change. */
     changed(listener: () => void): () => void {
       listeners.add(listener)
       return () => void listeners.delete(listener)
     },
 
-    /** Throws MediaError. Its links may be others afterwards. */
+    /** Throws MediaError. The links of the object may change. */
     async change({ id }: MediaItem, change: Change): Promise<void> {
       await api.update(id, change)
       await fetchItem(id)
@@ -72,7 +72,7 @@ export function createLibraries(api: Api, onFailure: (error: Error) => void) {
       )
     },
 
-    /** Shows what other tabs and devices do, until what it returns is called. */
+    /** Follows changes made in other tabs and on other devices until the returned function is called. */
     follow: () =>
       watch(api, {
         async onChange(change) {
@@ -93,12 +93,12 @@ export function createLibraries(api: Api, onFailure: (error: Error) => void) {
       deleted.drop(id)
     } else if (channel === 'photo:deleted') {
       const known = active.drop(id)
-      // Of what is not shown here there is only the bin's own list to tell.
+      // A deleted object that is not loaded here is only known from the list of deleted ones.
       if (known !== undefined) deleted.put({ ...known, status: 'deleted' })
       else if (!deleted.has(id)) await deleted.reload()
     } else {
       deleted.drop(id)
-      // It may be gone again by now; then another event says so.
+      // The object may be gone again; another event then says so.
       await fetchItem(id).catch(() => {})
     }
   }

@@ -1,23 +1,23 @@
-/** What the gallery shows: pages of the list so far, newest first, kept right while things happen. */
+/** The loaded pages of one list of objects, newest first, kept up to date. */
 import { type Api, type MediaItem, WIDTHS } from './api.ts'
 
 export type LibraryState = {
   items: readonly MediaItem[]
-  /** Whether there may be more to ask for. */
+  /** Whether more pages may exist. */
   more: boolean
   loading: boolean
-  /** Why the last page did not come. */
+  /** The error of the last page request. */
   error: Error | null
 }
 
 const PAGE = 60
 
-/** @param status which of the caller's objects it is about */
+/** @param status of the listed objects */
 export function createLibrary(api: Pick<Api, 'list'>, status: MediaItem['status']) {
   let state: LibraryState = { items: [], more: true, loading: false, error: null }
   // The last object of the last page.
   let cursor: string | undefined
-  // Grows when all is replaced: a page that was asked for before that continues what is shown no more.
+  // Incremented when the list is replaced: pages requested before that are discarded.
   let edition = 0
   const listeners = new Set<() => void>()
 
@@ -52,19 +52,19 @@ export function createLibrary(api: Pick<Api, 'list'>, status: MediaItem['status'
 
   return {
     state: () => state,
-    /** @returns what ends it */
+    /** @returns the unsubscribe function */
     subscribe(listener: () => void): () => void {
       listeners.add(listener)
       return () => void listeners.delete(listener)
     },
     showMore,
 
-    /** Shows one, or what it is now; what is older than the last page comes with its own. */
+    /** Adds or replaces one object; objects older than the last page come with their own page. */
     put(item: MediaItem): void {
       if (!state.more || item.id >= (cursor ?? '')) set({ items: merged(state.items, [item]) })
     },
 
-    /** Shows one no more; undefined where it was not shown. */
+    /** Removes one object; undefined when it was not in the list. */
     drop(id: string): MediaItem | undefined {
       const found = state.items.find((item) => item.id === id)
       if (found !== undefined) set({ items: state.items.filter((item) => item !== found) })
@@ -73,7 +73,7 @@ export function createLibrary(api: Pick<Api, 'list'>, status: MediaItem['status'
 
     has: (id: string) => state.items.some((item) => item.id === id),
 
-    /** Has what there is by now in the place of what was shown, if anything was asked for yet. */
+    /** Reloads the list, if any page was requested before. */
     async reload(): Promise<void> {
       if (state.more && cursor === undefined) return
       const items = await page(undefined)
@@ -84,7 +84,7 @@ export function createLibrary(api: Pick<Api, 'list'>, status: MediaItem['status'
   }
 }
 
-/** The newest first: ids are UUIDs of version 7, which grow with time. */
+/** Newest first: ids are UUIDv7, which grow with time. */
 function merged(before: readonly MediaItem[], items: readonly MediaItem[]): MediaItem[] {
   const byId = new Map([...before, ...items].map((item) => [item.id, item]))
   return [...byId.values()].sort((a, b) => (a.id < b.id ? 1 : -1))

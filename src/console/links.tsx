@@ -1,4 +1,4 @@
-/** Addresses to copy, and what each is good for. */
+/** Links to copy, with their audience and lifetime. */
 import { useState } from 'preact/hooks'
 import type { MediaItem } from './api.ts'
 import { formatTime } from './format.ts'
@@ -8,7 +8,7 @@ export function Links({ item }: { item: MediaItem }) {
   const { url, signedUrl, signedUrlExpiresAt, visibility } = item
   const isPublic = visibility === 'public'
   const until = `for everyone, until ${formatTime(signedUrlExpiresAt)}`
-  const always = 'for everyone, for good'
+  const always = 'for everyone, without expiry'
   const markup = markupOf(item)
   return (
     <section>
@@ -20,7 +20,7 @@ export function Links({ item }: { item: MediaItem }) {
   )
 }
 
-/** A picture in every size there is a link to, as a page would hold it; null of what is no picture. */
+/** An `<img srcset>` with every available rendition; null for non-images. */
 function markupOf({ renditions = [], originalName, metadata, visibility }: MediaItem): string | null {
   const links =
     visibility === 'public' ? renditions.map(({ url, ...size }) => ({ ...size, url: unsigned(url) })) : renditions
@@ -38,7 +38,7 @@ function markupOf({ renditions = [], originalName, metadata, visibility }: Media
   return `<img ${written.join(' ')}>`
 }
 
-/** What is public needs no signature, which would only end it. */
+/** Public objects need no signature, which would only make the link expire. */
 function unsigned(link: string): string {
   const url = new URL(link)
   for (const name of ['expires', 'signature']) url.searchParams.delete(name)

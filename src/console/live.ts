@@ -1,17 +1,17 @@
-/** What other tabs and devices do, as it happens. */
+/** Follows changes made in other tabs and on other devices. */
 import type { Api, LiveEvent } from './api.ts'
 
 export type Change = Exclude<LiveEvent, { channel: 'reset' }>
 export type Watcher = {
   onChange: (change: Change) => Promise<void>
-  /** Changes were missed: everything may be different. */
+  /** Called when changes were missed: reload everything. */
   onMissed: () => Promise<void>
   onFailure: (error: Error) => void
 }
 
 /**
- * Follows while the tab is seen, until what it returns is called. A hidden one lets its connection go: over HTTP/1.1 a
- * browser has six for all tabs of an origin, uploads among them.
+ * Follows events while the tab is visible, until the returned function is called. A hidden tab closes its connection:
+ * over HTTP/1.1 a browser has six for all tabs of an origin, and uploads need them.
  */
 export function watch(api: Pick<Api, 'events'>, { onChange, onMissed, onFailure }: Watcher): () => void {
   let lastEventId: string | undefined
@@ -20,7 +20,7 @@ export function watch(api: Pick<Api, 'events'>, { onChange, onMissed, onFailure 
   async function follow(signal: AbortSignal): Promise<void> {
     for await (const event of api.events({ signal, ...(lastEventId !== undefined && { lastEventId }) })) {
       lastEventId = event.id
-      // The next event may be about the same object, so each in its turn.
+      // One at a time, because the next event may be about the same object.
       await (event.channel === 'reset' ? onMissed() : onChange(event)).catch(onFailure)
     }
   }
@@ -36,7 +36,7 @@ export function watch(api: Pick<Api, 'events'>, { onChange, onMissed, onFailure 
   function update(): void {
     connection?.abort()
     if (document.hidden) return
-    // Without a place to go on from, what happened meanwhile is not told.
+    // Without a position to resume from, the service does not send what happened meanwhile.
     if (connection !== undefined && lastEventId === undefined) void onMissed().catch(onFailure)
     start()
   }

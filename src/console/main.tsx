@@ -1,4 +1,4 @@
-/** The page at /console, from the first line it runs. */
+/** Entry point of the page at /console. */
 import { render } from 'preact'
 import { type Api, createApi, MediaError, openSession } from './api.ts'
 import { App } from './app.tsx'
@@ -10,7 +10,7 @@ const root = document.querySelector('#page')
 if (root === null) throw new Error('The page has no #page.')
 await open(root)
 
-/** Signs in with what there is: the development token, one that was pasted before, or what a gateway adds. */
+/** Signs in with the development token, a token entered before, or the credentials that a gateway adds. */
 async function open(root: Element): Promise<void> {
   try {
     const session = await openSession()
@@ -25,7 +25,7 @@ async function open(root: Element): Promise<void> {
   } catch (error) {
     render(
       <main class="notice" role="alert">
-        <h1>The console can’t open</h1>
+        <h1>The console failed to open</h1>
         <p>{(error as Error).message}</p>
         <button type="button" class="button primary" onClick={() => location.reload()}>
           Try again
@@ -36,7 +36,7 @@ async function open(root: Element): Promise<void> {
   }
 }
 
-/** Why the service does not take these credentials; null when it does. Whatever else is wrong is thrown. */
+/** The 401 for these credentials, or null when they are accepted. Throws every other error. */
 async function refusalOf(api: Api): Promise<MediaError | null> {
   try {
     await api.usage()

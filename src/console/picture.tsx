@@ -1,20 +1,20 @@
-/** A picture in the size of its place; its placeholder until it is there. */
+/** An image in the rendition that fits its place, with a placeholder until it loads. */
 import { useState } from 'preact/hooks'
 import type { MediaItem } from './api.ts'
 
 type Props = {
   item: MediaItem
   alt: string
-  /** How wide its place is, as in `<img sizes>`. */
+  /** Displayed width, as in `<img sizes>`. */
   sizes: string
-  /** Not before it comes into sight. */
+  /** Whether to defer loading until the image scrolls into view. */
   lazy?: boolean
   style?: Record<string, string>
-  /** Its links do not work any more. */
+  /** Called when the links of the object have expired. */
   onStale: (item: MediaItem) => void
 }
 
-// A size that nobody has asked for is made now, and the service may be busy with others.
+// A rendition is made on first request, and the service may be busy.
 const TRIES = 4
 const AGAIN_MS = 1500
 
@@ -26,11 +26,11 @@ export function PictureOf({ item, alt, sizes, lazy = false, style = {}, onStale 
     if (Date.parse(signedUrlExpiresAt) < Date.now()) return onStale(item)
     if (failures < TRIES) setTimeout(() => setFailures(failures + 1), AGAIN_MS * (failures + 1))
   }
-  // What is in the bin has no renditions, and what can't be made smaller is shown as it is.
+  // Deleted objects have no renditions; images that cannot be rendered are shown as they are.
   const sized = status === 'active' && failures < TRIES ? renditions : []
   return (
     <img
-      // Asks again with each failure.
+      // A new element on each failure, so that the browser requests the image again.
       key={failures}
       class={seen ? 'seen' : ''}
       src={sized[0]?.url ?? signedUrl}

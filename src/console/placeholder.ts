@@ -1,10 +1,10 @@
-/** What a tile shows until its picture is there. */
+/** The background of a tile until its picture has loaded. */
 import { thumbHashToDataURL } from 'thumbhash'
 import type { MediaItem } from './api.ts'
 
 const drawn = new Map<string, string>()
 
-/** Styles for a tile's background: the blurred picture where its ThumbHash is known, else its colour. */
+/** CSS for a tile: the blurred picture when its ThumbHash is known, else its dominant colour. */
 export function placeholderOf({ metadata: { thumbHash, dominantColor } }: MediaItem): Record<string, string> {
   const style: Record<string, string> = {}
   if (dominantColor) style.backgroundColor = dominantColor

@@ -1,10 +1,10 @@
-/** What the page is told when it opens. */
+/** The settings that the service gives the page when it opens. */
 export type ConsoleSession = {
-  /** Null: the visitor brings one, or a gateway does. */
+  /** Null: the visitor enters a token, or a gateway adds one. */
   token: string | null
-  /** Whether the request itself said who is calling, as a gateway's do. */
+  /** Whether the request was authenticated by itself, as by a gateway. */
   known: boolean
-  /** How files are sent: straight to the store, or through the service in pieces. */
+  /** The upload protocol: straight to an S3 store, or tus through the service. */
   uploads: 's3' | 'tus'
   allowedTypes: string[]
   maxObjectBytes: number

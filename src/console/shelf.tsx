@@ -1,4 +1,4 @@
-/** Where files come in: Uppy's Dashboard, and who may see what is uploaded next. */
+/** The upload area: Uppy's Dashboard, and the visibility of new files. */
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Api, MediaItem } from './api.ts'
 import type { ConsoleSession } from './session.ts'
@@ -23,7 +23,7 @@ export function Shelf({ api, session, onStored, onFailure }: Props) {
     <section class="shelf" aria-labelledby="shelf-title">
       <div class="shelf-head">
         <h2 id="shelf-title">Add pictures</h2>
-        <VisibilityChoice legend="Who may see new ones" value={visibility} onChange={setVisibility} />
+        <VisibilityChoice legend="Visibility of new files" value={visibility} onChange={setVisibility} />
       </div>
       <div class="uploader" ref={place} />
     </section>

@@ -1,4 +1,4 @@
-/** Where no token is known: a field to paste one. It is kept until the tab is closed. */
+/** The sign-in form; the token is kept until the tab is closed. */
 import { useState } from 'preact/hooks'
 import type { MediaError } from './api.ts'
 import { Failure } from './failure.tsx'
@@ -16,7 +16,7 @@ export function SignIn({ onToken, refusal }: Props) {
     <main class="notice">
       <Logo />
       <h1>Sign in</h1>
-      <p>Paste a bearer token of this service. It stays in this tab, and is forgotten when you close it.</p>
+      <p>Paste a bearer token of this service. It is kept in this tab only, until you close it.</p>
       <form onSubmit={submit}>
         <label>
           Token

@@ -9,11 +9,11 @@ export type TileActions = {
   onOpen: (item: MediaItem) => void
   onRemove: (item: MediaItem) => void
   onRestore: (item: MediaItem) => void
-  /** Its links do not work any more. */
+  /** Called when the links of the object have expired. */
   onStale: (item: MediaItem) => void
 }
 
-// Beyond these a tile shows a part of its picture: a panorama would fill a row, a strip be too thin to see.
+// Outside these ratios a tile crops its picture: a panorama would fill a row, a strip would be too thin to see.
 const NARROWEST = 0.6
 const WIDEST = 2.4
 

@@ -1,4 +1,4 @@
-/** Short messages that go by themselves, some with a way back. */
+/** Short messages that disappear by themselves, some with an undo button. */
 import { useState } from 'preact/hooks'
 import { MediaError } from './api.ts'
 import { Close } from './icons.tsx'
@@ -47,13 +47,13 @@ export function Toasts({ toasts }: { toasts: ToastStore }) {
   )
 }
 
-/** Its time does not run while it is looked at: pointed at, or with the focus in it. */
+/** The timer pauses while the pointer or the focus is on the message. */
 function ToastLine({ toast, onDismiss }: { toast: Toast; onDismiss: () => void }) {
   const [held, setHeld] = useState(0)
   const hold = (by: number) => () => setHeld((before) => before + by)
   const action = 'text' in toast ? toast.action : undefined
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: nothing is done here, only its end is put off
+    // biome-ignore lint/a11y/noStaticElementInteractions: pointing here only pauses the timer, it triggers no action
     <div
       class={held > 0 ? 'toast held' : 'toast'}
       onMouseEnter={hold(1)}

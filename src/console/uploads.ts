@@ -1,4 +1,4 @@
-/** Uppy, set up for this service: straight to the store where there is one, else through the service by tus. */
+/** Configures Uppy: uploads go straight to an S3 store, otherwise through the service by tus. */
 
 import { problemOf } from '@media-service/client/http'
 import AwsS3 from '@uppy/aws-s3'
@@ -14,20 +14,20 @@ type FileMeta = Meta & { visibility?: MediaItem['visibility']; mediaId?: string 
 export type Uploader = Uppy<FileMeta, Body>
 type File = UppyFile<FileMeta, Body>
 
-// From this size on a broken connection costs a part, not all of it.
+// Above this size multipart upload is used: a lost connection then costs one part.
 const IN_PARTS = 16 * 1024 * 1024
-// Browsers have six connections for one origin over HTTP/1.1: the page itself wants some, where it is the same.
+// Over HTTP/1.1 a browser has six connections per origin, and the page itself needs some of them.
 const AT_ONCE = { store: 5, tus: 3 }
 
 export type UploaderOptions = {
   api: Api
   session: ConsoleSession
-  /** Where the Dashboard is shown. */
+  /** The element that holds the Dashboard. */
   target: HTMLElement
   /** Called with the id of each file that has become a media object. */
   onStored: (id: string) => void
   onFailure: (error: Error) => void
-  /** Ends it, and gives up what is under way. */
+  /** Closes Uppy and aborts pending uploads. */
   signal: AbortSignal
 }
 
@@ -44,7 +44,7 @@ export function createUploader({ api, session, target, onStored, onFailure, sign
       theme: 'auto',
       proudlyDisplayPoweredByUppy: false,
       singleFileFullScreen: false,
-      // What it would say is said where everything on the page is.
+      // The page shows these messages in its own toasts.
       disableInformer: true,
       locale: { strings: { dropPasteImportFiles: 'Drop or paste pictures here, %{browseFiles} or use:' } },
       note: allowedFileTypes.map(shortType).join(', '),
@@ -61,24 +61,24 @@ export function createUploader({ api, session, target, onStored, onFailure, sign
   return uppy
 }
 
-/** Files that are pasted anywhere on the page, but for the Dashboard, which takes its own. */
+/** Takes files pasted anywhere on the page, except in the Dashboard, which handles its own. */
 function takePasted(uppy: Uploader, { target, clipboardData }: ClipboardEvent): void {
   if (target instanceof Element && target.closest('.uppy-Root') !== null) return
   const files = [...(clipboardData?.files ?? [])].map((data) => ({ name: data.name, type: data.type, data }))
   try {
     if (files.length > 0) uppy.addFiles(files)
   } catch {
-    // What may not be added is told as `restriction-failed`.
+    // Uppy reports a refused file as `restriction-failed`.
   }
 }
 
-/** What went wrong is said on the page, not in the browser's console. */
+/** The page shows errors itself, so nothing goes to the browser's console. */
 const SILENT = { debug() {}, warn() {}, error() {} }
 
-// How long what is done stays to be seen.
+// How long completed uploads stay visible.
 const DONE_MS = 2500
 
-/** Makes room for the next files, when none is under way; those that failed stay. */
+/** Clears completed files when no upload is pending; failed ones stay. */
 function clearDone(uppy: Uploader): void {
   const files = uppy.getFiles()
   const done = files.filter(({ progress, error }) => progress.uploadComplete && !error)
@@ -86,10 +86,10 @@ function clearDone(uppy: Uploader): void {
   else if (files.every((file) => done.includes(file) || file.error)) uppy.removeFiles(done.map(({ id }) => id))
 }
 
-// Browsers are not told of everything that stands between them and the service.
+// Browsers do not report every lost connection between them and the service.
 const AGAIN_MS = 10_000
 
-/** Goes on by itself with what failed for want of a connection; what was refused would be again. */
+/** Retries uploads that failed with the connection; refused ones would fail again. */
 function resumeWhenOnline(uppy: Uploader, onFailure: (error: Error) => void, signal: AbortSignal): void {
   const lost = new Set<string>()
   let timer: ReturnType<typeof setTimeout> | undefined
@@ -104,20 +104,20 @@ function resumeWhenOnline(uppy: Uploader, onFailure: (error: Error) => void, sig
     const refusal = refusalOf(error, response?.body?.xhr)
     uppy.setFileState(file.id, { error: refusal?.message ?? error.message })
     if (refusal !== undefined) return onFailure(about(file.name ?? 'The file', refusal))
-    if (lost.size === 0) onFailure(new Error('The connection is gone. What is under way goes on when it is back.'))
+    if (lost.size === 0) onFailure(new Error('The connection was lost. Uploads resume when it is back.'))
     lost.add(file.id)
     timer ??= setTimeout(resume, AGAIN_MS)
   })
   addEventListener('online', resume, { signal })
 }
 
-/** What the service or the store said, where it was about the file, and not about the moment. */
+/** The refusal of the service or the store (4xx) that concerns the file, not a temporary failure. */
 function refusalOf(error: Error, xhr: unknown): MediaError | undefined {
   const refusal = refusalIn(error, xhr)
   return refusal !== undefined && refusal.status >= 400 && refusal.status < 500 ? refusal : undefined
 }
 
-/** It may come from here, from tus, or from Uppy's own client of the store. */
+/** The error comes from this page, from tus, or from Uppy's S3 client. */
 function refusalIn(error: Error | (Error & { status: number; body: string }), xhr: unknown): MediaError | undefined {
   if (error instanceof MediaError) return error
   if (xhr instanceof XMLHttpRequest)
@@ -126,7 +126,7 @@ function refusalIn(error: Error | (Error & { status: number; body: string }), xh
   return problemOf({ status: error.status, header: () => null, text: error.body })
 }
 
-/** The same, said of one of many files. */
+/** The same error, prefixed with the file name. */
 function about(name: string, { code, status, message }: MediaError): MediaError {
   return new MediaError(code, { status }, { detail: `${name}: ${message}` })
 }
@@ -141,7 +141,7 @@ function sendByTus(uppy: Uploader, { headers, tusEndpoint: endpoint }: Api, onSt
     retryDelays: [0, 1000, 3000, 5000],
   })
   uppy.on('upload-success', (_file, { uploadURL }) => {
-    // The upload's address ends with the id of what it became.
+    // The last segment of the upload's address is the id of the object.
     const id = uploadURL?.split('/').at(-1)
     if (id !== undefined) onStored(id)
   })
@@ -153,7 +153,7 @@ function sendToStore(uppy: Uploader, api: Api, onStored: (id: string) => void): 
     shouldUseMultipart: ({ size }) => (size ?? 0) >= IN_PARTS,
     generateObjectKey: ({ id }) => id,
     async signRequest(request) {
-      // The key of a new file is its id; afterwards it is the store's.
+      // A new file has Uppy's id as key, later the store's key.
       const file = uppy.getFile(request.key) as File | undefined
       const signed = await api.sign({ ...request, ...(file && described(file)) })
       if (file !== undefined) uppy.setFileMeta(file.id, { mediaId: signed.id })

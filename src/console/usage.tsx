@@ -1,16 +1,16 @@
-/** How much there is, and may be. */
+/** Storage usage and quota of the caller. */
 import { useEffect, useState } from 'preact/hooks'
 import type { Api, Usage } from './api.ts'
 import { formatBytes, formatCount } from './format.ts'
 
-// Not with each of many changes.
+// Debounces bursts of changes.
 const CALM_MS = 1000
 
 export function UsageLine({ api, onChange }: { api: Api; onChange: (listener: () => void) => () => void }) {
   const [usage, setUsage] = useState<Usage | null>(null)
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined
-    // What is not known now is known after the next change.
+    // A failed request is repeated after the next change.
     const ask = () => api.usage().then(setUsage, () => {})
     void ask()
     const end = onChange(() => {

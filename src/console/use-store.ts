@@ -1,9 +1,9 @@
-/** Components that follow what is not theirs. */
+/** A hook for components that show state from outside. */
 import { useEffect, useState } from 'preact/hooks'
 
 type Store<T> = { state: () => T; subscribe: (listener: () => void) => () => void }
 
-/** The store's present state; the component is drawn again whenever it changes. */
+/** Returns the store's current state and re-renders the component when it changes. */
 export function useStore<T>(store: Store<T>): T {
   const [, redraw] = useState({})
   useEffect(() => {

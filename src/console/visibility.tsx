@@ -1,4 +1,4 @@
-/** One of two: private or public. */
+/** A choice between private and public. */
 import { useId } from 'preact/hooks'
 import type { MediaItem } from './api.ts'
 import { Globe, Lock } from './icons.tsx'

@@ -139,7 +139,7 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
     const failed = complaints.length
     await choose(page, path)
     await cut
-    await page.getByText('The connection is gone.').waitFor({ timeout: 40_000 })
+    await page.getByText('The connection was lost.').waitFor({ timeout: 40_000 })
     await stage.wire.pass()
     await page.evaluate(() => dispatchEvent(new Event('online')))
     await tileOf(page, 'large.jpg').waitFor({ timeout: 40_000 })
