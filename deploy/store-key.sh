@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes the bucket, and a key that may do in it what the service does and nothing else. Can be run again at any time.
+# Creates the bucket and a key with exactly the rights that the service needs in it. Idempotent.
 # Expects STORE (URL), MINIO_ROOT_USER, MINIO_ROOT_PASSWORD, S3_REGION, S3_BUCKET, and AWS_ACCESS_KEY_ID and
-# AWS_SECRET_ACCESS_KEY, which become the key. Commands of the shell and of `mc` only: there is little else in the image.
+# AWS_SECRET_ACCESS_KEY, which become the key. Uses only the shell and `mc`: the image has little else.
 set -eu
 policy=bucket-only
 file="${TMPDIR:-/tmp}/$policy.json"
@@ -29,7 +29,7 @@ mc alias set store "$STORE" "$MINIO_ROOT_USER" "$MINIO_ROOT_PASSWORD"
 mc mb --ignore-existing --region "$S3_REGION" "store/$S3_BUCKET"
 mc admin policy create store "$policy" "$file"
 mc admin user add store "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY"
-# What is attached already is an error.
+# `attach` fails when the policy is attached already.
 case "$(mc admin user info store "$AWS_ACCESS_KEY_ID")" in
   *"$policy"*) ;;
   *) mc admin policy attach store "$policy" --user "$AWS_ACCESS_KEY_ID" ;;
