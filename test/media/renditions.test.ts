@@ -200,6 +200,37 @@ for (const { name, present, open } of databases) {
       })
     })
 
+    describe('what does not fit into the owner’s quota', () => {
+      const quotasOf = (room: number) => ({ quotaBytes: large.length + room, quotaObjects: null })
+
+      test('is not decoded where nothing fits, for the owner or a link', async () => {
+        const id = await uploaded()
+        const { get, decoders } = service({ quotas: quotasOf(0), perform: making(200) })
+        for (let i = 0; i < 2; i += 1) {
+          expect(await refusal(get(id, owner, wishOf(640)))).toMatchObject({ code: 'quota_exceeded' })
+          expect(await refusal(get(id, 'link', wishOf(640)))).toMatchObject({ code: 'overloaded' })
+        }
+        expect(decoders.usage().outcomes.done).toBe(0)
+        const fewer = service({ quotas: { quotaBytes: null, quotaObjects: 0 }, perform: making(200) })
+        expect(await refusal(fewer.get(id, owner, wishOf(640)))).toMatchObject({ code: 'quota_exceeded' })
+        expect(fewer.decoders.usage().outcomes.done).toBe(0)
+      })
+
+      test('is decoded once, and again when there is room for as much', async () => {
+        const id = await uploaded()
+        const { get, decoders } = service({ quotas: quotasOf(100), perform: making(200) })
+        for (let i = 0; i < 3; i += 1)
+          expect(await refusal(get(id, owner, wishOf(640)))).toMatchObject({ code: 'quota_exceeded' })
+        expect(decoders.usage().outcomes.done).toBe(1)
+        expect(await rowOf(id)).toMatchObject({ renditions: {}, own: 0 })
+        // A smaller one may fit.
+        const small = service({ quotas: quotasOf(100), perform: making(50) })
+        expect(await small.get(id, owner, wishOf(160))).toHaveProperty('made')
+        const roomy = service({ quotas: quotasOf(250), perform: making(200) })
+        expect(await roomy.get(id, owner, wishOf(640))).toHaveProperty('made')
+      })
+    })
+
     describe('a place', () => {
       const NAMES = Array.from({ length: 100 }, (_, n) => `${n + 1}x1-inside-75.webp`)
       /** Fills the row, with strangers' last uses as given; the rest is the owner's. */

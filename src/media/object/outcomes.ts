@@ -6,9 +6,10 @@ export const MOST_DEAR_TRIES = 3
 
 /**
  * Why a task gave nothing. `source`: the key of the bytes that it was tried with. `until`: Unix seconds; before, it is not
- * tried again. With `MOST_DEAR_TRIES` it is not tried again at all by these decoders.
+ * tried again. With `MOST_DEAR_TRIES` it is not tried again at all by these decoders. `sizeBytes`: of what was made and did
+ * not fit into the owner's quota.
  */
-export type Outcome = { source: string; code: ProblemCode; tries: number; until: number }
+export type Outcome = { source: string; code: ProblemCode; tries: number; until: number; sizeBytes?: number }
 
 /** By task: a rendition's name, or one of these. */
 export type Outcomes = Record<string, Outcome>
@@ -18,6 +19,8 @@ export const WHOLE = '*'
 export const ALL_RENDITIONS = 'renditions'
 /** A rendition that did not fit into what strangers may have made. */
 export const forStrangers = (name: string) => `strangers ${name}`
+/** A rendition that did not fit into the owner's quota: it is made again when there is room for as many bytes. */
+export const forOwner = (name: string) => `owner ${name}`
 
 /** What a row says of its picture at a time of the database, in Unix seconds. */
 export type Remembered = { key: string; outcomes: Outcomes; now: number }

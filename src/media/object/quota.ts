@@ -10,6 +10,16 @@ export function areLimited(quotas: Quotas): boolean {
   return Object.values(quotas).some((quota) => quota !== null)
 }
 
+/** Whether an owner who has so much may have so many more bytes. */
+export function haveRoom(
+  { quotaBytes, quotaObjects }: Quotas,
+  has: { bytes: number; objects: number },
+  moreBytes: number,
+): boolean {
+  const fitsBytes = quotaBytes === null || has.bytes + moreBytes <= quotaBytes
+  return fitsBytes && (quotaObjects === null || has.objects <= quotaObjects)
+}
+
 /** Space comes back when something is purged, which takes the retention time: retrying soon is of no use. */
 export function overQuota(): Problem {
   return new Problem('quota_exceeded', 'This is more than you may store. Remove something first.', {

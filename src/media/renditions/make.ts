@@ -4,7 +4,9 @@ import { Problem } from '../../problem.ts'
 import { putDeadlineMs } from '../../storage/storage.ts'
 import type { Deps } from '../deps.ts'
 import { dispositionOf } from '../object/object.ts'
+import { forOwner, outcomeOf } from '../object/outcomes.ts'
 import type { Victim } from '../object/places.ts'
+import { areLimited, haveRoom } from '../object/quota.ts'
 import type { Rendition } from '../object/rendition.ts'
 import type { Claim, Rendered } from '../table/renditions.ts'
 
@@ -45,6 +47,7 @@ export function createMaker(deps: Making): (job: Job) => Promise<boolean> {
 async function make(deps: Making, job: Job): Promise<boolean> {
   const { repository, limits } = deps
   const { claim, victim } = job
+  if (!(await mayFit(deps, job))) throw overQuota()
   const life = { leaseSeconds: LEASE_SECONDS, linksSeconds: limits.signedUrlSeconds }
   if (!(await repository.claimRendition(claim, { victim, ...life }))) return false
   try {
@@ -55,6 +58,16 @@ async function make(deps: Making, job: Job): Promise<boolean> {
     if (error instanceof Lost) return false
     throw error
   }
+}
+
+/**
+ * False when the owner's quota has no room for it, so that it is not decoded for nothing: not even for a byte, or not for
+ * as many as it had when it was made before.
+ */
+async function mayFit({ repository, limits: { quotas } }: Making, { claim, object }: Job): Promise<boolean> {
+  if (!claim.own || !areLimited(quotas)) return true
+  const leastBytes = outcomeOf(object, forOwner(claim.name))?.sizeBytes ?? 1
+  return haveRoom(quotas, await repository.usageOf(claim.userId), leastBytes)
 }
 
 async function makeClaimed(deps: Making, { claim, object, rendition, party, until }: Job): Promise<void> {

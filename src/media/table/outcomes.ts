@@ -23,14 +23,18 @@ export function createOutcomeFragments(sql: Queryable) {
     sql`(CASE WHEN decode_version = ${version} THEN decode_outcomes ELSE '{}'::jsonb END)`
 
   /** The SET clauses for one more outcome, with room made for it. */
-  const noted = ({ task, version, code }: Pick<Failed, 'task' | 'version' | 'code'>, tries: ReturnType<typeof sql>) => {
+  const noted = (
+    { task, version, code, sizeBytes }: Pick<Failed, 'task' | 'version' | 'code'> & { sizeBytes?: number },
+    tries: ReturnType<typeof sql>,
+  ) => {
+    const size = sizeBytes === undefined ? sql`` : sql`, 'sizeBytes', ${sizeBytes}::bigint`
     const kept = sql`(CASE WHEN (SELECT count(*) FROM jsonb_object_keys(${known(version)})) < ${MOST_OUTCOMES}
       THEN ${known(version)} ELSE ${known(version)} - (SELECT each.name FROM jsonb_each(decode_outcomes) AS each (name, value)
         ORDER BY (each.value ->> 'until')::numeric LIMIT 1) END)`
     return sql`
       decode_version = ${version},
       decode_outcomes = ${kept} || jsonb_build_object(${task}::text, jsonb_build_object('source', storage_key,
-        'code', ${code}::text, 'tries', ${tries}, 'until', extract(epoch FROM now() + ${backoff(sql, tries)})))`
+        'code', ${code}::text, 'tries', ${tries}, 'until', extract(epoch FROM now() + ${backoff(sql, tries)}) ${size}))`
   }
 
   return { known, noted }

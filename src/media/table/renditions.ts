@@ -2,7 +2,7 @@
 import { type Queryable, violates, within } from '../../db/connect.ts'
 import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import type { Placeholder, VisibleObject } from '../object/object.ts'
-import { forStrangers, type Remembered } from '../object/outcomes.ts'
+import { forOwner, forStrangers, type Remembered } from '../object/outcomes.ts'
 import { LEAST_STRANGERS_BYTES, MOST_RENDITIONS, type Places, type Victim } from '../object/places.ts'
 import { type Fragments, QUOTA } from './fragments.ts'
 import { createOutcomeFragments } from './outcomes.ts'
@@ -65,8 +65,8 @@ export function createRenditionStatements({ sql, fragments }: { sql: Queryable; 
 
     /**
      * The bytes are there, and perhaps the picture's first placeholder. `lost`: the object is on its way out, or the claim
-     * is not in force any more. `over_quota`: the owner may not have them, or strangers not have caused them, which the
-     * row then remembers. In both cases they are the caller's to remove.
+     * is not in force any more. `over_quota`: the owner may not have them, or strangers not have caused them; the row then
+     * remembers it. In both cases they are the caller's to remove.
      */
     async keepRendition(
       { id, userId, name, key, own, version }: Claim,
@@ -107,8 +107,10 @@ export function createRenditionStatements({ sql, fragments }: { sql: Queryable; 
             THEN ${withinQuota(sql`${userId}::uuid`, { bytes: sizeBytes, objects: 0 })} END`)
         return count > 0 ? 'kept' : 'lost'
       } catch (error) {
-        if (violates(error, QUOTA)) return 'over_quota'
-        throw error
+        if (!violates(error, QUOTA)) throw error
+        const refused = { task: forOwner(name), version, code: 'quota_exceeded', sizeBytes } as const
+        await within(sql`UPDATE media_objects SET ${noted(refused, sql`1`)} WHERE ${mine}`)
+        return 'over_quota'
       }
     },
 
