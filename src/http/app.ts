@@ -88,7 +88,7 @@ export function createApp(given: AppDeps): OpenAPIHono {
   eventRoutes(app, deps)
   objectRoutes(app, deps)
   if (deps.disk !== undefined) fileRoutes(app, deps.disk)
-  docsRoutes(app)
+  docsRoutes(app, deps.publicBaseUrl)
   if (deps.console !== undefined) consoleRoutes(app, { ...deps.console, identify: deps.identify })
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
   app.openAPIRegistry.registerComponent('securitySchemes', 'gateway', {

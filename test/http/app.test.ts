@@ -286,6 +286,15 @@ describe('pages of other origins', () => {
 describe('the OpenAPI document', () => {
   const document = async () => (await ask('GET', '/openapi.json', {}, { disk: undefined })).json()
 
+  test('names the service in its examples as the settings do, not as the request', async () => {
+    const publicBaseUrl = 'https://media.example.com/under/a/path'
+    const answer = await ask('GET', '/openapi.json', { host: 'evil.example' }, { publicBaseUrl })
+    const text = await answer.text()
+    expect(text).toContain(`${publicBaseUrl}/media/upload`)
+    expect(text).not.toContain('evil.example')
+    expect(text).not.toContain('localhost')
+  })
+
   test('is valid OpenAPI 3.1', async () => {
     const validator = new Validator()
     expect(await validator.validate(await document())).toEqual({ valid: true })

@@ -49,8 +49,8 @@ const assets: Asset[] = [
 ]
 
 /** Adds `/openapi.json`, which covers all routes of the app, and `/docs`; both are built on first request. */
-export function docsRoutes(app: OpenAPIHono): void {
-  app.get('/openapi.json', (c) => c.json(withExamples(app.getOpenAPI31Document(header), originOf(c, undefined))))
+export function docsRoutes(app: OpenAPIHono, publicBaseUrl: string | undefined): void {
+  app.get('/openapi.json', (c) => c.json(withExamples(app.getOpenAPI31Document(header), originOf(c, publicBaseUrl))))
   const serve = createAssets({ 'content-security-policy': POLICY })
   app.get('/docs', (c) => serve(c.req.raw, page))
   app.get('/docs/:file', (c) => {
