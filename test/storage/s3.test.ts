@@ -137,6 +137,42 @@ describe('of an S3 store that', () => {
     await expect(peekAt(part(said, body))).rejects.toMatchObject(UNAVAILABLE)
   })
 
+  test('gives a whole object of any size for a part of it, no more than that part is read', async () => {
+    let sent = 0
+    const ended = Promise.withResolvers<void>()
+    const piece = new Uint8Array(64 * 1024)
+    const store = Bun.serve({
+      hostname: '127.0.0.1',
+      port: 0,
+      fetch() {
+        const body = new ReadableStream({
+          // It never ends of itself.
+          async pull(controller) {
+            sent += 1
+            controller.enqueue(piece)
+            await Bun.sleep(0)
+          },
+          cancel: () => ended.resolve(),
+        })
+        return new Response(body, { headers: { 'content-type': 'image/jpeg', etag: '"1"' } })
+      },
+    })
+    const endpoint = `http://127.0.0.1:${store.port}`
+    const credentials = { accessKeyId: 'somebody', secretAccessKey: 'something' }
+    const place = { endpoint, publicEndpoint: endpoint, region: 'us-east-1', bucket: 'media', forcePathStyle: true }
+    const storage = createS3Storage({ ...place, credentials }, TRAITS)
+    try {
+      await expect(storage.peek(KEY, { length: 5 })).rejects.toMatchObject(UNAVAILABLE)
+      await ended.promise
+      await expect(storage.read(KEY, { start: 5, length: 5 })).rejects.toMatchObject(UNAVAILABLE)
+      // What the connections held besides.
+      expect(sent * piece.length).toBeLessThan(64 * 1024 * 1024)
+    } finally {
+      storage.close()
+      await store.stop(true)
+    }
+  }, 15_000)
+
   test('gives the whole object for a part of it, the answer says nothing of the object', async () => {
     const all = { HEAD: head(5), GET: () => new Response('first') }
     await expect(peekAt(all)).rejects.toMatchObject(UNAVAILABLE)

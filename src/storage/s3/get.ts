@@ -8,6 +8,8 @@ export type Get = {
   /** With its signature. */
   url: string
   headers: Record<string, string>
+  /** More than this of a body is not read: the connection is closed. */
+  maxBytes: number
   signal: AbortSignal
 }
 
@@ -36,7 +38,7 @@ export function createSendGet() {
         return await once(get)
       } catch (error) {
         // The store may have closed a connection just when it was used again.
-        if (get.signal.aborted) throw error
+        if (get.signal.aborted || error instanceof TooMany) throw error
         return once(get)
       }
     },
@@ -47,11 +49,21 @@ export function createSendGet() {
   }
 }
 
-function exchange({ method, url, headers, signal }: Get, agents: { http: HttpAgent; https: HttpsAgent }) {
+/** A store that does not know ranges sends the whole object, whatever its size. */
+class TooMany extends Error {}
+
+function exchange({ method, url, headers, maxBytes, signal }: Get, agents: { http: HttpAgent; https: HttpsAgent }) {
   return new Promise<GetAnswer>((resolve, reject) => {
     const take = (answer: IncomingMessage) => {
       const pieces: Buffer[] = []
-      answer.on('data', (piece: Buffer) => pieces.push(piece))
+      let left = maxBytes
+      answer.on('data', (piece: Buffer) => {
+        left -= piece.length
+        if (left >= 0) return pieces.push(piece)
+        reject(new TooMany(`${answer.statusCode} with more than ${maxBytes} bytes`))
+        // Without the error, which Bun 1.4 would throw at nobody.
+        return answer.destroy()
+      })
       answer.on('end', () => {
         const [only = Buffer.alloc(0), ...more] = pieces
         const bytes = more.length === 0 ? only : Buffer.concat(pieces)

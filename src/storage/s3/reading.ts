@@ -11,10 +11,18 @@ import type { Signing } from './signing.ts'
 
 type Deps = { signing: Pick<Signing, 'own'>; gets: ReturnType<typeof createSendGet>; storageClass: string }
 
+type Asked = { range?: { start: number; length: number }; signal?: AbortSignal | undefined }
+
+// The XML of a refusal is a few hundred.
+const REFUSAL_BYTES = 64 * 1024
+const SHOWN_BYTES = 1000
+
 export function createReading({ signing, gets, storageClass }: Deps): Pick<Storage, 'head' | 'peek' | 'read'> {
-  async function ask(method: 'GET' | 'HEAD', key: string, headers: Record<string, string>, signal?: AbortSignal) {
+  async function ask(method: 'GET' | 'HEAD', key: string, { range, signal }: Asked) {
     const url = await signing.own(method, key)
-    return reach(() => gets.send({ method, url, headers, signal: deadline(STORE_DEADLINE_MS, signal) }))
+    const headers = range === undefined ? {} : { range: `bytes=${range.start}-${range.start + range.length - 1}` }
+    const maxBytes = Math.max(range?.length ?? 0, REFUSAL_BYTES)
+    return reach(() => gets.send({ method, url, headers, maxBytes, signal: deadline(STORE_DEADLINE_MS, signal) }))
   }
 
   function stored(size: number, headers: IncomingHttpHeaders): StoredHead {
@@ -25,7 +33,7 @@ export function createReading({ signing, gets, storageClass }: Deps): Pick<Stora
   }
 
   const head: Storage['head'] = async (key, { signal } = {}) => {
-    const { status, headers } = await ask('HEAD', key, {}, signal)
+    const { status, headers } = await ask('HEAD', key, { signal })
     if (status === 404) return null
     if (status !== 200) throw unavailable(new Error(`HEAD ${key}: ${status}`))
     return stored(Number(headers['content-length']), headers)
@@ -35,11 +43,11 @@ export function createReading({ signing, gets, storageClass }: Deps): Pick<Stora
     head,
 
     async peek(key, { length, signal }) {
-      const { status, headers, bytes } = await ask('GET', key, { range: `bytes=0-${length - 1}` }, signal)
+      const { status, headers, bytes } = await ask('GET', key, { range: { start: 0, length }, signal })
       if (status === 404) return null
       // An object without bytes has no range, and the refusal does not tell its type.
       const isEmpty = status === 416 || (status === 200 && bytes.length === 0)
-      if (!isEmpty && status !== 206) throw unavailable(new Error(`GET ${key}: ${status} ${Buffer.from(bytes)}`))
+      if (!isEmpty && status !== 206) throw unexpected(key, status, bytes)
       const said = isEmpty ? await head(key, { signal }) : stored(sizeIn(headers['content-range']), headers)
       if (said === null) return null
       const beginning = isEmpty ? new Uint8Array() : bytes
@@ -49,14 +57,19 @@ export function createReading({ signing, gets, storageClass }: Deps): Pick<Stora
     },
 
     async read(key, { start, length, signal }) {
-      const range = `bytes=${start}-${start + length - 1}`
-      const { status, bytes } = await ask('GET', key, { range }, signal)
+      const { status, bytes } = await ask('GET', key, { range: { start, length }, signal })
       // Nothing of the range is within the object (RFC 9110, section 15.5.17).
       if (status === 416) return new Uint8Array()
-      if (status !== 206) throw unavailable(new Error(`GET ${key}: ${status} ${Buffer.from(bytes)}`))
+      if (status !== 206) throw unexpected(key, status, bytes)
       return bytes
     },
   }
+}
+
+/** The bytes are what the store says of a refusal; of an object they would be its owner's, for no log. */
+function unexpected(key: string, status: number, bytes: Uint8Array) {
+  const said = status >= 400 ? Buffer.from(bytes.subarray(0, SHOWN_BYTES)).toString() : ''
+  return unavailable(new Error(`GET ${key}: ${status} ${said}`))
 }
 
 /** The size of the whole object; NaN where the header does not tell it of a range that begins at the object's start. */
