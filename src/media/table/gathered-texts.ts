@@ -1,0 +1,115 @@
+/** The texts of the gathered statements, and of the same for one call. */
+import { COLUMNS, owing, TRANSIENTS, WITHDRAWAL, without } from './fragments.ts'
+
+/** The calls as rows: `n` says which one it is, `of` the id of its object. No column is called as one of the table. */
+function callsWith(columns: string): string {
+  return `jsonb_to_recordset($1) AS calls (n integer, of uuid, ${columns})`
+}
+
+/**
+ * Changes the rows that calls ($1) are about, where `condition` holds. It waits for no lock: a row that the
+ * condition holds for, but that was not changed, somebody else has locked. So it cannot be in a deadlock, in whichever
+ * order it locks. LATERAL with a lock or OFFSET 0, a subquery for one value, and the list of ids make lookups by id of all
+ * that it reads, whatever the server knows about the table when it makes its plan.
+ * @param also what else has to hold for a change here; where it does not, the call goes alone
+ */
+function change(of: {
+  columns: string
+  condition: string
+  also?: string
+  set: string
+  returning: string
+}): string {
+  return `
+    WITH calls AS MATERIALIZED (SELECT * FROM ${callsWith(of.columns)}),
+    mine AS MATERIALIZED (
+      SELECT calls.* FROM calls CROSS JOIN LATERAL (
+        SELECT FROM media_objects
+        WHERE id = of AND ${of.condition} AND ${of.also ?? 'true'} FOR UPDATE SKIP LOCKED) AS locked_row),
+    done AS (
+      UPDATE media_objects SET ${of.set} FROM mine
+      WHERE id = of AND id = ANY(ARRAY(SELECT of FROM mine)) AND ${of.condition}
+      RETURNING n AS made, ${of.returning})
+    SELECT n, CASE WHEN made IS NULL THEN (
+        SELECT true FROM media_objects WHERE id = of AND ${of.condition}) END AS locked, done.*
+    FROM calls LEFT JOIN done ON made = n`
+}
+
+const CHANGED = `${COLUMNS}, outbox`
+const OWNED = '(by IS NULL OR user_id = by)'
+
+// In this order, because each one locks what its owner has.
+export const INSERT = `
+  INSERT INTO media_objects
+    (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until)
+  SELECT of, "userId", "originalName", "mimeType", "sizeBytes", key, visibility, metadata,
+    now() + "linksSeconds" * interval '1 second'
+  FROM ${callsWith(`"madeAt" bigint, "userId" uuid, "originalName" text, "mimeType" text, "sizeBytes" bigint,
+    key text, visibility text, metadata jsonb, "linksSeconds" integer`)}
+  WHERE "madeAt" > extract(epoch FROM now() - $2::float8 / 2 * interval '1 second') * 1000
+  ORDER BY "userId", of
+  RETURNING id`
+
+export const INSERT_ONE = `
+  INSERT INTO media_objects
+    (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until)
+  SELECT $1, $2, $3, $4, $5::bigint, $6, $7, $8, now() + $9::integer * interval '1 second'
+  WHERE $10::bigint > extract(epoch FROM now() - $11::float8 / 2 * interval '1 second') * 1000
+  RETURNING id`
+
+const ACTIVATION = (size: string, dimensions: string, channel: string, fields: string) =>
+  `status = 'active', status_changed_at = now(), size_bytes = ${size}, metadata = ${dimensions}, ${owing(channel, fields)}`
+export const ACTIVATE = change({
+  columns: 'size bigint, dimensions jsonb, channel text, fields jsonb',
+  condition: "status = 'pending'",
+  // Another size changes what the owner has, and waits for the lock of that.
+  also: 'size_bytes = size',
+  set: ACTIVATION('size', 'dimensions', 'channel', 'fields'),
+  returning: CHANGED,
+})
+export const ACTIVATE_ONE = `
+  UPDATE media_objects SET ${ACTIVATION('$2', '$3', '$4::text', '$5::jsonb')}
+  WHERE id = $1 AND status = 'pending'
+  RETURNING ${CHANGED}`
+
+const REMOVAL = `status = 'deleted', status_changed_at = now(), ${WITHDRAWAL},
+  publish_due_at = now(), publish_tries = 0, ${owing("'photo:deleted'", "'{}'::jsonb")}`
+export const REMOVE = change({
+  columns: 'by uuid',
+  condition: `status = 'active' AND ${OWNED}`,
+  set: REMOVAL,
+  returning: `outbox, ${TRANSIENTS}`,
+})
+export const REMOVE_ONE = `
+  UPDATE media_objects SET ${REMOVAL}
+  WHERE id = $1 AND status = 'active' AND ($2::uuid IS NULL OR user_id = $2::uuid)
+  RETURNING outbox, ${TRANSIENTS}`
+
+export const SETTLE = change({
+  columns: 'given jsonb',
+  // Not by `outbox_due_at`, whose index has all that is owed: it would be read whole for each call.
+  condition: "outbox <> '[]'",
+  set: without('given'),
+  returning: 'true AS settled',
+})
+export const SETTLE_ONE = `UPDATE media_objects SET ${without('$2::jsonb')} WHERE id = $1 AND outbox <> '[]'`
+
+const VIEWED = (of: string, by: string, every: string, more: string) => `
+  SELECT ${COLUMNS}, coalesce(${every} OR user_id = ${by}, false) AS own ${more} FROM media_objects
+  WHERE id = ${of} AND status = 'active' AND (visibility = 'public' OR ${every} OR user_id = ${by})`
+const VIEWED_EACH = (more: string) => `
+  SELECT n, found.* FROM ${callsWith('by uuid, every boolean, version text')}
+  CROSS JOIN LATERAL (${VIEWED('of', 'by', 'every', more)} OFFSET 0) AS found`
+export const FIND_VISIBLE = VIEWED_EACH('')
+export const FIND_VISIBLE_ONE = VIEWED('$1', '$2::uuid', '$3::boolean', '')
+const RENDERED = (version: string) => `, renditions, stranger_bytes AS "strangerBytes",
+  CASE WHEN decode_version = ${version} THEN decode_outcomes ELSE '{}'::jsonb END AS outcomes,
+  extract(epoch FROM now())::float8 AS now`
+export const FIND_RENDERED = VIEWED_EACH(RENDERED('version'))
+export const FIND_RENDERED_ONE = VIEWED('$1', '$2::uuid', '$3::boolean', RENDERED('$4'))
+
+export const FIND_OWNED = `
+  SELECT n, found.* FROM ${callsWith('by uuid')}
+  CROSS JOIN LATERAL (SELECT ${COLUMNS} FROM media_objects WHERE id = of AND ${OWNED} OFFSET 0) AS found`
+export const FIND_OWNED_ONE = `
+  SELECT ${COLUMNS} FROM media_objects WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2::uuid)`
