@@ -181,7 +181,7 @@ test('only the repository and the migrations hold SQL on media_objects', async (
     const text = await Bun.file(join(repository, file)).text()
     if (/\b(FROM|INTO|UPDATE|TABLE|JOIN)\s+media_objects\b/i.test(text)) holders.push(file)
   }
-  expect(holders).toContain('src/media/table/repository.ts')
+  expect(holders).toContain('src/media/table/uploads.ts')
   expect(holders.filter((file) => !/^src\/media\/table\//.test(file))).toEqual([])
 })
 

@@ -43,7 +43,7 @@ for (const { name, present, open } of worlds) {
     const healed = async () => [...(await passOver(world)), ...(await audit(world))]
     const rows = () => world.sql`SELECT id FROM media_objects`
 
-    // 1. src/media/table/repository.ts, insert: `WHERE ${object.madeAt}::bigint > extract(…)`
+    // 1. src/media/table/uploads.ts, insert: `WHERE ${object.madeAt}::bigint > extract(…)`
     test('1: a process that slept through the removal of its bytes does not bring their row to life', async () => {
       const held = holdCall(2)
       const outcome = attempt(startReplica(world, { turn: held.turn }), upload)
@@ -65,7 +65,7 @@ for (const { name, present, open } of worlds) {
       expect(await healed()).toEqual([])
     })
 
-    // 1. src/media/table/repository.ts, activate: `AND status = 'pending'`; the table's CHECK on upkeep_due_at stands behind it
+    // 1. src/media/table/uploads.ts, activate: `AND status = 'pending'`; the table's CHECK on upkeep_due_at stands behind it
     test('1: an upload that was given up while its bytes were looked at is not active', async () => {
       const link = await soundly(world, presign)
       await world.put(link, png)
@@ -170,7 +170,7 @@ for (const { name, present, open } of worlds) {
       expect(await rows()).toHaveLength(0)
     })
 
-    // 4. src/media/table/repository.ts: `AND ${ownedBy(caller)}` of findOwned (which update and restore ask first, and have
+    // 4. src/media/table/objects.ts: `AND ${ownedBy(caller)}` of findOwned (which update and restore ask first, and have
     // it again themselves) and of remove; `AND ${mayView}` of findVisible
     test('4: a stranger gets the same answer for what is active, pending, deleted, gone or made up', async () => {
       const active = await soundly(world, upload)

@@ -9,7 +9,7 @@ import { safeFileName } from '../object/file-name.ts'
 import { missing } from '../object/missing.ts'
 import type { Addressed, Visibility } from '../object/object.ts'
 import type { Viewer } from '../object/viewer.ts'
-import type { Page } from '../table/repository.ts'
+import type { Page } from '../table/objects.ts'
 
 /** What is left out stays as it is. */
 export type Change = { originalName?: string | undefined; visibility?: Visibility | undefined }

@@ -13,13 +13,7 @@ function callsWith(columns: string): string {
  * that it reads, whatever the server knows about the table when it makes its plan.
  * @param also what else has to hold for a change here; where it does not, the call goes alone
  */
-function change(of: {
-  columns: string
-  condition: string
-  also?: string
-  set: string
-  returning: string
-}): string {
+function change(of: { columns: string; condition: string; also?: string; set: string; returning: string }): string {
   return `
     WITH calls AS MATERIALIZED (SELECT * FROM ${callsWith(of.columns)}),
     mine AS MATERIALIZED (

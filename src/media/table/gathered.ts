@@ -43,6 +43,8 @@ type Numbered<T> = T & { n: number }
 /** `made` is null where nothing was changed; `locked`: because somebody else has locked the row. */
 type Outcome<T> = Numbered<T> & { made: number | null; locked: boolean | null }
 
+export type Gathered = ReturnType<typeof createGatheredStatements>
+
 export function createGatheredStatements({ sql, pendingSeconds }: { sql: Queryable; pendingSeconds: number }) {
   const gather = createGather('options' in sql ? sql.options.max : 1)
   const idOf = ({ id }: { id: string }) => id
