@@ -1,20 +1,20 @@
-/** What the container gives to this process, and whether the settings fit into it. */
+/** Reads the container's limits of memory and CPU, and checks that the settings fit into them. */
 import { availableParallelism, tmpdir, totalmem } from 'node:os'
 import { type ReadKernelFile, readKernelFile } from '../pictures/system.ts'
 
-/** In bytes and cores; null where nothing is set. */
+/** Limits in bytes and cores; null if there is no limit. */
 export type Container = { memoryBytes: number | null; cpus: number | null; temporaryBytes: number }
 
 type Sizes = { uploadMemoryBytes: number; decoderMemoryBytes: number; decoders: number | undefined }
 
-// Of the service itself: its program, its heap, and what requests take that are not uploads.
+// Memory of the service itself: its program, its heap, and requests other than uploads.
 const BASE_BYTES = 200_000_000
-// Up to here one decoder, so that there is room beside it.
+// Up to this limit there is one decoder, to leave memory for the rest.
 const SMALL_BYTES = 1_500_000_000
-// Version 1 writes the largest number of pages that it knows where there is no limit.
+// cgroup version 1 reports its largest number of pages when there is no limit.
 const NO_LIMIT = 2 ** 60
 
-/** Reads the limits of control groups, version 2 and 1, of this process and of the groups it is in. */
+/** Reads the limits of this process's control group and its ancestors, of version 2 and 1. */
 export async function readContainer(read: ReadKernelFile = readKernelFile): Promise<Container> {
   const groups = ((await read('/proc/self/cgroup')) ?? '').split('\n').map((line) => line.split(':'))
   const pathOf = (controller: string) => groups.find(([, names]) => names?.split(',').includes(controller))?.[2] ?? '/'
@@ -42,9 +42,8 @@ export async function readContainer(read: ReadKernelFile = readKernelFile): Prom
 }
 
 /**
- * How many decoder processes there are to be: as many as the settings say, else one where memory is small, else as many
- * as there are cores and as memory allows.
- * @throws Error with one sentence for each setting, when all of it together is more than the container's memory
+ * The number of decoder processes: as set, else one in a small container, else as many as cores and memory allow.
+ * @throws Error with one sentence for each setting, when all of them together exceed the container's memory
  */
 export function decodersIn(
   { memoryBytes, cpus, temporaryBytes }: Container,
@@ -74,7 +73,7 @@ function mb(bytes: number): string {
   return `${Math.ceil(bytes / 1e6)} MB`
 }
 
-/** A control group and all it is in: the least limit of them holds. In a container, its own is the root. */
+/** A control group and its ancestors: the lowest of their limits applies. In a container, its own group is the root. */
 function upwards(path: string): string[] {
   const names = path.split('/').filter((name) => name !== '')
   return ['/', ...names.map((_, at) => `/${names.slice(0, at + 1).join('/')}/`)]
@@ -85,7 +84,7 @@ function least(numbers: number[]): number | null {
   return set.length === 0 ? null : Math.min(...set)
 }
 
-/** In bytes; 0 where the folder is no tmpfs, or one without a size. */
+/** Size in bytes of the tmpfs at this folder; 0 if it is none, or has no size. */
 function sizeOfTmpfs(mounts: string, folder: string): number {
   for (const line of mounts.split('\n')) {
     const [, where, type, options = ''] = line.split(' ')

@@ -1,4 +1,4 @@
-/** The folder of the embedded parts: one process at a time, and the secrets that have to outlive it. */
+/** The data folder of the embedded default: its lock, for one process at a time, and its persistent secrets. */
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
@@ -7,7 +7,7 @@ import { DatabaseSync } from 'node:sqlite'
 export type DataDir = {
   /** Absolute. */
   path: string
-  /** The secret of this name, made at random when it is first asked for. */
+  /** The secret of this name, generated at random on first use. */
   secret(name: string): Promise<string>
   close(): void
 }
@@ -35,7 +35,7 @@ export async function openDataDir(folder: string): Promise<DataDir> {
   }
 }
 
-/** SQLite's lock is the kernel's, so no crash leaves it behind; Node's own API has none. */
+/** Locks through SQLite, since Node's API has no file locks: the kernel releases the lock after a crash. */
 function lock(path: string): () => void {
   const database = new DatabaseSync(join(path, 'lock.sqlite'))
   try {

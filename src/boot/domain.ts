@@ -1,4 +1,4 @@
-/** The domain, put together from its ports. The server, the commands and the tests all use this. */
+/** Composes the domain from its ports, for the server, the commands and the tests. */
 import type { EventBus } from '../events/events.ts'
 import type { Log } from '../log.ts'
 import { createInspect } from '../media/bytes/inspect.ts'
@@ -23,7 +23,7 @@ export type DomainPorts = {
   log: Log
   /** Unix time in milliseconds. */
   now: () => number
-  /** Absent: one that keeps to the settings. It sets up libvips for the process. */
+  /** Absent: a probe with the limits of the settings, which sets up libvips for the process. */
   probeImage?: ProbeImage
 }
 
@@ -39,11 +39,11 @@ export type DomainSettings = {
   uploadUrlSeconds: number
   pendingSeconds: number
   quotas: Quotas
-  /** Absent: the service itself serves what is public. */
+  /** Absent: the service itself serves public objects. */
   cdnBaseUrl?: string | undefined
-  /** Pictures that are public go out as they came, with their metadata. */
+  /** Whether public pictures are served as uploaded, with their metadata. */
   publicOriginals: boolean
-  /** Where consumers of events reach the service. */
+  /** The service's base URL for consumers of events. */
   baseUrl: string
 }
 

@@ -1,16 +1,16 @@
-/** Ending without dropping anybody. `deno serve` gives no handle on its server, so requests are counted instead. */
+/** Draining: counts running requests, because `deno serve` gives no handle on its server. */
 
 export type Drainable = {
-  /** `peer`: what the runtime's server gives with each request. */
+  /** `peer`: the runtime's second argument of each request. */
   fetch: (request: Request, peer: unknown) => Promise<Response>
-  /** Resolves when no request is being answered, or after `ms` milliseconds. */
+  /** Resolves when no request is running, or after `ms` milliseconds. */
   idle: (ms: number) => Promise<void>
 }
 
-// A handler is done before its last bytes are on the wire.
+// A handler ends before its last bytes are sent.
 const FLUSH_MS = 50
 
-/** Wraps a handler so that it can be waited for. */
+/** Wraps a handler so that its requests can be awaited. */
 export function drainable(handle: (request: Request, peer: unknown) => Response | Promise<Response>): Drainable {
   let running = 0
   return {
@@ -31,9 +31,9 @@ export function drainable(handle: (request: Request, peer: unknown) => Response 
 }
 
 /**
- * Keeps `deno serve` from shutting its server down by itself on SIGTERM and SIGINT: readiness could not be asked any
- * more, and bodies on their way become unreadable (2.9.6, denoland/deno#36809). It adds its listeners when the main
- * module is done, so this is to be called before, and after the service's own. Elsewhere it does nothing.
+ * Keeps `deno serve` from shutting its server down by itself on SIGTERM and SIGINT: readiness would be unreachable, and
+ * request bodies in transit become unreadable (2.9.6, denoland/deno#36809). Deno adds its listeners after the main
+ * module has run, so call this before that, and after adding the service's own. On other runtimes it does nothing.
  */
 export function keepServing(): void {
   const { Deno } = globalThis as { Deno?: object }

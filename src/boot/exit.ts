@@ -1,4 +1,4 @@
-/** How the process ends that cannot start: with what an operator must know, and exit code 1. */
+/** Ends a process that cannot start, with a message for the operator and exit code 1. */
 import process from 'node:process'
 import { type Config, ConfigError, readConfig } from '../config.ts'
 

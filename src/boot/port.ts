@@ -1,14 +1,14 @@
-/** Tells that a port is taken before anything is opened: the runtime would say so with a stack trace, after all of it was. */
+/** Checks the TCP port before anything is opened; the runtime would report a taken one late, with a stack trace. */
 import { createServer } from 'node:net'
 import { exitWith } from './exit.ts'
 
-/** Ends the process where the service could not listen there. */
+/** Ends the process if the service cannot listen there. */
 export async function requirePort({ host, port }: { host: string; port: number }): Promise<void> {
   const problem = await portProblem(host, port)
   if (problem !== undefined) exitWith(problem)
 }
 
-/** Resolves with why the service could not listen there, for an operator; undefined when it could. */
+/** Resolves with the reason why the service cannot listen there, for an operator; undefined when it can. */
 function portProblem(host: string, port: number): Promise<string | undefined> {
   return new Promise((resolve) => {
     const server = createServer()

@@ -1,4 +1,4 @@
-/** Opens what the settings name, or its embedded stand-in. */
+/** Opens the ports: the database, store and event bus of the settings, or their embedded replacements. */
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import pRetry from 'p-retry'
@@ -30,9 +30,9 @@ export type Ports = {
   /** Most connections to the database at once. */
   connections: number
   storage: Storage
-  /** The same store again, when it is the one that serves its own links. */
+  /** The same store, if it is the disk store, which serves its own links. */
   disk: DiskStorage | undefined
-  /** The same store once more, for the bytes of tus uploads. */
+  /** The same store, for tus uploads. */
   tusStores: TusStores
   events: EventBus
   /** Absent when requests are not limited. */
@@ -43,7 +43,7 @@ export type Ports = {
   jwtSecret: string | undefined
   /** Whether that secret is a random one, kept in DATA_DIR, because no way to authenticate was set. */
   development: boolean
-  /** What was found at start, for the log. */
+  /** Versions and traits found at start, for the log. */
   found: { database: object; storage: object; events: object }
   close: () => Promise<void>
 }
@@ -51,7 +51,7 @@ export type Ports = {
 type Settings = Config['ports']
 type Closers = (() => void | Promise<void>)[]
 
-/** Everything the service stands on, migrated and ready. What can't be reached is tried again for half a minute. */
+/** Opens all ports and migrates the database. An unreachable dependency is retried for half a minute. */
 export async function openPorts(config: Config, log: Log): Promise<Ports> {
   const closers: Closers = []
   const close = async () => {
@@ -180,24 +180,24 @@ async function openStorage(
   return { storage: timedStorage(disk), disk, tusStores: createDiskTusStores(disk), found }
 }
 
-/** A random one, kept where something is kept on this machine anyway. */
+/** A random link secret, stored in the data folder if there is one. */
 async function linkSecretIn(dataDir: DataDir | undefined, log: Log): Promise<string> {
   if (dataDir !== undefined) return dataDir.secret('links')
   log.warn('links: set LINK_SECRET; other replicas do not accept links to renditions that this one signs')
   return randomBytes(32).toString('base64url')
 }
 
-/** One that all replicas share, as long as they share any secret; undefined where there is none. */
+/** A link secret that all replicas share, derived from another shared secret; undefined if there is none. */
 function linkSecretOf({ auth, ports: { linkSecret, s3, databaseUrl } }: Config): string | undefined {
   if (linkSecret !== undefined) return linkSecret
   const password = databaseUrl === undefined ? '' : new URL(databaseUrl).password
   const shared = auth.jwtSecret ?? auth.gatewaySecret ?? s3?.credentials?.secretAccessKey ?? password
   if (shared === '') return undefined
-  // Of one purpose only, so that what is learnt of it is good for nothing else (RFC 5869).
+  // Derived for this purpose only (HKDF, RFC 5869), so that it reveals nothing about the other secret.
   return Buffer.from(hkdfSync('sha256', shared, '', 'links to the service itself', 32)).toString('base64url')
 }
 
-/** Services that start together come up in any order. */
+/** Retries, because services that start together become ready in any order. */
 function reachable<T>(name: string, log: Log, attempt: () => Promise<T>): Promise<T> {
   return pRetry(attempt, {
     retries: 20,

@@ -1,4 +1,4 @@
-/** The HTTP server on the domain: authentication, metrics, traces and the app, and how all of it ends. */
+/** The HTTP server on the domain: authentication, metrics, traces, the app, and graceful shutdown. */
 import process from 'node:process'
 import { createAuthenticate } from '../auth/auth.ts'
 import { developmentToken } from '../auth/development.ts'
@@ -21,18 +21,18 @@ import type { Service } from './service.ts'
 
 export type Server = {
   fetch: Drainable['fetch']
-  /** Starts what runs in the background. */
+  /** Starts the background work. */
   start(): void
-  /** Answers what is under way, then ends what runs in the background, and closes everything. */
+  /** Drains running requests, then stops the background work and closes everything. */
   stop(): Promise<void>
-  /** The token of whoever tries the service out; absent where there is a way to authenticate. */
+  /** Makes a token for trying the service out; absent if authentication is configured. */
   developmentToken: (() => Promise<string>) | undefined
   hasConsole: boolean
 }
 
 type Logs = {
   log: Log
-  /** For lines that hold no secret: looking for one costs more than writing the line. */
+  /** A logger without redaction, for lines without secrets; redacting costs more than writing. */
   trusted: Log
 }
 
@@ -97,9 +97,9 @@ export async function createServer(service: Service, config: Config, { log, trus
       liveEvents.stop()
       await requests.idle(DRAIN_MS)
       phase = 'closing'
-      // What is not done by now is safe to leave: the next process takes it up.
+      // Unfinished background work is safe to abandon: the next process continues it.
       setTimeout(() => process.exit(0), CLOSE_MS)
-      // Upkeep may wait for a picture: that is ended with it.
+      // Upkeep may wait for a decoder, so both stop at the same time.
       await Promise.all([relay.stop(), upkeep.stop(), decoders.stop(CLOSE_MS / 2)])
       await Promise.all([service.close(), traces?.close()])
     },
@@ -127,7 +127,7 @@ function consoleOf({ storage }: Service, config: Config, token: Server['developm
   return { storage, developmentToken: token, publicBaseUrl, cdnBaseUrl, allowedTypes, maxObjectBytes, retentionSeconds }
 }
 
-/** Traces first: they know which trace the line in the log belongs to. */
+/** Traces come first, because they give the record the trace id for its log line. */
 function recorder(metrics: Metrics, traces: Traces | undefined, logRequest: ReturnType<typeof createRequestLog>) {
   return (record: Parameters<Metrics['request']>[0]) => {
     traces?.request(record)
@@ -136,7 +136,7 @@ function recorder(metrics: Metrics, traces: Traces | undefined, logRequest: Retu
   }
 }
 
-/** Nothing of OpenTelemetry is loaded where it is not used. */
+/** Loads OpenTelemetry only if a collector is set. */
 async function openTraces({ traces: { endpoint } }: Config, log: Log): Promise<Traces | undefined> {
   return endpoint === undefined ? undefined : (await import('../observe/traces.ts')).createTraces({ endpoint, log })
 }

@@ -1,4 +1,4 @@
-/** What the server and the commands share: the ports that the settings name, and the domain on them. */
+/** The service that the server and the commands share: the opened ports, and the domain on them. */
 import type { Config } from '../config.ts'
 import type { Log } from '../log.ts'
 import { createRepository, type Repository } from '../media/table/repository.ts'
@@ -10,7 +10,7 @@ import { openPorts, type Ports } from './ports.ts'
 
 export type Service = Ports & Domain & { repository: Repository; decoders: Decoders }
 
-// What upkeep has begun; requests have been waited for before.
+// For decodes of upkeep; requests were drained before.
 const DECODERS_STOP_MS = 1000
 
 /** Opens the ports; nothing runs in the background until `relay` and `upkeep` are started. */

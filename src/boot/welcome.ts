@@ -1,4 +1,4 @@
-/** What someone who has just started the service for the first time needs: lines that work as pasted. */
+/** The greeting of the embedded default: commands to paste for a first upload. */
 import { join } from 'node:path'
 import type { Config } from '../config.ts'
 import type { Server } from './server.ts'
@@ -7,7 +7,7 @@ const PICTURE = join(import.meta.dirname, '../../test/corpus/accept/rocket.jpg')
 
 type Welcome = { address: string; token: string; hasConsole: boolean }
 
-/** Prints it a moment later: the runtime listens when the main module is done, and may find the port taken. */
+/** Prints after a short delay: the runtime listens only after the main module has run, and may find the port taken. */
 export async function greet(
   { http, listen }: Config,
   { developmentToken, hasConsole }: Pick<Server, 'developmentToken' | 'hasConsole'>,

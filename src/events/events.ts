@@ -1,37 +1,38 @@
 /**
- * Where events go: the port, with its contract in prose. Every implementation passes `test/contract/events.test.ts`.
+ * The event bus's port, with its contract. Every implementation passes `test/contract/events.test.ts`.
  */
 export interface EventBus {
   /** For logs and readiness. */
   readonly name: 'redis' | 'memory'
 
   /**
-   * Sends events in the order given, to who listens now and to the log for who was away. Resolves when all of them
-   * are sent; rejects within a second when that is not certain, and then any of them may have been.
+   * Sends events in the given order, to live subscribers and to the log, for consumers that were offline. Resolves when
+   * all of them are sent; rejects within a second when that is uncertain, and then any of them may have been sent.
    */
   publish(events: readonly MediaEvent[]): Promise<void>
 
   /**
-   * What happens to one owner's objects, in the order of the log: from now on, or all after the id `after`. Resolves when
-   * it is listening, so that nothing is missed which is published from then on; rejects when the log can't be read.
+   * The events of one owner's objects, in the order of the log: from now on, or all after the id `after`. Resolves once
+   * it listens, so that no event published afterwards is missed; rejects when the log cannot be read.
    *
-   * First comes a `position`, or a `reset` when the log does not go back to `after` (or never knew it). Then each event
-   * of this owner, once, and no other's, and after every `silenceMs` without one a `position`: how far the log has been
-   * gone through. Whoever follows from any of these ids gets exactly what came after it. While the log can't be read, only
-   * positions come; afterwards it goes on where it was, or with a `reset` when the log was lost meanwhile.
+   * The first item is a `position`, or a `reset` when the log does not reach back to `after` (or never had it). Then
+   * each event of this owner follows once, and after every `silenceMs` without one a `position`: how far the log has
+   * been read. A follower that resumes from any of these ids gets exactly the events after it. While the log cannot be
+   * read, only positions come; afterwards the events continue, or a `reset` follows if the log was lost meanwhile.
    *
-   * It lasts until `ending` is aborted, by the caller or from here: who is more than `FOLLOWER_EVENTS` behind is dropped.
-   * @param options.after two numbers of up to 15 digits with a hyphen between
+   * It lasts until `ending` is aborted, by the caller or by the bus: a follower more than `FOLLOWER_EVENTS` behind is
+   * dropped.
+   * @param options.after two numbers of up to 15 digits, joined by a hyphen
    */
   follow(userId: string, options: Following): Promise<AsyncIterable<Followed>>
 
-  /** Resolves when events can be sent. */
+  /** Resolves when the bus can send events. */
   check(): Promise<void>
 
   close(): Promise<void>
 }
 
-/** Most events that wait for one follower to take them. */
+/** Most events queued for one follower. */
 export const FOLLOWER_EVENTS = 1000
 
 export type Following = { after: string | undefined; ending: AbortController; silenceMs: number }
@@ -50,14 +51,14 @@ export function compareIds(a: string, b: string): number {
 export const channels = ['photo:uploaded', 'photo:updated', 'photo:deleted', 'photo:restored', 'photo:purged'] as const
 export type Channel = (typeof channels)[number]
 
-/** Consumers drop what they have seen by `eventId`, and may order an object's events by `seq`. */
+/** Consumers drop duplicates by `eventId`, and may order an object's events by `seq`. */
 export type MediaEvent = {
   channel: Channel
   payload: {
     id: string
     userId: string
     eventId: string
-    /** Counts up by one for each event of the object. */
+    /** Increases by one with each event of the object. */
     seq: number
     /** RFC 3339. */
     occurredAt: string

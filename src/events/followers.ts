@@ -1,36 +1,36 @@
-/** Who follows events in this process: one reader of the log serves them all, each through a queue of its own. */
+/** The followers of events in this process: one reader of the log serves them all, each through its own queue. */
 import { compareIds, type Entry, FOLLOWER_EVENTS, type Followed, type Following } from './events.ts'
 
 export type Followers = {
-  /** Lets one join that is to begin with `first`; it leaves when its `ending` is aborted. */
+  /** Adds a follower whose first item is `first`; it leaves when its `ending` is aborted. */
   follow(userId: string, first: Followed, options: Following): AsyncIterable<Followed>
-  /** Hands an entry to those whose it is. */
+  /** Queues an entry for the followers of its owner. */
   deliver(entry: Entry): void
-  /** Tells all of them that the log has been lost, and goes on after this id. */
+  /** Sends a `reset` to all followers after the log was lost, and continues after this id. */
   reset(id: string): void
 }
 
-/** The log as followers see it. */
+/** The log, for reading by followers. */
 type Log = {
   /** The id up to which everything has been delivered. */
   position(): string
   /**
-   * A page of this owner's entries after `from` and up to `to`; `end` is how far it goes. `whole`: when it had been read,
-   * the log still reached back to `from`, so none is missing.
+   * A page of this owner's entries after `from` and up to `to`; `end`: the last id covered. `whole`: the log still
+   * reached back to `from` after the read, so no entry is missing.
    */
   read(userId: string, from: string, to: string): Promise<{ entries: Entry[]; end: string; whole: boolean }>
 }
 
 type Follower = {
   queue: Followed[]
-  /** Whether it gets what is delivered; before, it reads the log itself. */
+  /** Whether it gets delivered entries; until then it reads the log itself. */
   live: boolean
   ending: AbortController
-  /** Called when something is in the queue. */
+  /** Called when the queue gets an item. */
   wake: () => void
 }
 
-// How long to leave a log alone that could not be read.
+// Pause after a failed read of the log.
 const RETRY_MS = 1000
 
 export function createFollowers(log: Log): Followers {
@@ -59,7 +59,7 @@ export function createFollowers(log: Log): Followers {
       let at = first.id
       while (!signal.aborted && !follower.live) {
         const to = log.position()
-        // Nothing is awaited between this and the next delivery, so that nothing falls between the two.
+        // No await between this check and the next delivery, so that no entry is missed between them.
         if (compareIds(at, to) >= 0) {
           follower.live = true
           break
@@ -67,7 +67,7 @@ export function createFollowers(log: Log): Followers {
         const page = await log.read(userId, at, to).catch(() => undefined)
         if (page === undefined) await untilWoken(follower, RETRY_MS)
         if (page?.whole === false) {
-          // A follower so slow that the log was cut off behind it begins anew.
+          // The log was trimmed past this slow follower: it starts again at the end.
           at = log.position()
           yield { kind: 'reset' as const, id: at }
           continue
@@ -114,7 +114,7 @@ export function createFollowers(log: Log): Followers {
   }
 }
 
-/** Resolves when something is in the queue, or it has left, or the time is over. */
+/** Resolves when the queue gets an item, the follower leaves, or the time is over. */
 async function untilWoken(follower: Follower, ms: number): Promise<void> {
   await new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, ms)

@@ -1,19 +1,19 @@
-/** Events within this process, for the embedded default. */
+/** The event bus within this process, for the embedded default. */
 import { compareIds, type Entry, type EventBus, type MediaEvent } from './events.ts'
 import { createFollowers } from './followers.ts'
 
 export type MemoryEventBus = EventBus & {
-  /** Calls the listener with each event from now on; returns what ends that. */
+  /** Calls the listener with each event from now on; returns a function that unsubscribes it. */
   subscribe(listener: (event: MediaEvent) => void): () => void
 }
 
-// About 1 MB of them are kept for who comes back.
+// About 1 MB of events is kept for followers that resume.
 const LOG_LENGTH = 1000
 
 export function createMemoryEventBus(): MemoryEventBus {
   const listeners = new Set<(event: MediaEvent) => void>()
   const log: Entry[] = []
-  // No id of a process before this one is taken for one of its own.
+  // Ids begin with the start time, so that no id of an earlier process is mistaken for one of this log.
   const start = Date.now()
   let count = 0
   let forgotten = `${start}-0`

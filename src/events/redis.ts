@@ -1,4 +1,4 @@
-/** Events in Redis: Pub/Sub for consumers that listen now, a capped stream for those that were offline. */
+/** The event bus in Redis: Pub/Sub for live consumers, a capped stream for those that were offline. */
 import { type ClientContext, Redis, type Result } from 'ioredis'
 import pLimit from 'p-limit'
 import type { Log } from '../log.ts'
@@ -7,16 +7,16 @@ import { createStreamReader, type StreamConnection } from './stream-reader.ts'
 
 /** The stream of all events; fields `channel` and `payload` (JSON). */
 export const EVENT_STREAM = 'media:events'
-// Trimmed roughly (`~`), in whole nodes of the stream, which costs Redis next to nothing.
+// Trimmed approximately (`~`), in whole nodes of the stream, which costs Redis almost nothing.
 const STREAM_LENGTH = 100_000
-// One command, whatever the number of events: each one costs the client more than all of this costs Redis.
+// One command for any number of events: a command costs the client more than the whole script costs Redis.
 const SCRIPT = `for i = 2, #ARGV, 2 do
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'channel', ARGV[i], 'payload', ARGV[i + 1])
 redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
 end`
 const DEADLINE_MS = 1000
 const BLOCK_MS = 2000
-// Those who come back are many at once after a restart; publishing is not to wait for them.
+// Many followers resume at once after a restart; publishing must not wait for their reads.
 const RANGES_AT_ONCE = 2
 
 declare module 'ioredis' {
@@ -26,23 +26,23 @@ declare module 'ioredis' {
 }
 
 export type RedisEventBus = EventBus & {
-  /** Of the server; null when it does not say. */
+  /** The server's version; null when it does not report one. */
   version(): Promise<string | null>
 }
 
 /**
- * Connects in the background and for ever again; resolves when the first attempt has ended, well or not, because
- * Redis being down must not keep the service from starting.
+ * Connects in the background and reconnects without end; resolves when the first attempt has succeeded or failed,
+ * because the service must start even when Redis is down.
  */
 export async function createRedisEventBus({ url, log }: { url: string; log: Log }): Promise<RedisEventBus> {
   const redis = new Redis(url, {
     lazyConnect: true,
     connectTimeout: DEADLINE_MS,
     commandTimeout: DEADLINE_MS,
-    // Without it, a connection that stays open and dead would be used for ever.
+    // Without it, ioredis keeps using a connection that is open but dead.
     socketTimeout: DEADLINE_MS,
     maxRetriesPerRequest: 1,
-    // A command given while the connection is down fails at once; what is owed stays on its row.
+    // While the connection is down, commands fail at once; unsent events stay in the outbox.
     enableOfflineQueue: false,
     retryStrategy: (attempt) => Math.min(attempt * 100, 2000),
   })
@@ -50,12 +50,12 @@ export async function createRedisEventBus({ url, log }: { url: string; log: Log 
   redis.on('ready', () => {
     connected = true
   })
-  // ioredis reports every failed attempt: one line an outage is enough.
+  // ioredis reports every failed attempt: log only one line per outage.
   redis.on('error', (error) => {
     if (connected) log.warn({ err: error }, 'redis: connection lost')
     connected = false
   })
-  await redis.connect().catch((error) => log.warn({ err: error }, 'redis: not reachable, events are kept'))
+  await redis.connect().catch((error) => log.warn({ err: error }, 'redis: not reachable, events stay in the outbox'))
 
   const ranges = pLimit(RANGES_AT_ONCE)
   const reader = createStreamReader({
@@ -99,8 +99,8 @@ export async function createRedisEventBus({ url, log }: { url: string; log: Log 
 }
 
 /**
- * The result publishes events in their order, by a script; on a Redis that refuses scripts (an ACL without them, or a
- * hosted one that has renamed EVAL) by a transaction, until the next connection.
+ * Returns a function that publishes events in order, by a script; on a Redis that refuses scripts (by ACL, or a hosted
+ * one with EVAL renamed) by a transaction, until the next connection.
  */
 function createPublish(redis: Redis, log: Log) {
   redis.defineCommand('publishEvents', { numberOfKeys: 1, lua: SCRIPT })
@@ -140,23 +140,23 @@ function createPublish(redis: Redis, log: Log) {
   }
 }
 
-/** Nothing of the script has run then. */
+/** Whether the server refused the script; no part of it has run then. */
 function refusesScripts(error: unknown): boolean {
   return error instanceof Error && /^NOPERM|^ERR unknown command/i.test(error.message)
 }
 
-/** A connection for calls that wait; another is to be made when it breaks. */
+/** A connection for blocking calls; the caller opens another when it breaks. */
 async function connectReader(url: string): Promise<StreamConnection> {
   const redis = new Redis(url, {
     lazyConnect: true,
     connectTimeout: DEADLINE_MS,
-    // Above the time of a call, so that only a connection that is dead is taken for one.
+    // Longer than a blocking call, so that only a dead connection times out.
     socketTimeout: BLOCK_MS + DEADLINE_MS,
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
     retryStrategy: () => null,
   })
-  // Every failure is that of a call, too.
+  // Every failure also rejects a call.
   redis.on('error', () => {})
   try {
     await redis.connect()
@@ -173,7 +173,7 @@ async function connectReader(url: string): Promise<StreamConnection> {
   }
 }
 
-/** Whoever can write to the stream may have put something else there. */
+/** Parses an entry; null for foreign data, since other clients may write to the stream. */
 function toEntry([id, fields]: [id: string, fields: string[]]): [string, Entry | null] {
   const [, channel, , payload = ''] = fields
   const known = channels.find((name) => name === channel)

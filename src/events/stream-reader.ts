@@ -1,4 +1,4 @@
-/** Reads the stream of events for all who follow them in this process, over one connection, while there is anybody. */
+/** Reads the stream of events for all followers in this process, over one connection, while there are any. */
 import type { Log } from '../log.ts'
 import { unrecorded } from '../telemetry/record.ts'
 import { compareIds, type Entry, type Followed, type Following } from './events.ts'
@@ -6,16 +6,16 @@ import { createFollowers } from './followers.ts'
 
 /** The stream; calls reject within seconds when Redis does not answer. */
 export type StreamAccess = {
-  /** The ids of the first and last entry, `0-0` where there is none, and whether any may have been trimmed away. */
+  /** The ids of the first and last entry (`0-0` if there is none), and whether entries may have been trimmed. */
   ends(): Promise<{ first: string; last: string; trimmed: boolean }>
-  /** The entries after `from` and up to `to`, `count` at most; null stands for what is no event. */
+  /** Up to `count` entries after `from` and up to `to`; null stands for foreign data. */
   range(from: string, to: string, count: number): Promise<[id: string, Entry | null][]>
-  /** A connection of its own for `next`. */
+  /** Opens a separate connection for `next`. */
   connect(): Promise<StreamConnection>
 }
 
 export type StreamConnection = {
-  /** Waits for entries after `from`, `count` at most; none when there are none within some seconds. */
+  /** Waits some seconds for up to `count` entries after `from`; returns none if none come. */
   next(from: string, count: number): Promise<[id: string, Entry | null][]>
   close(): void
 }
@@ -27,7 +27,7 @@ export type StreamReader = {
 
 type Run = { position: string; known: Promise<void>; stop: AbortController }
 
-// About 0.5 MB. A page holds up what else is asked of Redis for milliseconds.
+// About 0.5 MB. Reading a page delays other commands of Redis by milliseconds.
 const PAGE_ENTRIES = 500
 const RETRY_MS = 500
 const NOTHING = '0-0'
@@ -45,7 +45,7 @@ export function createStreamReader({ stream, log }: { stream: StreamAccess; log:
     },
   })
 
-  /** Whether nothing is missing of what came after this id, as far as the stream tells. */
+  /** Whether the stream still has every entry after this id. */
   async function reaches(id: string): Promise<{ whole: boolean; last: string }> {
     const { first, last, trimmed } = await stream.ends()
     const begun = id === NOTHING ? !trimmed : compareIds(first, id) <= 0
@@ -56,13 +56,13 @@ export function createStreamReader({ stream, log }: { stream: StreamAccess; log:
     const begun: Run = { position: NOTHING, known: Promise.resolve(), stop: new AbortController() }
     begun.known = stream.ends().then(({ last }) => {
       begun.position = last
-      // It serves many requests, and none of them more than the others.
+      // The reader serves many requests, so its time belongs to no single one.
       if (!begun.stop.signal.aborted) void unrecorded(() => read(begun))
     })
     return begun
   }
 
-  /** For as long as somebody follows: after an outage it goes on where it was. */
+  /** Reads while there are followers; after an outage it continues at its position. */
   async function read(current: Run): Promise<void> {
     const { signal } = current.stop
     let told = false
@@ -75,7 +75,7 @@ export function createStreamReader({ stream, log }: { stream: StreamAccess; log:
         await resetUnlessWhole(current)
         while (!signal.aborted) {
           const page = await opened.next(current.position, PAGE_ENTRIES)
-          // Only a reader that is behind gets a full page, and only behind one was the stream cut off by its length.
+          // Trimming can only overtake a reader that is behind, and only such a reader gets a full page.
           if (page.length === PAGE_ENTRIES && (await resetUnlessWhole(current))) continue
           for (const [id, entry] of page) {
             current.position = id
@@ -94,7 +94,7 @@ export function createStreamReader({ stream, log }: { stream: StreamAccess; log:
     }
   }
 
-  /** True when the stream was cut off behind the position: followers are told, and it goes on at the end. */
+  /** True when the stream was trimmed past the position: followers get a `reset`, and reading continues at the end. */
   async function resetUnlessWhole(current: Run): Promise<boolean> {
     const { whole, last } = await reaches(current.position)
     if (whole || current.stop.signal.aborted) return false

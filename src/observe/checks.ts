@@ -1,13 +1,13 @@
-/** Whether the parts that the service stands on answer. */
+/** Readiness checks of the database, store and event bus. */
 import { inTime } from '../deadline.ts'
 
-/** Each resolves when its part can be used, and rejects when not; what listens to the signal ends with it. */
+/** Each check resolves when its dependency is usable and rejects when not; the signal cancels it. */
 export type Checks = Record<'database' | 'storage' | 'events', (options: { signal: AbortSignal }) => Promise<void>>
 
-// Whoever asks gives up after a few seconds, and would never hear which part it is.
+// Probes time out after a few seconds, and would not learn which dependency failed.
 const CHECK_MS = 2000
 
-/** Never rejects: what takes longer than two seconds does not work. */
+/** Never rejects: a check that takes longer than two seconds counts as failed. */
 export async function works(check: Checks[keyof Checks]): Promise<boolean> {
   const signal = AbortSignal.timeout(CHECK_MS)
   const checked = check({ signal }).then(

@@ -1,4 +1,4 @@
-/** Metrics for Prometheus: what happened is counted as it happens, how things stand is asked when someone looks. */
+/** Metrics for Prometheus: events are counted as they happen, gauges are read on each scrape. */
 import { subscribe } from 'node:diagnostics_channel'
 import process from 'node:process'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
@@ -23,17 +23,17 @@ type Deps = {
   uploadMemory: { budget: number; usage(): { reserved: number; waiting: number } }
   temporary: () => { limit: number; reserved: number; waiting: number }
   decoders: { usage: () => DecoderUsage }
-  /** How many streams of events are open. */
+  /** Number of open event streams. */
   eventStreams: () => number
-  /** Of the database: how many there may be, and how many queries want one now. */
+  /** Database connections: the pool's size, and the number of queries that use or wait for one. */
   connections: { most: number; wanted(): number }
   /** Unix time in milliseconds. */
   now: () => number
 }
 
-// Looking is free for whoever looks again within this.
+// Scrapes within this time share one reading.
 const FRESH_MS = 5000
-// Prometheus gives up after ten seconds, and would know nothing at all.
+// Prometheus times out after ten seconds, and would get no metrics at all.
 const PATIENCE_MS = 2000
 
 // In seconds.
@@ -118,7 +118,7 @@ export function createMetrics({
   memoryBudget.set(uploadMemory.budget)
   startTime.set(now() / 1000 - process.uptime())
   succeeded.set(now() / 1000)
-  // Known from the start on, so that the first failure is an increase.
+  // Exported from the start, so that the first failure shows as an increase.
   for (const dependency of dependencies) failures.inc({ dependency }, 0)
   for (const result of ['ok', 'failed']) runs.inc({ result }, 0)
   for (const kind of UPKEEP_KINDS) upkept.inc({ kind }, 0)
@@ -210,7 +210,7 @@ const UPKEEP_KINDS = [
   'mended',
 ] as const
 
-/** Calls at the same time, and soon after another, share one. */
+/** Makes concurrent calls, and calls soon after another, share one reading. */
 function fresh(now: () => number, read: () => Promise<void>): () => Promise<void> {
   let reading: Promise<void> | undefined
   let readAt = Number.NEGATIVE_INFINITY
@@ -223,7 +223,7 @@ function fresh(now: () => number, read: () => Promise<void>): () => Promise<void
   }
 }
 
-/** Null for what fails or takes too long: what is not known is shown as no number. */
+/** Null for a reading that fails or takes too long: an unknown value is not exported. */
 function known<T>(asked: Promise<T>): Promise<T | null> {
   return inTime(
     asked.catch(() => null),

@@ -1,13 +1,13 @@
-/** The line that each request has in the log. */
+/** Writes one log line per request. */
 import type { Log } from '../log.ts'
 import type { RequestRecord } from '../telemetry/record.ts'
 
-// Asked every few seconds, by what watches the service.
+// Monitoring requests these every few seconds.
 const QUIET = new Set(['/health/live', '/health/ready', '/metrics'])
 
 /**
- * Health and metrics are logged at level debug, failures of the service's own with what they came from.
- * @param deps.trusted for lines of which each field is the service's own, or of a checked form
+ * Logs requests for health and metrics at debug, and the service's own failures with their cause.
+ * @param deps.trusted for lines whose fields are all the service's own or validated
  */
 export function createRequestLog(deps: { log: Log; trusted: Log }): (record: RequestRecord) => void {
   const { log, trusted } = deps
@@ -18,7 +18,7 @@ export function createRequestLog(deps: { log: Log; trusted: Log }): (record: Req
   }
 }
 
-/** What is undefined is left out of the line. */
+/** The fields of the line; undefined ones are omitted. */
 function lineOf(record: RequestRecord) {
   const { spent } = record
   return {

@@ -1,11 +1,11 @@
-/** Makes a record of each request. */
+/** Middleware that makes a record of each request. */
 import type { Context, MiddlewareHandler } from 'hono'
 import { matchedRoutes } from 'hono/route'
 import type { StatusCode } from 'hono/utils/http-status'
 import { validate as isUuid } from 'uuid'
 import { ended, type RequestRecord, recording, type TraceParent } from '../telemetry/record.ts'
 
-/** What the handlers leave for the record. */
+/** Context variables that handlers set for the record. */
 export type Observed = {
   Variables: {
     requestId: string
@@ -16,7 +16,7 @@ export type Observed = {
   }
 }
 
-/** @param done called once for each request, when everything that it began has ended */
+/** @param done called once per request, when all work that it began has ended */
 export function observeRequests(done: (record: RequestRecord) => void): MiddlewareHandler<Observed> {
   return async function observe(c, next) {
     const record = newRecord(c, done)
@@ -56,10 +56,10 @@ function newRecord(c: Context<Observed>, done: RequestRecord['done']): RequestRe
   }
 }
 
-/** Anything else would be the client's own words in logs and metrics. */
+/** Other methods are not recorded, because they would be arbitrary client text in logs and metrics. */
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
-/** A body's length is known where it is made; asking the answer for it would make a stream of it (Bun 1.4.5). */
+/** Counts a body where it is made, because reading the response's body turns it into a stream (Bun 1.4.5). */
 function countAnswer(c: Context, record: RequestRecord): void {
   const { newResponse } = c
   const counted = (data: Data | null, status?: StatusCode, headers?: HeaderRecord) => {
@@ -81,7 +81,7 @@ type HeaderRecord = Record<string, string>
 function complete(record: RequestRecord, c: Context<Observed>): void {
   const { res } = c
   const { caller, viewer, uncounted, problem } = c.var
-  // The first is the one that answers: others may match as well, as /media/:id does where /media/usage is meant.
+  // The first match is the route that answers: later ones may match as well, as /media/:id matches /media/usage.
   const route = matchedRoutes(c).find(({ method }) => method !== 'ALL')
   const id = c.req.param('id')
   const length = res.headers.get('content-length')
@@ -98,7 +98,7 @@ function complete(record: RequestRecord, c: Context<Observed>): void {
   if (record.status >= 500) record.cause = problem.cause ?? problem
 }
 
-/** W3C Trace Context, section 3.2: whatever does not look like this is to be ignored. */
+/** Parses a traceparent (W3C Trace Context, section 3.2); an invalid one must be ignored. */
 function parseTraceparent(header: string | null): TraceParent | undefined {
   if (header === null) return undefined
   const [, version, traceId, spanId, flags = '', more] = TRACEPARENT.exec(header) ?? []

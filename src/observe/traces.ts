@@ -1,4 +1,4 @@
-/** A trace of each request, made of its record when it is done. Loaded only where a collector is set. */
+/** Traces: spans made from each request's record when it has ended. Loaded only if a collector is set. */
 import { ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { resourceFromAttributes } from '@opentelemetry/resources'
@@ -7,20 +7,20 @@ import type { Log } from '../log.ts'
 import type { RequestRecord } from '../telemetry/record.ts'
 
 export type Traces = {
-  /** Sends its spans in the background, and gives the record the id of its trace. */
+  /** Sends the record's spans in the background, and sets its trace id. */
   request(record: RequestRecord): void
-  /** Sends what has not been sent. */
+  /** Flushes unsent spans. */
   close(): Promise<void>
 }
 
-// Spans are dropped when more wait for the collector: about 20 MB.
+// Further spans are dropped while this many wait for the collector: about 20 MB.
 const QUEUED_SPANS = 8192
 const SEND_EVERY_MS = 2000
 const DEADLINE_MS = 5000
 
 /**
- * Spans go to a collector by OTLP over HTTP, as JSON. A request that the gateway's trace does not sample is not sent; one
- * that is part of no trace begins one.
+ * Sends spans to a collector by OTLP over HTTP, as JSON. A request in an unsampled trace is not sent; a request without
+ * a trace begins one.
  * @param deps.endpoint of the collector, without the path
  */
 export function createTraces({ endpoint, log }: { endpoint: string; log: Log }): Traces {
@@ -40,7 +40,7 @@ export function createTraces({ endpoint, log }: { endpoint: string; log: Log }):
 
   return {
     request(record) {
-      // The clock of `performance` and that of the wall drift apart over weeks.
+      // The monotonic clock of `performance` and the wall clock drift apart over weeks.
       const toWall = Date.now() - performance.now()
       const start = toWall + record.start
       const attributes = attributesOf(record)
@@ -73,7 +73,7 @@ function parentOf({ parent }: RequestRecord) {
   return trace.setSpanContext(ROOT_CONTEXT, { traceId, spanId, traceFlags: flags, isRemote: true })
 }
 
-/** Named as OpenTelemetry's semantic conventions for HTTP have it. */
+/** Attributes named by OpenTelemetry's semantic conventions for HTTP. */
 function attributesOf(record: RequestRecord) {
   return {
     'http.request.method': record.method,
@@ -88,7 +88,7 @@ function attributesOf(record: RequestRecord) {
   }
 }
 
-/** One line an outage of the collector is enough. */
+/** Logs one line per outage of the collector. */
 function withWarning(exporter: SpanExporter, log: Log): SpanExporter {
   let working = true
   return {

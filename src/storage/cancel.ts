@@ -1,2 +1,2 @@
-/** How a caller of the storage port gives up. */
+/** The options by which a caller cancels a call to the storage port. */
 export type Cancel = { signal?: AbortSignal | undefined }

@@ -1,10 +1,9 @@
 /**
- * Where the bytes are: the port, with its contract in prose. Every implementation passes
- * `test/contract/storage.test.ts`.
+ * The storage port, with its contract. Every implementation passes `test/contract/storage.test.ts`.
  *
  * Keys are relative paths of ASCII letters, digits, `-`, `_`, `.` and `/`. Bytes under a key never change: a key is
- * written once, then read, then removed. Whatever fails for a reason outside the caller's power is thrown as Problem
- * `storage_unavailable`; the outcome of a write that failed so is unknown.
+ * written once, then read, then removed. Every failure that the caller did not cause is thrown as Problem
+ * `storage_unavailable`; the outcome of a write that failed in this way is unknown.
  */
 import type { Cancel } from './cancel.ts'
 import type { MultipartStorage } from './multipart.ts'
@@ -14,8 +13,8 @@ export interface Storage {
   readonly name: 's3' | 'disk'
 
   /**
-   * Stores the bytes durably before it resolves, or not at all; gives up after `putDeadlineMs(bytes.length)`. Who reads
-   * them past signed links, as a CDN does, is told type and disposition, too.
+   * Stores the bytes durably before it resolves, or not at all; times out after `putDeadlineMs(bytes.length)`. Type and
+   * disposition are stored with the object, for readers without a signed link (a CDN).
    */
   put(
     key: string,
@@ -23,49 +22,49 @@ export interface Storage {
     options: Pick<Presentation, 'contentType'> & Partial<Presentation> & Cancel,
   ): Promise<void>
 
-  /** What links to upload can be relied on for. */
+  /** The conditions that upload links to this store enforce. */
   readonly enforces: Enforcement
 
-  /** What is stored under a key; null when nothing is. */
+  /** The object's size and headers; null when nothing is stored under the key. */
   head(key: string, options?: Cancel): Promise<StoredHead | null>
 
   /**
-   * What `head` says, with the object's first `length` bytes (at least 1), all of them where it is no longer than that:
-   * one snapshot by one call. Null when nothing is stored. An answer that does not tell the size, or has fewer bytes than
-   * it should, is an outage: nothing follows from it about the object.
+   * The result of `head` and the object's first `length` bytes (at least 1; all bytes of a shorter object), as one
+   * snapshot by one call. Null when nothing is stored. An answer without the size, or with too few bytes, is an outage:
+   * it proves nothing about the object.
    */
   peek(key: string, options: { length: number } & Cancel): Promise<(StoredHead & { bytes: Uint8Array }) | null>
 
-  /** At most `length` bytes from `start`; fewer where the object ends. Rejects when nothing is there. */
+  /** Up to `length` bytes from `start`; fewer at the end of the object. Rejects when nothing is stored. */
   read(key: string, range: { start: number; length: number } & Cancel): Promise<Uint8Array>
 
   /**
-   * Copies an object of this size within the store, if its ETag is still this one; else it rejects. What the copy says of
-   * itself is what is given here. Gives up after `copyDeadlineMs(size)`.
+   * Copies an object of this size within the store if it still has this ETag; rejects otherwise. The copy gets the type
+   * and disposition in `as`. Times out after `copyDeadlineMs(size)`.
    */
   copy(from: string, to: string, options: { etag: string; size: number; as: Presentation } & Cancel): Promise<void>
 
   /** Up to `limit` (1–1,000) objects below a prefix, in the byte order of their keys, after `startAfter`. */
   list(options: { prefix: string; startAfter?: string; limit: number } & Cancel): Promise<ListedObject[]>
 
-  /** Removes these (1–1,000) objects, all that can be. One that is not there is removed already. */
+  /** Removes these (1–1,000) objects, as many as possible. A missing object counts as removed. */
   remove(keys: readonly string[], options?: Cancel): Promise<void>
 
-  /** Removes everything below a prefix that ends with `/`. Nothing being there is success. */
+  /** Removes everything below a prefix that ends with `/`; succeeds if there is nothing. */
   removePrefix(prefix: string, options?: Cancel): Promise<void>
 
   /**
-   * Ends every multipart upload of exactly this key that is still under way, with the parts it has so far; all but
-   * the one whose id is `except`.
+   * Aborts every unfinished multipart upload of exactly this key and removes its parts; all but the one whose id is
+   * `except`.
    */
   abortUploads(key: string, options?: { except?: string | undefined } & Cancel): Promise<void>
 
-  /** Uploads in parts, where the store has them. */
+  /** Multipart uploads; absent if the store has none. */
   readonly multipart?: MultipartStorage
 
   /**
-   * A link that reads the object until `expiresIn` seconds after `from`, with the given response headers. The same
-   * arguments give the same link. Absolute, or a path on this service's own origin.
+   * A download link, valid until `expiresIn` seconds after `from`, with the given response headers. Equal arguments
+   * give the same link. Either an absolute URL or a path on this service's own origin.
    */
   signGet(key: string, options: SignGet): Promise<string>
 
@@ -75,7 +74,7 @@ export interface Storage {
    */
   signPut(key: string, options: SignPut): Promise<{ url: string; headers: Record<string, string> }>
 
-  /** Resolves when the store can be used. */
+  /** Resolves when the store is usable. */
   check(options?: Cancel): Promise<void>
 
   close(): void
@@ -83,8 +82,9 @@ export interface Storage {
 
 export type Presentation = { contentType: string; disposition: string }
 /**
- * `etag`: as the store writes it; another one means other bytes. `contentEncoding`: what readers would undo, as an
- * uploader has said; null for none. `ordinaryClass`: whether the store keeps it as it keeps what the service stores.
+ * `etag`: as the store writes it; a different ETag means different bytes. `contentEncoding`: as set by the uploader,
+ * null for none; readers would decode it. `ordinaryClass`: whether the object has the storage class that the service's
+ * own objects have.
  */
 export type StoredHead = {
   size: number
@@ -93,7 +93,7 @@ export type StoredHead = {
   contentEncoding: string | null
   ordinaryClass: boolean
 }
-/** `once`: a link stores bytes once. `checksum`: it takes only bytes of the declared SHA-256. */
+/** `once`: a link stores bytes only once. `checksum`: a link accepts only bytes with the declared SHA-256. */
 export type Enforcement = { once: boolean; checksum: boolean }
 export type ListedObject = { key: string; size: number; lastModified: Date }
 export type SignGet = {
@@ -106,15 +106,15 @@ export type SignGet = {
 /** `sha256` is 64 hexadecimal digits. */
 export type SignPut = { expiresIn: number; contentType: string; size: number | undefined; sha256: string | undefined }
 
-/** How long any call but a put may take, in milliseconds. */
+/** Deadline of calls other than put, copy and complete, in milliseconds. */
 export const STORE_DEADLINE_MS = 10_000
 
-/** How long a put of so many bytes may take: a store that takes less than 1 MiB a second counts as stuck. */
+/** Deadline of a put of this size: a store slower than 1 MiB per second counts as stuck. */
 export function putDeadlineMs(size: number): number {
   return STORE_DEADLINE_MS + Math.ceil(size / 1024 / 1024) * 1000
 }
 
-/** How long a copy of so many bytes may take: the store does the work, at 10 MiB a second if it is slow. */
+/** Deadline of a copy of this size: a slow store copies at 10 MiB per second. */
 export function copyDeadlineMs(size: number): number {
   return 60_000 + Math.ceil(size / (10 * 1024 * 1024)) * 1000
 }

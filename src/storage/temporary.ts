@@ -1,4 +1,4 @@
-/** Bytes that wait in the temporary folder for their way to the store: in files without a name, within a budget. */
+/** Temporary files for bytes that wait to be sent to the store: unlinked, and within a budget. */
 import { randomUUID } from 'node:crypto'
 import { type FileHandle, open, rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -11,28 +11,28 @@ export type TemporaryFile = {
   /** Bytes written so far. */
   readonly size: number
   append(bytes: Uint8Array): Promise<void>
-  /** All of it, from its beginning. */
+  /** Reads the whole file from its beginning. */
   read(): Readable
-  /** Gives its place back. */
+  /** Closes the file and releases its room. */
   close(): Promise<void>
 }
 
 export type TemporaryFiles = Pick<Budget, 'contended' | 'usage'> & {
-  /** In bytes: what was asked for, or less where the folder's file system is smaller. */
+  /** In bytes: the requested limit, or less if the folder's file system is smaller. */
   readonly limit: number
   /**
-   * Waits for room, see `Budget.reserve`. Every call, also of the file's own, throws Problem `overloaded` where the
-   * folder can't be written to, as when others have filled it.
-   * @param most bytes that it will have
+   * Waits for room, see `Budget.reserve`. Every call, including those of the file, throws Problem `overloaded` if the
+   * folder cannot be written to, for example because other programs have filled it.
+   * @param most largest size of the file, in bytes
    */
   create(caller: string, most: number, signal: AbortSignal): Promise<TemporaryFile>
 }
 
-// What else may be in the folder.
+// The rest is left for other files in the folder.
 const SHARE_OF_FOLDER = 7 / 8
 const READ_BYTES = 256 * 1024
 
-/** @param limit in bytes, of all files at once */
+/** @param limit of all files together, in bytes */
 export async function openTemporaryFiles(limit: number, folder = tmpdir()): Promise<TemporaryFiles> {
   const { blocks, bsize } = await statfs(folder)
   const bounded = Math.min(limit, Math.floor(blocks * bsize * SHARE_OF_FOLDER))
@@ -53,7 +53,9 @@ export async function openTemporaryFiles(limit: number, folder = tmpdir()): Prom
   }
 }
 
-/** The kernel frees what it holds with the process, however that ends: nothing is left for anybody to remove. */
+/**
+ * A file without a name: the kernel frees it when the process ends, however it ends, so nothing has to be cleaned up.
+ */
 async function nameless(folder: string): Promise<FileHandle> {
   const path = join(folder, `media-service-${randomUUID()}`)
   const file = await open(path, 'wx+', 0o600)
@@ -96,5 +98,5 @@ async function* piecesOf(file: FileHandle, size: number): AsyncGenerator<Uint8Ar
 }
 
 function full(cause: unknown): Problem {
-  return new Problem('overloaded', 'There is no room for the bytes on their way. Try again.', { cause })
+  return new Problem('overloaded', 'The service has no temporary room for the upload. Try again.', { cause })
 }

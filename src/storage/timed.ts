@@ -1,9 +1,9 @@
-/** Any store, with the time that is spent waiting for it. */
+/** Wraps a store so that the request's record counts the time spent waiting for it. */
 import { timed } from '../telemetry/record.ts'
 import type { MultipartStorage } from './multipart.ts'
 import type { Storage } from './storage.ts'
 
-/** Signing links is left alone: it asks no store. */
+/** Signing is not timed: it makes no call to the store. */
 export function timedStorage(storage: Storage): Storage {
   const { multipart } = storage
   return {

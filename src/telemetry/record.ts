@@ -1,83 +1,83 @@
 /**
- * What one request did: gathered while it is answered, and complete when everything it began has ended. The one source
- * of its line in the log, its metrics and its trace.
+ * The request record: filled while the request is answered, complete when all work that it began has ended. It is the
+ * only source of the request's log line, metrics and trace.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { channel } from 'node:diagnostics_channel'
 import { isFailure } from '../problem.ts'
 
-/** What a request waits for outside of this process' own code. */
+/** The dependencies that a request may wait for. */
 export const dependencies = ['database', 'store', 'events', 'image', 'limits'] as const
 export type Dependency = (typeof dependencies)[number]
 
-/** Sizes are in bytes, times in milliseconds; `start` is one of `performance.now()`. */
+/** Sizes are in bytes, times in milliseconds; `start` is a value of `performance.now()`. */
 export type RequestRecord = {
   requestId: string
-  /** The caller's place in a trace, if the gateway says (W3C Trace Context). */
+  /** The parent span, if the request has a traceparent (W3C Trace Context). */
   parent: TraceParent | undefined
   traceId: string | undefined
   method: string
-  /** As the route is written, never the path of the request; `unmatched` where there is none. */
+  /** The route's pattern, never the path of the request; `unmatched` if there is none. */
   route: string
   start: number
   ms: number
   status: number
   bytesIn: number
   bytesOut: number
-  /** Who called. */
+  /** The caller's user id. */
   userId: string | undefined
   mediaId: string | undefined
-  /** Of the problem that was answered. */
+  /** Code of the problem in the answer. */
   code: string | undefined
-  /** Whether it passed the limiter without being counted. */
+  /** Whether the rate limiter let the request pass without counting it. */
   uncounted: boolean
-  /** What a failure of the service's own came from. */
+  /** Cause of a failure of the service's own. */
   cause: unknown
-  /** Time spent waiting, by what for; waits at the same time count each. */
+  /** Waiting time by dependency; concurrent waits each count. */
   spent: Partial<Record<Dependency, number>>
   steps: Step[]
-  /** Answering counts as one. */
+  /** Number of running steps; answering counts as one. */
   running: number
-  /** Called once, when nothing is running any more. */
+  /** Called once, when no step is running any more. */
   done: (record: RequestRecord) => void
 }
 
 export type TraceParent = { traceId: string; spanId: string; flags: number }
 export type Step = { dependency: Dependency; start: number; ms: number; failed: boolean }
 
-/** Every step's end is told here, also of those that no request began: relay and upkeep have no record. */
+/** The channel on which every step's end is published, including steps of relay and upkeep, which have no record. */
 export const STEPS_CHANNEL = 'media-service:steps'
 const steps = channel(STEPS_CHANNEL)
 const records = new AsyncLocalStorage<RequestRecord | undefined>()
 
-/** Runs `answer` so that whatever it does counts for this record. */
+/** Runs `answer` with this record as the current one. */
 export function recording<T>(record: RequestRecord, answer: () => T): T {
   return records.run(record, answer)
 }
 
-/** Runs what serves many requests at once, so that it counts for none of them. */
+/** Runs work that serves many requests at once, without a current record. */
 export function unrecorded<T>(work: () => T): T {
   return records.run(undefined, work)
 }
 
-/** The record of the request under way. */
+/** The record of the current request. */
 export function currentRecord(): RequestRecord | undefined {
   return records.getStore()
 }
 
-/** Says which media object the request under way is about. */
+/** Records the media object that the current request is about. */
 export function concerns(mediaId: string): void {
   const record = records.getStore()
   if (record !== undefined) record.mediaId = mediaId
 }
 
-/** Counts what came of a body that did not announce its length. */
+/** Counts received bytes of a body without Content-Length. */
 export function received(bytes: number): void {
   const record = records.getStore()
   if (record !== undefined) record.bytesIn += bytes
 }
 
-/** Begins to wait for a dependency; the result is to be called once, at the end. `failed`: the dependency is to blame. */
+/** Begins a step; call the result once, at its end. `failed`: whether the dependency is to blame for an error. */
 export function begin(dependency: Dependency): (failed?: boolean) => void {
   const counted = beginForRequest(dependency)
   const start = performance.now()
@@ -87,7 +87,7 @@ export function begin(dependency: Dependency): (failed?: boolean) => void {
   }
 }
 
-/** The same for a wait that counts for the request only, because the step itself is told by what does it for many. */
+/** Like `begin`, but records on the request only; the batch that does the work reports the step. */
 export function beginForRequest(dependency: Dependency): (failed?: boolean) => void {
   const record = records.getStore()
   if (record === undefined) return nothing
@@ -103,7 +103,7 @@ export function beginForRequest(dependency: Dependency): (failed?: boolean) => v
 
 function nothing(): void {}
 
-/** What the call gives or throws, as a step. Problems that are the client's are no failures. */
+/** Runs a call as a step and returns its result. A problem that the client caused does not count as a failure. */
 export async function timed<T>(dependency: Dependency, call: () => Promise<T>): Promise<T> {
   const end = begin(dependency)
   try {
@@ -116,7 +116,7 @@ export async function timed<T>(dependency: Dependency, call: () => Promise<T>): 
   }
 }
 
-/** One thing less is running for this record. */
+/** Ends one running step of this record. */
 export function ended(record: RequestRecord): void {
   record.running -= 1
   if (record.running === 0) record.done(record)

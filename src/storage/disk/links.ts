@@ -1,7 +1,7 @@
-/** Links to the service itself: what one allows is in its query, and an HMAC keeps it so. */
+/** Links to the service itself: the query holds what the link allows, protected by an HMAC. */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 
-/** What a link allows. `expires` is in Unix seconds; the rest binds a PUT or sets headers of a GET. */
+/** What a link allows. `expires`: Unix seconds. The other fields restrict a PUT or set response headers of a GET. */
 export type Grant = {
   method: 'GET' | 'PUT'
   key: string
@@ -13,7 +13,7 @@ export type Grant = {
   sha256: string | undefined
 }
 
-/** Paths of links begin so. */
+/** Path prefix of links. */
 export const FILES_PATH = '/files/'
 
 /** A path with query on the service's own origin. */
@@ -52,7 +52,7 @@ export function readLink(link: URL, secret: string, now: number): Grant | null {
   return grant.expires * 1000 > now ? grant : null
 }
 
-/** JSON keeps the fields apart whatever they hold. */
+/** The fields are encoded as JSON, so that no two grants have the same text. */
 function signature(
   { method, key, expires, contentType, disposition, cacheControl, size, sha256 }: Grant,
   secret: string,

@@ -1,10 +1,10 @@
 /**
- * Files under a folder, for the embedded default: the same promises as S3, on one machine.
+ * The storage port on files under a folder, for the embedded default: the same promises as S3, on one machine.
  *
  *     objects/KEY   the bytes; a file appears under its key complete and synced, or not at all
  *     types/KEY     the content type, written before the bytes so that no object is without one
- *     incoming/     bytes on their way; what a crash leaves here is removed at start
- *     uploads/KEY   what has arrived of a tus upload so far; it outlives a restart, and goes with its object
+ *     incoming/     files being written; those left by a crash are removed at start
+ *     uploads/KEY   bytes of an incomplete tus upload; they survive a restart and are removed with their object
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { type FileHandle, link, mkdir, open, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
@@ -14,28 +14,29 @@ import type { ListedObject, Storage, StoredHead } from '../storage.ts'
 import { unavailable } from '../unavailable.ts'
 import { type Grant, readLink, signLink } from './links.ts'
 
-/** The disk store serves its own links, so it offers more than the port: what `/files/*` needs. */
+/** The disk store, which serves its own links: it adds to the port what `/files/*` needs. */
 export type DiskStorage = Storage & {
-  /** What a link to this store allows; null when it is not valid (any more). */
+  /** What a link to this store allows; null when it is invalid or has expired. */
   readLink(link: URL): Grant | null
   /** The bytes from `start` to `end`, both included. The caller reads or cancels the stream. */
   stream(key: string, range: { start: number; end: number }): ReadableStream<Uint8Array>
   /**
-   * Stores a body under the grant's key if its size and SHA-256 are the granted ones and nothing is there yet.
-   * Throws Problem `size_mismatch`, `checksum_mismatch`, `file_too_large` or `precondition_failed`, with nothing stored.
+   * Stores a body under the grant's key if it has the granted size and SHA-256 and nothing is stored there yet.
+   * Otherwise stores nothing and throws Problem `size_mismatch`, `checksum_mismatch`, `file_too_large` or
+   * `precondition_failed`.
    */
   receive(grant: Grant, body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void>
-  /** Where uploads grow until they are whole, each under the key that it will have. */
+  /** The folder of incomplete uploads, each under the key of its future object. */
   readonly uploads: string
-  /** Makes a finished file of that folder the object under its key, as durably as `put` does. */
+  /** Makes a finished file of that folder the object under its key, as durable as one stored by `put`. */
   adopt(path: string, key: string, contentType: string): Promise<void>
 }
 
 type Settings = {
   root: string
-  /** Key of the links, see `links.ts`. */
+  /** HMAC key of the links, see `links.ts`. */
   linkSecret: string
-  /** Largest body that `receive` takes, in bytes. */
+  /** Largest body that `receive` accepts, in bytes. */
   maxBytes: number
   /** Unix time in milliseconds. */
   now: () => number
@@ -50,7 +51,7 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
   await rm(incoming, { recursive: true, force: true })
   for (const folder of ['objects', 'types', 'incoming', 'uploads']) await mkdir(join(root, folder), { recursive: true })
 
-  /** Writes to a file of its own, syncs, then links it to its key, which fails where something is. */
+  /** Writes to a new file, syncs it, then hard-links it to its key, which fails if something is stored there. */
   async function store(key: string, contentType: string, write: (path: string) => Promise<void>): Promise<void> {
     const temporary = join(incoming, randomUUID())
     try {
@@ -134,13 +135,13 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
       }, signal)
     },
 
-    // Bytes under a key never change, so two names of one file are as good as a copy, and nothing is copied.
+    // Bytes under a key never change, so a hard link serves as a copy, without copying bytes.
     async copy(from, to, { etag, as }) {
       await reach(async () => {
         checkEtag(from, etag)
         await store(to, as.contentType, async (path) => {
           await link(objectPath(from), path)
-          // Names of one file share its time; a sweep would take an old one for what an earlier move has left.
+          // Hard links share one modification time; a sweep would take an old file for a leftover of an earlier re-key.
           const copiedAt = new Date()
           await utimes(path, copiedAt, copiedAt)
         })
@@ -153,7 +154,7 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
       return reach(async () => {
         const found: ListedObject[] = []
         for await (const key of keysInOrder(join(root, 'objects'), '', prefix, startAfter)) {
-          // Not `objectPath`: somebody else may have put anything here, which is listed like on any store.
+          // Not `objectPath`, which rejects foreign names: others may have put files here, and every store lists them.
           const file = await stat(join(root, 'objects', key)).catch(ifMissing)
           if (file !== null) found.push({ key, size: file.size, lastModified: file.mtime })
           if (found.length === limit) break
@@ -174,7 +175,7 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
       }, signal)
     },
 
-    // There are none on this store.
+    // This store has no multipart uploads.
     async abortUploads() {},
 
     async removePrefix(prefix, { signal } = {}) {
@@ -207,7 +208,7 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
   }
 }
 
-/** Passes the body on and throws as soon as it can't be what was granted. */
+/** Passes the body on and throws as soon as it cannot match the grant. */
 async function* enforce(
   { size, sha256 }: Grant,
   maxBytes: number,
@@ -223,9 +224,9 @@ async function* enforce(
     yield chunk
   }
   if (size !== undefined && length !== size)
-    throw new Problem('size_mismatch', `The link is for exactly ${size} bytes.`)
+    throw new Problem('size_mismatch', `The link allows exactly ${size} bytes.`)
   if (sha256 !== undefined && hash.digest('hex') !== sha256)
-    throw new Problem('checksum_mismatch', 'The SHA-256 of the bytes is not the one the link is for.')
+    throw new Problem('checksum_mismatch', 'The SHA-256 of the bytes differs from the one that the link allows.')
 }
 
 async function writeAll(path: string, body: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
@@ -238,7 +239,7 @@ async function writeAll(path: string, body: Iterable<Uint8Array> | AsyncIterable
   }
 }
 
-/** A rename or link survives a crash only when its folder is synced too. */
+/** Syncs a file or folder: a rename or hard link survives a crash only if its folder is synced, too. */
 async function sync(path: string): Promise<void> {
   const handle = await open(path, 'r')
   try {
@@ -255,7 +256,7 @@ async function readFrom(file: FileHandle, start: number, length: number): Promis
 
 const CHUNK_BYTES = 256 * 1024
 
-/** Opens the file when the first bytes are asked for, and closes it with the last. */
+/** Opens the file when the first bytes are read, and closes it after the last. */
 function streamFile(path: string, start: number, end: number): ReadableStream<Uint8Array> {
   let file: FileHandle | undefined
   let position = start
@@ -277,8 +278,8 @@ function streamFile(path: string, start: number, end: number): ReadableStream<Ui
 }
 
 /**
- * Depth first, names in byte order, a folder compared as its name with `/`: the order S3 lists in. What is neither file nor
- * folder, as a link that leads nowhere, is nobody's object.
+ * Walks depth first, names in byte order, a folder compared as its name with `/`: the order in which S3 lists. An entry
+ * that is neither file nor folder, such as a dangling link, is not an object.
  */
 async function* keysInOrder(root: string, folder: string, prefix: string, startAfter: string): AsyncGenerator<string> {
   const entries = await readdir(join(root, folder), { withFileTypes: true }).catch(ifMissing)
@@ -299,12 +300,12 @@ function checkEtag(key: string, etag: string): void {
   if (etag !== etagOf(key)) throw new Error(`${key} has the ETag ${etagOf(key)}, not ${etag}`)
 }
 
-/** Bytes under a key never change, so the key is as good as a hash of them. */
+/** Bytes under a key never change, so a hash of the key serves as the ETag. */
 function etagOf(key: string): string {
   return `"${createHash('sha256').update(key).digest('base64url').slice(0, 22)}"`
 }
 
-/** Keys come from the service, or from a link it signed: anything else must not become a path. */
+/** Keys come from the service or from a link that it signed; no other text may become a path. */
 function checked(key: string): string {
   if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*\/?$/.test(key))
     throw new Error(`not a storage key: ${key}`)
@@ -315,17 +316,17 @@ function isCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code
 }
 
-/** For `catch`: null where nothing is there; any other error goes on. */
+/** For `catch`: null if the file does not exist; rethrows any other error. */
 export function ifMissing(error: unknown): null {
   if (isCode(error, 'ENOENT')) return null
   throw error
 }
 
 function alreadyThere(): Problem {
-  return new Problem('precondition_failed', 'The link has been used: something is stored under its key.')
+  return new Problem('precondition_failed', 'The link was already used: an object is stored under its key.')
 }
 
-/** Calls on the file system are short: an aborted signal keeps one from beginning. */
+/** Runs a call on the file system. Such calls are short, so an aborted signal only prevents the start. */
 async function reach<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   try {
     signal?.throwIfAborted()

@@ -1,4 +1,4 @@
-/** tus uploads on disk: `@tus/file-store` in a folder beside the objects, with what it remembers on the row. */
+/** tus uploads on disk: `@tus/file-store` in a folder beside the objects, with its metadata on the database row. */
 import { rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -20,7 +20,7 @@ export function createDiskTusStores(disk: Disk): TusStores {
   }
 }
 
-// Bytes go where they stay.
+// Bytes are written to their final file system, so no temporary room is needed.
 const NO_ROOM = { limit: 0, reserved: 0, waiting: 0 }
 
 class ArrivingFiles extends FileStore implements TusStore {
@@ -37,7 +37,7 @@ class ArrivingFiles extends FileStore implements TusStore {
     return reached(() => super.create(upload))
   }
 
-  /** Whole where the bytes are no upload any more but an object. */
+  /** An upload whose bytes have already become an object is reported as complete. */
   override getUpload(id: string): Promise<Upload> {
     return reached(async () => {
       try {
@@ -52,7 +52,7 @@ class ArrivingFiles extends FileStore implements TusStore {
 
   override async write(source: Readable, id: string, offset: number): Promise<number> {
     const newOffset = await super.write(source, id, offset).catch((cause) => {
-      // Its own error tells nothing of why, and is a status that clients do not try again after.
+      // The store's own error hides the cause, and its status keeps clients from retrying.
       throw unavailable(cause)
     })
     if (newOffset === (await this.records.load(id))?.size) await this.assemble(id)
@@ -70,7 +70,7 @@ class ArrivingFiles extends FileStore implements TusStore {
   }
 }
 
-/** Where the store would keep a JSON file beside each upload. */
+/** Keeps upload metadata on the row, instead of in the store's JSON file beside each upload. */
 function onTheRow(records: UploadRecords): KvStore<Upload> {
   return {
     async get(id) {

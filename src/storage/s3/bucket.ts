@@ -1,4 +1,6 @@
-/** The bucket at start: made where it is missing, and found out what the store enforces. */
+/**
+ * Prepares the bucket at start: creates it if it is missing, and tests which conditions of links the store enforces.
+ */
 import {
   type BucketLocationConstraint,
   CreateBucketCommand,
@@ -17,12 +19,13 @@ import type { S3Settings } from './settings.ts'
 import type { StoreTraits } from './signing.ts'
 import { createS3Storage } from './storage.ts'
 
-/** `unguarded`: headers of clients that no link can be signed against. */
+/** `unguarded`: client headers that links cannot be signed against. */
 export type FoundTraits = StoreTraits & { server: string | null; unguarded: string[] }
 
 /**
- * Creates the bucket when it is missing and may be (several replicas may try at once), and tries on it what links to
- * upload are to enforce. `server` is what the store calls itself. Throws Problem `storage_unavailable` when it cannot be reached or used so.
+ * Creates the bucket if it is missing and the key may create it (several replicas may try at once), and tests on it
+ * what upload links have to enforce. `server`: the store's `Server` header. Throws Problem `storage_unavailable` when
+ * the store cannot be reached or used.
  */
 export async function prepareBucket(config: S3Settings): Promise<FoundTraits> {
   const client = createClient(config)
@@ -43,7 +46,7 @@ export async function prepareBucket(config: S3Settings): Promise<FoundTraits> {
 }
 
 async function createBucket(client: S3Client, { bucket, region }: S3Settings, abortSignal: AbortSignal): Promise<void> {
-  // us-east-1 is the one region that AWS refuses as a constraint.
+  // us-east-1 is the only region that AWS refuses as a location constraint.
   const where =
     region === 'us-east-1'
       ? {}
@@ -55,10 +58,10 @@ async function createBucket(client: S3Client, { bucket, region }: S3Settings, ab
   }
 }
 
-/** Uploads a few bytes in ways that a link should refuse; and removes them at once. */
+/** Uploads a few bytes in ways that links should refuse, and removes them at once. */
 async function probe(client: S3Client, config: S3Settings, signal: AbortSignal): Promise<FoundTraits> {
   const { bucket: Bucket } = config
-  // As an object that has no row: upkeep removes what a process that dies here leaves.
+  // The key has the form of an object's, so upkeep removes it as an orphan if the process dies here.
   const prefix = `media/${uuidv7()}/`
   const [source, copied, twice, checked] = ['source', 'copied', 'twice', 'checked'].map((name) => prefix + name)
   const storages = new Map<string, Storage>()

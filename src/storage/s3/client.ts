@@ -1,4 +1,4 @@
-/** What everything that talks to an S3 store shares. */
+/** The SDK's client for the S3 store, and the handling of its errors. */
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import { S3Client } from '@aws-sdk/client-s3'
@@ -6,8 +6,8 @@ import { unavailable } from '../unavailable.ts'
 import type { S3Settings } from './settings.ts'
 
 /**
- * A client for the endpoint that the service itself reaches. Connections that were idle when one call got no answer in
- * time may be as dead as that call's, and each would cost another call its deadline: they are closed.
+ * A client for the service's own endpoint. When a call times out, the connections that are idle then may be dead as
+ * well, and each would cost another call its deadline: they are closed.
  */
 export function createClient({ region, credentials, forcePathStyle, endpoint }: S3Settings): S3Client {
   const httpAgent = new HttpAgent(AGENT)
@@ -17,7 +17,7 @@ export function createClient({ region, credentials, forcePathStyle, endpoint }: 
     forcePathStyle,
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(credentials === undefined ? {} : { credentials }),
-    // Otherwise signed PUTs carry the checksum of an empty body, and older stores refuse the trailer.
+    // By default presigned PUTs include the checksum of an empty body, and older stores refuse the trailer.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     expectContinueHeader: false,
@@ -39,7 +39,7 @@ export function createClient({ region, credentials, forcePathStyle, endpoint }: 
 
 export const AGENT = { keepAlive: true, maxSockets: 128 }
 
-/** Whether a call was given up because its deadline was over. */
+/** Whether a call failed because it missed its deadline. */
 export function isLate(error: unknown): boolean {
   return error instanceof Error && (error.name === 'AbortError' || error.name === 'TimeoutError')
 }
@@ -48,7 +48,7 @@ export function closeIdle(...agents: HttpAgent[]): void {
   for (const { freeSockets } of agents) for (const socket of Object.values(freeSockets).flat()) socket?.destroy()
 }
 
-/** What a call gives; whatever it throws becomes Problem `storage_unavailable`. */
+/** Returns the call's result; any error becomes Problem `storage_unavailable`. */
 export async function reach<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call()

@@ -1,4 +1,4 @@
-/** Copies within an S3 store: the store does the work, and nothing of ours is held meanwhile. */
+/** Server-side copies within an S3 store. */
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -13,9 +13,9 @@ import { copyDeadlineMs, type Presentation, STORE_DEADLINE_MS, type Storage } fr
 import { reach } from './client.ts'
 
 type Sizes = {
-  /** What S3 copies in one call at most: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html */
+  /** Largest object that S3 copies in one call: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html */
   most: number
-  /** Of each part but the last, in bytes; more for objects that would have more than 10,000 of them. */
+  /** Size of every part but the last, in bytes; larger for objects that would have more than 10,000 parts. */
   part: number
 }
 
@@ -26,7 +26,7 @@ const PARTS_AT_ONCE = 4
 type Deps = { client: S3Client; bucket: string; sizes?: Sizes }
 
 export function createS3Copy({ client, bucket, sizes = { most: 5 * GiB, part: GiB / 2 } }: Deps): Storage['copy'] {
-  /** Above 5 GiB. Every part is refused when the object has another ETag by then, so all are of the same bytes. */
+  /** For objects above 5 GiB. Each part requires the object's ETag, so all parts are of the same bytes. */
   async function copyInParts(source: Source, to: Target, size: number, abortSignal: AbortSignal): Promise<void> {
     const upload = await client.send(new CreateMultipartUploadCommand(to), { abortSignal })
     const where = { Bucket: to.Bucket, Key: to.Key, UploadId: upload.UploadId }
@@ -43,7 +43,7 @@ export function createS3Copy({ client, bucket, sizes = { most: 5 * GiB, part: Gi
       await client.send(new CompleteMultipartUploadCommand({ ...where, MultipartUpload: { Parts } }), { abortSignal })
     } catch (error) {
       places.clearQueue()
-      // A deadline of its own: that of the copy may be what has just ended.
+      // A new deadline, because the copy's own may have just passed.
       const abort = { abortSignal: deadline(STORE_DEADLINE_MS) }
       await client.send(new AbortMultipartUploadCommand(where), abort).catch(() => {})
       throw error
@@ -68,7 +68,7 @@ type Target = { Bucket: string; Key: string } & Record<
   Presentation['contentType']
 >
 
-/** As S3 writes them: `bytes=0-4`, both ends included. */
+/** Ranges in S3's syntax: `bytes=0-4`, both ends included. */
 function rangesOf(size: number, partSize: number): string[] {
   const length = Math.max(partSize, Math.ceil(size / MOST_PARTS))
   return Array.from({ length: Math.ceil(size / length) }, (_, index) => {

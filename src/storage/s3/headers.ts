@@ -1,23 +1,23 @@
 /**
- * What a client can say of its upload beside what its link was signed for. AWS refuses every `x-amz-` header that is not
- * signed, MinIO (February 2026) only `x-amz-meta-`: found out at start, on objects of a few bytes.
+ * Finds out which unsigned headers a client can add to an upload. AWS refuses every unsigned `x-amz-` header, MinIO
+ * (February 2026) only `x-amz-meta-`: tested at start, on objects of a few bytes.
  */
 import { HeadObjectCommand, type S3Client, S3ServiceException } from '@aws-sdk/client-s3'
 
-/** A link to upload `probe` as `text/plain`, signed against these headers. */
+/** Signs a link to upload `probe` as `text/plain`, guarded against these headers. */
 type SignProbe = (key: string, guards: readonly string[]) => Promise<{ url: string; headers: Record<string, string> }>
 
 /**
- * `guards`: headers that links are signed against, each as one that is empty. `unguarded`: headers that the store takes
- * though they are not signed, and that it wants to have where they are signed as empty. `storageClass`: of what is
- * stored without one.
+ * `guards`: headers that links are signed against, by signing each with an empty value. `unguarded`: headers that the
+ * store accepts unsigned, and requires when they are signed as empty, so links cannot be guarded against them.
+ * `storageClass`: the class of objects stored without one.
  */
 export type ClientHeaders = { guards: string[]; unguarded: string[]; storageClass: string }
 
 /**
- * Headers with a value to try, whatever the store makes of it: a time or a hash that is not the bytes' own (orphans are
- * found by age, copies made by ETag), bytes that every reader unpacks, a class that costs more or answers later, tags
- * that a lifecycle rule acts on, access for everyone.
+ * Headers and a value to test each with. They could set a false time or hash (orphans are found by age, copies are made
+ * by ETag), an encoding that every reader decompresses, a storage class that costs more or answers later, tags that a
+ * lifecycle rule acts on, or public access.
  */
 const CLAIMS: Record<string, string> = {
   'content-encoding': 'gzip',
@@ -30,16 +30,16 @@ const CLAIMS: Record<string, string> = {
   'x-minio-source-mtime': '2001-01-01T00:00:00.000Z',
 }
 
-/** Not tried, because nobody could remove what they hold: guarded where a store takes others of their kind. */
+/** Not tested, because a locked object could not be removed: guarded if the store accepts other unsigned headers. */
 const LOCKS = ['x-amz-object-lock-legal-hold', 'x-amz-object-lock-mode', 'x-amz-object-lock-retain-until-date']
 
 type Probe = { client: S3Client; bucket: string; prefix: string; sign: SignProbe; signal: AbortSignal }
 
-/** Leaves its objects below `prefix`. */
+/** Leaves its objects below `prefix`, for the caller to remove. */
 export async function probeClientHeaders({ client, bucket, prefix, sign, signal }: Probe): Promise<ClientHeaders> {
   let made = 0
 
-  /** What became of a PUT under a link with these guards; null when it was refused. */
+  /** The object stored by a PUT under a link with these guards; null when the PUT was refused. */
   async function outcome(guards: readonly string[], sent: Record<string, string> = {}): Promise<Stored | null> {
     made += 1
     const key = `${prefix}header${made}`
@@ -59,7 +59,7 @@ export async function probeClientHeaders({ client, bucket, prefix, sign, signal 
     return { storageClass: found.StorageClass ?? '', said: JSON.stringify(said) }
   }
 
-  /** Whether a link that is signed against these stores what it should, and nothing that comes with one of them. */
+  /** Whether a link with these guards accepts a plain PUT, and refuses a PUT with any of the headers. */
   async function work(guards: readonly string[]): Promise<boolean> {
     const [honest, ...others] = await Promise.all([
       outcome(guards),
@@ -90,12 +90,12 @@ export async function probeClientHeaders({ client, bucket, prefix, sign, signal 
   }
 }
 
-/** Without one, or with one that is empty, it is the first that S3 had. */
+/** No class, or an empty one, means STANDARD, S3's first. */
 export function isSameClass(one = '', other = ''): boolean {
   return (one || STANDARD) === (other || STANDARD)
 }
 
-/** An uploader who says that the bytes are encrypted may keep the store from giving them to anybody. */
+/** For `catch`: an object stored with a client's encryption headers may be unreadable without them. */
 function ifUnreadable(error: unknown): null {
   if (error instanceof S3ServiceException) return null
   throw error

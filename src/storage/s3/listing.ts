@@ -1,4 +1,4 @@
-/** Keys of one bucket, listed and removed. */
+/** Lists and removes the objects of one bucket. */
 
 import { DeleteObjectsCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3'
 import { deadline } from '../../deadline.ts'

@@ -1,4 +1,4 @@
-/** Uploads in parts on an S3 store. */
+/** Multipart uploads on an S3 store. */
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -16,7 +16,7 @@ import { reach } from './client.ts'
 type Deps = {
   client: S3Client
   bucket: string
-  /** Signs a PUT for clients, guarded against copies: a part can be copied, too (UploadPartCopy). */
+  /** Signs a PUT for clients, guarded against copies, because a part can be copied, too (UploadPartCopy). */
   signPut: (put: {
     key: string
     at: Date
@@ -63,7 +63,7 @@ export function createS3Multipart({ client, bucket, signPut }: Deps): MultipartS
         Bucket: bucket,
         Key: key,
         UploadId: uploadId,
-        // Without it another upload of the same key replaces the bytes (MinIO of February 2026, versitygw).
+        // Without it, another upload of the same key would replace the bytes (MinIO of February 2026, versitygw).
         IfNoneMatch: '*',
         MultipartUpload: { Parts: parts.map(({ partNumber, etag }) => ({ PartNumber: partNumber, ETag: etag })) },
       })
@@ -81,7 +81,7 @@ export function createS3Multipart({ client, bucket, signPut }: Deps): MultipartS
   }
 }
 
-/** Ends the uploads of exactly this key, all but one; see `Storage.abortUploads`. */
+/** Aborts all uploads of exactly this key but one; see `Storage.abortUploads`. */
 export function createAbortUploads({ client, bucket }: Omit<Deps, 'signPut'>): Storage['abortUploads'] {
   return async function abortUploads(key, { except, signal } = {}) {
     const abortSignal = deadline(STORE_DEADLINE_MS, signal)
@@ -93,7 +93,7 @@ export function createAbortUploads({ client, bucket }: Omit<Deps, 'signPut'>): S
         if (others.length === 0) return
         for (const { UploadId } of others) {
           const abort = new AbortMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId })
-          // Another replica may have been faster.
+          // Another replica may have aborted it first.
           await client.send(abort, { abortSignal }).catch(ifNoSuchUpload)
         }
       }

@@ -1,4 +1,4 @@
-/** Bodies on their way to the store. */
+/** PUT requests to the store without the SDK. */
 import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { text } from 'node:stream/consumers'
@@ -8,21 +8,21 @@ export type Put = {
   headers: Record<string, string>
   bytes: Uint8Array
   signal: AbortSignal
-  /** Whether it must not use a connection that was idle. */
+  /** Whether the PUT must not reuse an idle connection. */
   fresh: boolean
 }
 
-/** What the store answered. */
+/** The store's answer. */
 export type PutAnswer = { ok: boolean; status: number; text: string }
 
-// `fetch` is cheaper to call, but makes a copy of the whole body (Bun 1.4.5; two on Deno 2.9.6), and with a stream as
-// body Deno leaves Content-Length out, which S3 demands.
+// Bodies from this size on are sent without `fetch`, which is cheaper to call but copies the whole body (Bun 1.4.5;
+// twice on Deno 2.9.6); and with a stream as body Deno omits Content-Length, which S3 requires.
 const LARGE_BYTES = 8 * 1024 * 1024
 const PIECE_BYTES = 256 * 1024
 
 /**
- * Sends a PUT; a large body in pieces, so that nothing holds more of it than the caller does. So does one that needs a
- * connection of its own: Deno's `fetch` (2.9.6) always takes an idle one, of which each may cost a PUT its deadline.
+ * Sends a PUT. A large body is sent in pieces, so that no copy of it is held in memory. So is a body that needs a new
+ * connection: Deno's `fetch` (2.9.6) always reuses an idle one, and a dead one costs the PUT its deadline.
  */
 export function sendPut(put: Put): Promise<PutAnswer> {
   return put.fresh || put.bytes.length >= LARGE_BYTES ? sendInPieces(put) : sendAtOnce(put)
@@ -32,14 +32,14 @@ async function sendAtOnce({ url, headers, bytes, signal }: Put): Promise<PutAnsw
   const answer = await fetch(url, {
     method: 'PUT',
     headers,
-    // A view on a plain ArrayBuffer: bodies are never in shared memory.
+    // The view is on a plain ArrayBuffer: bodies are never in shared memory.
     body: bytes as Uint8Array<ArrayBuffer>,
     signal,
   })
   return { ok: answer.ok, status: answer.status, text: await answer.text() }
 }
 
-/** Over a connection of its own, which is little beside the body. */
+/** Uses a new connection, whose cost is small compared with the body. */
 function sendInPieces({ url, headers, bytes, signal }: Put): Promise<PutAnswer> {
   return new Promise((resolve, reject) => {
     const options = { method: 'PUT', headers: { ...headers, 'content-length': bytes.length }, agent: false }
@@ -56,7 +56,7 @@ function sendInPieces({ url, headers, bytes, signal }: Put): Promise<PutAnswer> 
     if (signal.aborted) abort()
     signal.addEventListener('abort', abort, { once: true })
     let sent = 0
-    // Ends early where the caller has taken the bytes back: then nobody waits for this any more.
+    // Ends early when the caller has reclaimed the buffer; it no longer waits for the answer then.
     const more = () => {
       while (sent < bytes.length) {
         const piece = bytes.subarray(sent, sent + PIECE_BYTES)

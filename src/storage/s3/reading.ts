@@ -1,4 +1,4 @@
-/** What a store has under a key: its head, its beginning, or a range of its bytes. */
+/** Reads an object of the store: its head, its beginning, or a range of its bytes. */
 
 import type { IncomingHttpHeaders } from 'node:http'
 import { deadline } from '../../deadline.ts'
@@ -45,7 +45,7 @@ export function createReading({ signing, gets, storageClass }: Deps): Pick<Stora
     async peek(key, { length, signal }) {
       const { status, headers, bytes } = await ask('GET', key, { range: { start: 0, length }, signal })
       if (status === 404) return null
-      // An object without bytes has no range, and the refusal does not tell its type.
+      // An empty object has no valid range, and the 416 answer lacks its type.
       const isEmpty = status === 416 || (status === 200 && bytes.length === 0)
       if (!isEmpty && status !== 206) throw unexpected(key, status, bytes)
       const said = isEmpty ? await head(key, { signal }) : stored(sizeIn(headers['content-range']), headers)
@@ -58,7 +58,7 @@ export function createReading({ signing, gets, storageClass }: Deps): Pick<Stora
 
     async read(key, { start, length, signal }) {
       const { status, bytes } = await ask('GET', key, { range: { start, length }, signal })
-      // Nothing of the range is within the object (RFC 9110, section 15.5.17).
+      // The range lies outside the object (RFC 9110, section 15.5.17).
       if (status === 416) return new Uint8Array()
       if (status !== 206) throw unexpected(key, status, bytes)
       return bytes
@@ -66,13 +66,13 @@ export function createReading({ signing, gets, storageClass }: Deps): Pick<Stora
   }
 }
 
-/** The bytes are what the store says of a refusal; of an object they would be its owner's, for no log. */
+/** Shows the body of a refusal only: the bytes of an object belong to its owner and must not be logged. */
 function unexpected(key: string, status: number, bytes: Uint8Array) {
   const said = status >= 400 ? Buffer.from(bytes.subarray(0, SHOWN_BYTES)).toString() : ''
   return unavailable(new Error(`GET ${key}: ${status} ${said}`))
 }
 
-/** The size of the whole object; NaN where the header does not tell it of a range that begins at the object's start. */
+/** The object's size from the Content-Range of a range that begins at 0; NaN for any other header. */
 function sizeIn(contentRange: string | undefined): number {
   return Number(/^bytes 0-\d+\/(\d+)$/.exec(contentRange ?? '')?.[1])
 }

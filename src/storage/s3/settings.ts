@@ -1,4 +1,4 @@
-/** Where the S3 store is and how to sign for it. */
+/** Settings of the S3 store: its endpoints, bucket and credentials. */
 export type S3Settings = {
   /** Absent: AWS in `region`. */
   endpoint: string | undefined
@@ -6,6 +6,6 @@ export type S3Settings = {
   region: string
   bucket: string
   forcePathStyle: boolean
-  /** Absent: the SDK's own chain of credentials. */
+  /** Absent: the SDK's default credential chain. */
   credentials: { accessKeyId: string; secretAccessKey: string } | undefined
 }

@@ -1,6 +1,6 @@
 /**
- * Signed links to the keys of one bucket. They are signed for the public endpoint: the service and the browser reach the
- * store under different names in every real deployment, and the name is part of what is signed.
+ * Signed links to the keys of one bucket. They are signed for the public endpoint, because the host name is part of the
+ * signature, and in most deployments the service and browsers reach the store under different names.
  */
 
 import type { Enforcement, SignGet } from '../storage.ts'
@@ -8,8 +8,8 @@ import type { S3Settings } from './settings.ts'
 import { type Credentials, presign, presigner } from './sigv4.ts'
 
 /**
- * What stores differ in. `guardCopies`: links have to be signed against copies, see `guard`. `guards`, `storageClass`:
- * see `ClientHeaders`.
+ * Differences between stores. `guardCopies`: links have to be signed against copies, see `guard`. `guards`,
+ * `storageClass`: see `ClientHeaders`.
  */
 export type StoreTraits = {
   guardCopies: boolean
@@ -19,11 +19,11 @@ export type StoreTraits = {
 }
 
 export type Signing = {
-  /** A link to PUT, under the public name, unless `internal` says that the service itself will use it. */
+  /** A PUT link: for the public endpoint unless it is `internal`, for the service itself. */
   write(write: Write): Promise<string>
-  /** A link to read, under the public name; see `Storage.signGet`. */
+  /** A download link for the public endpoint; see `Storage.signGet`. */
   read(key: string, options: SignGet): Promise<string>
-  /** A link that the service itself reads by at once. */
+  /** A link that the service itself uses at once. */
   own(method: 'GET' | 'HEAD', key: string): Promise<string>
 }
 
@@ -36,7 +36,7 @@ type Write = {
   internal?: boolean
 }
 
-// Of links that the service itself uses at once; checked by the store when a request begins.
+// Lifetime of links that the service itself uses at once; the store checks it when a request begins.
 export const OWN_LINK_SECONDS = 60
 
 const COPY_SOURCE = 'x-amz-copy-source'
@@ -49,7 +49,7 @@ export function createSigning(settings: Settings, { traits, credentialsNow }: De
   const { region } = settings
   const internalBase = baseOf(settings, settings.endpoint)
   const publicBase = baseOf(settings, settings.publicEndpoint)
-  // Of a part nothing is kept but its bytes, which may be those of another object.
+  // The store keeps only the bytes of a part, so copies are the only headers to guard against.
   const guardOfParts = guard(traits.guardCopies ? [COPY_SOURCE] : [])
   const guardOfObjects = { ...guardOfParts, ...guard(traits.guards) }
 
@@ -89,7 +89,7 @@ export function createSigning(settings: Settings, { traits, credentialsNow }: De
 type ReadSigner = { base: Base; region: string; credentialsNow: () => Promise<Credentials> }
 
 function createReadSigner({ base, region, credentialsNow }: ReadSigner): Signing['read'] {
-  // Of one type and within one window, links to read differ in nothing but their key.
+  // Download links of one type within one time window differ only in their key.
   const signers = new Map<string, (pathname: string) => string>()
   return async function read(key, { from, expiresIn, contentType, disposition, cacheControl }) {
     const credentials = await credentialsNow()
@@ -118,9 +118,9 @@ function createReadSigner({ base, region, credentialsNow }: ReadSigner): Signing
 }
 
 /**
- * Headers signed as empty, and sent in the query, which says the same to a store that accepts unsigned headers: MinIO
- * (February 2026) takes `x-amz-copy-source` on any signed PUT for a copy with the signer's own rights, so whoever has an
- * upload link could have any object of which they know the key. AWS refuses what is not signed.
+ * Headers signed with an empty value, and sent in the query, which a store that accepts unsigned headers treats like
+ * headers. MinIO (February 2026) treats any signed PUT with `x-amz-copy-source` as a copy with the signer's rights, so
+ * the holder of an upload link could read any object whose key they know. AWS refuses unsigned headers.
  */
 function guard(names: readonly string[]): Record<string, string> {
   return Object.fromEntries(names.map((name) => [name, '']))
@@ -128,7 +128,7 @@ function guard(names: readonly string[]): Record<string, string> {
 
 type Base = Pick<URL, 'origin' | 'host' | 'pathname'>
 
-/** Where the URLs of objects begin. */
+/** The base URL of objects. */
 function baseOf({ forcePathStyle, bucket, region }: Settings, endpoint = `https://s3.${region}.amazonaws.com`): Base {
   const base = new URL(endpoint)
   if (forcePathStyle) base.pathname = `${base.pathname.replace(/\/$/, '')}/${bucket}/`

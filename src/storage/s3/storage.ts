@@ -13,7 +13,7 @@ import { createReading } from './reading.ts'
 import type { S3Settings } from './settings.ts'
 import { createSigning, OWN_LINK_SECONDS, type Signing, type StoreTraits } from './signing.ts'
 
-/** `prepareBucket` finds out the traits. */
+/** @param traits as detected by `prepareBucket` */
 export function createS3Storage(config: S3Settings, traits: StoreTraits): Storage {
   const { bucket } = config
   const client = createClient(config)
@@ -54,7 +54,7 @@ export function createS3Storage(config: S3Settings, traits: StoreTraits): Storag
 }
 
 function createPut(signing: Signing): Storage['put'] {
-  // Until then puts make connections of their own, since the idle ones may be dead.
+  // Until then, PUTs use new connections, since idle ones may be dead.
   let freshUntil = 0
   return async function put(key, bytes, { contentType, disposition, signal }) {
     const said = disposition === undefined ? {} : { 'content-disposition': disposition }
@@ -78,7 +78,7 @@ function createPut(signing: Signing): Storage['put'] {
   }
 }
 
-// No runtime keeps a connection longer than this for the next fetch (Bun: 5 minutes, Deno: 90 seconds).
+// Longest time that a runtime keeps an idle connection for `fetch` (Bun: 5 minutes, Deno: 90 seconds).
 const IDLE_CONNECTION_MS = 5 * 60_000
 
 const CHECKSUM = 'x-amz-checksum-sha256'

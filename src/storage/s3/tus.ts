@@ -1,14 +1,14 @@
 /**
- * tus uploads on S3: `@tus/s3-store` over a multipart upload, with four changes.
+ * tus uploads on S3: `@tus/s3-store` (2.0.7) on a multipart upload, with four changes.
  *
- * - What its `KEY.info` object holds is on the row instead: nothing to keep in step, and no copy in the process that
- *   another replica makes stale.
- * - Parts lie on a fixed grid: part n is always the same bytes. The store itself takes what the list of parts adds
- *   up to as the offset, also where a part is missing in the middle (2.0.7), and lets a later part have any length.
- * - What is less than a part waits as `KEY.partN`, N being the part it will be the beginning of, and is removed only
- *   when that part is stored: the store itself removes it first, and loses it with the process.
- * - Parts on their way are in files within a budget. The store itself fills the temporary folder, and leaves in it what
- *   a process that is killed had there.
+ * - The contents of its `KEY.info` object are on the row instead: nothing to keep in sync, and no cached copy in the
+ *   process that another replica makes stale.
+ * - Parts lie on a fixed grid: part n always holds the same bytes. The library takes the sum of the listed parts as the
+ *   offset, even if a part in the middle is missing, and allows later parts of any length.
+ * - Bytes that do not fill a part wait as `KEY.partN`, N being the part that they will begin, and are removed only
+ *   after that part is stored. The library removes them first, and loses them if the process dies.
+ * - Parts in transit are in files within a budget. The library fills the temporary folder, and a killed process leaves
+ *   its files there.
  */
 import { Readable } from 'node:stream'
 import { NoSuchKey, type Part, type S3Client, S3ServiceException } from '@aws-sdk/client-s3'
@@ -32,12 +32,12 @@ import {
 import { createClient } from './client.ts'
 import type { S3Settings } from './settings.ts'
 
-/** The size of the parts of uploads of up to so many bytes; a request has up to two of them in the temporary folder. */
+/** The part size for uploads of up to `maxBytes`; a request holds up to two parts in the temporary folder. */
 export function tusPartSizeOf(maxBytes: number): number {
   return Math.max(TUS_PART_BYTES, Math.ceil(maxBytes / MAX_PARTS))
 }
 
-/** @param maxBytes of one upload */
+/** @param maxBytes largest upload */
 export function createS3TusStores(config: S3Settings, maxBytes: number, temporary: TemporaryFiles): TusStores {
   const client = createClient(config)
   const partSize = tusPartSizeOf(maxBytes)
@@ -62,7 +62,7 @@ export function createS3TusStores(config: S3Settings, maxBytes: number, temporar
 
 type Handler = S3Client['config']['requestHandler']
 
-/** The store's own calls have no deadline, and there is no other way to give them one. */
+/** Gives the library's calls a deadline; it has no option for that. */
 function bounded(handler: Handler, partSize: number, signal: AbortSignal): Handler {
   const handle: Handler['handle'] = (request, options) => {
     const { method } = request
@@ -75,9 +75,9 @@ function bounded(handler: Handler, partSize: number, signal: AbortSignal): Handl
 class GridStore extends S3Store implements TusStore {
   private readonly request: TusRequest
   private readonly temporary: TemporaryFiles
-  /** What the row says; read anew by `getUpload`, under whose lock everything else is done. */
+  /** The row's contents, reloaded by `getUpload`; everything after it runs under the same lock. */
   private known: MetadataValue | undefined
-  /** The number of the part that comes next, or is begun. */
+  /** The number of the next part, or of the one that has begun. */
   private cell = 1
 
   constructor(
@@ -99,7 +99,7 @@ class GridStore extends S3Store implements TusStore {
 
   override getUpload(id: string): Promise<Upload> {
     return reached(async () => {
-      // Here and not in getMetadata: what that throws, the store takes for an upload that is not there.
+      // Here and not in `getMetadata`, whose errors the library treats as a missing upload.
       const { uploadId, size, createdAt } = await this.load(id)
       if (uploadId === null) throw ERRORS.FILE_NOT_FOUND
       this.know(id, uploadId, size ?? undefined, createdAt.toISOString())
@@ -107,7 +107,7 @@ class GridStore extends S3Store implements TusStore {
     })
   }
 
-  /** From `offset` on; the bytes of the same part that came before are fetched and sent with them. */
+  /** Writes from `offset` on; earlier bytes of the same part are fetched and sent again with the new ones. */
   override write(source: Readable, id: string, offset: number): Promise<number> {
     return reached(async () => {
       const { file, 'upload-id': uploadId } = await this.getMetadata(id)
@@ -117,7 +117,7 @@ class GridStore extends S3Store implements TusStore {
       const bytes = inPieces(this.from(upload, first, before, source))
       const end = await this.sendParts(upload, first, offset - before, bytes).finally(bytes.close)
       if (end === upload.size) await this.finish(id)
-      // Its bytes are part of a part now.
+      // Remove the piece only if its bytes are in a stored part now.
       const isStored = end === upload.size || end >= first * this.preferredPartSize
       if (before > 0 && isStored) await this.client.deleteObject({ Bucket: this.bucket, Key: pieceOf(id, first) })
       return end
@@ -129,21 +129,21 @@ class GridStore extends S3Store implements TusStore {
     yield* source
   }
 
-  /** One part arrives while another is on its way to the store. Gives the place up to which all is stored. */
+  /** Receives one part while another is sent to the store. Returns the offset up to which all bytes are stored. */
   private async sendParts(upload: Arriving, first: number, start: number, bytes: Pieces): Promise<number> {
     let at = start
     let sending: Promise<void> = Promise.resolve()
     try {
       for (let number = first; ; number += 1) {
         const most = Math.min(this.preferredPartSize, upload.size - at)
-        // What has all its bytes needs no room for more, only to hear that there are none.
+        // A complete upload reserves no more room, but still reads to the end of the body.
         const file = most > 0 ? await this.fill(most, bytes) : await bytes.next(1).then(() => undefined)
         await sending
         if (file === undefined) return at
         at += file.size
         const isWhole = file.size === this.preferredPartSize || at === upload.size
         sending = this.sendFile(upload, number, file, isWhole).finally(() => file.close())
-        // It is waited for before the next, or below.
+        // Awaited before the next part is sent, or below.
         sending.catch(() => {})
       }
     } catch (error) {
@@ -152,7 +152,7 @@ class GridStore extends S3Store implements TusStore {
     }
   }
 
-  /** As much as comes, up to `most`; undefined where nothing comes any more. */
+  /** Reads up to `most` bytes into a temporary file; undefined at the end of the body. */
   private async fill(most: number, bytes: Pieces): Promise<TemporaryFile | undefined> {
     const { caller, signal } = this.request
     const file = await this.temporary.create(caller, most, signal)
@@ -177,11 +177,11 @@ class GridStore extends S3Store implements TusStore {
     else await this.client.putObject({ ...sent, Key: pieceOf(id, number) })
   }
 
-  /** The beginning of a part, of which at least so many bytes have come. */
+  /** The stored beginning of a part: its first `length` bytes. */
   private async pieceOf(id: string, number: number, length: number): Promise<Readable> {
     const wanted = { Bucket: this.bucket, Key: pieceOf(id, number), Range: `bytes=0-${length - 1}` }
     const { Body, ContentLength } = await this.client.getObject(wanted).catch((error) => {
-      // Another writer has made a part of it.
+      // Another writer has completed the part.
       throw error instanceof NoSuchKey ? ERRORS.INVALID_OFFSET : error
     })
     if (!(Body instanceof Readable)) throw new Error(`${wanted.Key} has no bytes to read`)
@@ -211,7 +211,7 @@ class GridStore extends S3Store implements TusStore {
     const metadata = await this.getMetadata(id)
     const parts = await this.retrieveParts(id)
     const arrived = parts.reduce((sum, { Size = 0 }) => sum + Size, 0)
-    // Another writer, which has lost the upload since, has left a part out.
+    // Another writer, which has lost the lease since, has skipped a part.
     if (arrived !== metadata.file.size) throw ERRORS.INVALID_OFFSET
     await this.finishMultipartUpload(metadata, parts)
   }
@@ -226,10 +226,10 @@ class GridStore extends S3Store implements TusStore {
     return this.known
   }
 
-  /** Those up to the first that is missing. */
+  /** The stored parts up to the first missing one. */
   protected override async retrieveParts(id: string, marker?: string): Promise<Part[]> {
     const parts = await super.retrieveParts(id, marker)
-    // The store calls this for each page, and with no marker for the whole.
+    // The library calls this recursively for each page; only the first call has no marker.
     if (marker !== undefined) return parts
     const gap = parts.findIndex(({ PartNumber }, index) => PartNumber !== index + 1)
     const inOrder = gap === -1 ? parts : parts.slice(0, gap)
@@ -260,7 +260,7 @@ class GridStore extends S3Store implements TusStore {
 
 type Arriving = { id: string; uploadId: string; size: number }
 
-/** In pieces of at most the length that is asked for; undefined at the end. */
+/** A body in pieces of at most the requested length; `next` returns undefined at the end. */
 type Pieces = { next(most: number): Promise<Uint8Array | undefined>; close(): Promise<void> }
 
 function inPieces(chunks: AsyncGenerator<Uint8Array>): Pieces {
