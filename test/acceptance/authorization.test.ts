@@ -143,38 +143,44 @@ test('every route of the OpenAPI document is in the table', async () => {
   expect([...new Set([...rows, ...OPEN])].sort()).toEqual(routes.sort())
 })
 
-test.each(Object.entries(ofObjects))('%s: who gets what, of an object in whatever state', async (name, row) => {
-  const before = await everything()
-  const found: Record<string, string> = {}
-  const expected: Record<string, string> = {}
-  for (const caller of callers) {
-    const hidden = await probe(name, row, caller, nothing)
-    for (const target of targets) {
-      const cell = `${caller.name}: ${target.visibility} ${target.state}`
-      const wanted = expectedOf(name, row, caller, target)
-      const changes = wanted.endsWith('!')
-      const asked = changes ? await make(target.state, target.visibility) : target
-      const answer = await probe(name, row, caller, asked)
-      expected[cell] = withoutCode(name, wanted.replace('!', ''))
-      found[cell] = answer.outcome
-      // Not in one header, nor in one word: nobody can tell what is there from what is not.
-      if (caller.is !== 'allowed' && !/^[23]/.test(wanted)) expect({ cell, ...answer }).toEqual({ cell, ...hidden })
+test.each(Object.entries(ofObjects))(
+  '%s: each caller gets the documented answer for an object in every state',
+  async (name, row) => {
+    const before = await everything()
+    const found: Record<string, string> = {}
+    const expected: Record<string, string> = {}
+    for (const caller of callers) {
+      const hidden = await probe(name, row, caller, nothing)
+      for (const target of targets) {
+        const cell = `${caller.name}: ${target.visibility} ${target.state}`
+        const wanted = expectedOf(name, row, caller, target)
+        const changes = wanted.endsWith('!')
+        const asked = changes ? await make(target.state, target.visibility) : target
+        const answer = await probe(name, row, caller, asked)
+        expected[cell] = withoutCode(name, wanted.replace('!', ''))
+        found[cell] = answer.outcome
+        // Not in one header, nor in one word: nobody can tell what is there from what is not.
+        if (caller.is !== 'allowed' && !/^[23]/.test(wanted)) expect({ cell, ...answer }).toEqual({ cell, ...hidden })
+      }
     }
-  }
-  expect(found).toEqual(expected)
-  expect(await everything()).toEqual(before)
-})
+    expect(found).toEqual(expected)
+    expect(await everything()).toEqual(before)
+  },
+)
 
-test.each(Object.entries(others))('%s: who gets what', async (name, { path, sent, known, service }) => {
-  const before = await everything()
-  for (const caller of callers) {
-    const wanted = caller.name.startsWith('service') && service !== undefined ? service : known
-    if (wanted === 'not asked') continue
-    const { outcome } = await probe(name, { path: () => path, sent: () => sent ?? {}, own: {} }, caller, nothing)
-    expect([caller.name, outcome]).toEqual([caller.name, credentialsRefused(caller) ?? wanted])
-  }
-  expect(await everything()).toEqual(before)
-})
+test.each(Object.entries(others))(
+  '%s: each caller gets the documented answer',
+  async (name, { path, sent, known, service }) => {
+    const before = await everything()
+    for (const caller of callers) {
+      const wanted = caller.name.startsWith('service') && service !== undefined ? service : known
+      if (wanted === 'not asked') continue
+      const { outcome } = await probe(name, { path: () => path, sent: () => sent ?? {}, own: {} }, caller, nothing)
+      expect([caller.name, outcome]).toEqual([caller.name, credentialsRefused(caller) ?? wanted])
+    }
+    expect(await everything()).toEqual(before)
+  },
+)
 
 test.each(['GET', 'POST', 'DELETE'])(
   'POST /media/sign, for a %s of Uppy: where to send it, whatever is there',

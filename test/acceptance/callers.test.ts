@@ -83,12 +83,12 @@ describe('with a bad token', () => {
     await expectProblem(await call(`/media/${id}/content`, { headers }), 401, 'token_invalid')
   })
 
-  test('of a gateway that nobody trusts, as no secret is set, it is 401 token_invalid', async () => {
+  test('a request with gateway headers is 401 token_invalid when no secret is set', async () => {
     const headers = { 'x-gateway-secret': '', 'x-user-id': newUser() }
     await expectProblem(await call('/media', { headers }), 401, 'token_invalid')
   })
 
-  test('of a clock that is a second off, it is good all the same', async () => {
+  test('a token from a clock that is a second off is accepted', async () => {
     const second = Math.floor(Date.now() / 1000)
     for (const claims of [{ exp: second - 1 }, { nbf: second + 2 }]) {
       const headers = { authorization: `bearer ${await tokenFor(newUser(), claims)}` }

@@ -71,7 +71,7 @@ describe('deploy/alerts.yml', () => {
     },
   )
 
-  test('says of each alert who wants it and what it means, with labels that it has', () => {
+  test('each alert has a severity and a description, with labels that it has', () => {
     expect(rules.length).toBeGreaterThan(8)
     expect(new Set(rules.map(({ alert }) => alert)).size).toBe(rules.length)
     for (const { alert, expr, labels, annotations } of rules) {

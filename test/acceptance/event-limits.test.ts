@@ -55,7 +55,7 @@ test('a caller has at most ten streams open at once, and a place again for each 
   await until(async () => expect(await streams()).toBe(0))
 })
 
-test('who goes away at whatever moment leaves nothing open', async () => {
+test('a client that disconnects at any moment leaves no stream open', async () => {
   const { hostname, port } = new URL(baseUrl)
   for (let i = 0; i < 60; i += 1) {
     const socket = connect({ host: hostname, port: Number(port) })
@@ -102,7 +102,7 @@ test('a stream counts as a request that was answered when it began', async () =>
   source.close()
 })
 
-describe.skipIf(backend === 'embedded')('who does not read', () => {
+describe.skipIf(backend === 'embedded')('a client that does not read', () => {
   const EVENTS = 20_000
   const PAYLOAD = 'x'.repeat(4000)
 

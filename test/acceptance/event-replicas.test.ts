@@ -72,7 +72,7 @@ if (backend === 'real') {
     await eventsOf(resumed, expected.length - 1)
   })
 
-  test('who listens is told when Redis has lost what it kept', async () => {
+  test('a subscriber is told when Redis has lost its stream', async () => {
     const user = newUser()
     const source = await listening(first, user)
     await atFirst.uploaded(user)

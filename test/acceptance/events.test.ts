@@ -11,7 +11,7 @@ const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$/
 // The embedded default keeps its events to itself.
 if (inside !== undefined) {
   describe('a subscriber hears', () => {
-    test('of an upload what was uploaded, by whom and where it is', async () => {
+    test('an upload, with the file, its owner and its address', async () => {
       const object = await uploaded(newUser(), 'accept/phone-portrait.jpg')
       const [event] = await until(() => heardOnce(object.id))
       expect(event).toEqual({ channel: 'photo:uploaded', payload: uploadedPayload(object) })
@@ -28,7 +28,7 @@ if (inside !== undefined) {
       expect(event).toEqual({ channel: 'photo:uploaded', payload: uploadedPayload(object) })
     })
 
-    test('of every change, in order and counted', async () => {
+    test('every change, in order and numbered', async () => {
       const user = newUser()
       const object = await uploaded(user)
       await patch(user, object.id, { originalName: 'new.jpg', visibility: 'public' })
@@ -71,7 +71,7 @@ if (inside !== undefined) {
     })
   })
 
-  test('the stream keeps the same events for who was away', async () => {
+  test('the stream keeps the same events for consumers that were offline', async () => {
     const user = newUser()
     const { id } = await uploaded(user)
     await remove(user, id)

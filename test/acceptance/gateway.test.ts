@@ -34,7 +34,7 @@ const through = (userId: string, role?: string) => ({
 })
 
 describe('a gateway with the right secret', () => {
-  test('says who is calling', async () => {
+  test('names the caller', async () => {
     const user = newUser()
     const object = await uploadThrough(user)
     expect(object.userId).toBe(user)
@@ -43,7 +43,7 @@ describe('a gateway with the right secret', () => {
     await expectProblem(await call(`/media/${object.id}`, { headers: through(newUser()) }), 404, 'not_found')
   })
 
-  test('says who is a service', async () => {
+  test('names a service', async () => {
     const { id } = await uploadThrough(newUser())
     expect((await call(`/media/${id}`, { headers: through(newUser(), 'service') })).status).toBe(200)
     await expectProblem(await call(`/media/${id}`, { headers: through(newUser(), 'admin') }), 404, 'not_found')

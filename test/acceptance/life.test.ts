@@ -86,7 +86,7 @@ describe('complete', () => {
     await expectEvents(link.id, ['photo:uploaded'])
   })
 
-  test('of an object that was uploaded directly answers with that object', async () => {
+  test('a direct upload is answered with its object', async () => {
     const user = newUser()
     const object = await uploaded(user)
     expect(await answered<MediaObject>(200, await complete(user, object.id))).toEqual(object)

@@ -120,7 +120,7 @@ describe('the line of a request', () => {
     expect(await lineOf(again)).toMatchObject({ mediaId: id })
   })
 
-  test('has the code of a refusal, and only what is known of who asked for what', async () => {
+  test('has the code of a refusal, and only the known facts about the caller and the object', async () => {
     const { id } = await uploaded(newUser())
     const stranger = newUser()
     const refused = await call(`/media/${id}`, { as: stranger, method: 'DELETE' })

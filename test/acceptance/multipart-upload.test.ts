@@ -169,7 +169,7 @@ describe.skipIf(backend === 'embedded')('an upload in parts', () => {
     await expectInvalid(await askForLinks(user, upload.id, new Array(101).fill(1)), 'partNumbers')
   })
 
-  test('of bytes that are of another type is refused and gone', async () => {
+  test('is refused and removed when its bytes are of another type', async () => {
     const user = newUser()
     const bytes = new Uint8Array(9 * MiB)
     bytes.set(await readCorpus('accept/astronaut.png'))
@@ -209,7 +209,7 @@ describe.skipIf(backend === 'embedded')('an upload in parts', () => {
     expect(await inside?.rowsOf(user)).toEqual([])
   })
 
-  test('of the largest size has parts that a store lists in few pages', async () => {
+  test('has parts that a store lists in few pages, even at the largest size', async () => {
     const upload = await begun(newUser(), { size: 5 * 1024 * MiB })
     expect(upload.partSize).toBe(8 * MiB)
   })

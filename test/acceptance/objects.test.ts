@@ -47,7 +47,7 @@ describe('GET of an object', () => {
     expect([response.status, await response.text()]).toEqual([200, ''])
   })
 
-  test('of an unknown id is 404', async () => {
+  test('is 404 for an unknown id', async () => {
     await expectProblem(await get(newUser(), crypto.randomUUID()), 404, 'not_found')
   })
 })
@@ -139,7 +139,7 @@ describe('PATCH', () => {
     expect(inside?.heard(object.id).length ?? 1).toBe(1)
   })
 
-  test('of an unknown id is 404', async () => {
+  test('is 404 for an unknown id', async () => {
     await expectProblem(await patch(newUser(), crypto.randomUUID(), { originalName: 'a' }), 404, 'not_found')
   })
 })

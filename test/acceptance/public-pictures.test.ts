@@ -278,7 +278,7 @@ describe.skipIf(backend === 'embedded')('a CDN', async () => {
   const [, bytes = rocketBytes, seen = [0, 0, 0]] = pictures[0] ?? []
   const urlOf = async (id: string) => (await answered<MediaObject>(200, await withCdn.call(`/media/${id}`))).url
 
-  test('has the clean picture and never the original, from upkeep or the first who asks', async () => {
+  test('has the public copy and never the original, made by upkeep or on first request', async () => {
     const user = newUser()
     for (const publish of [() => runUpkeep(withCdn.env), (id: string) => withCdn.call(`/media/${id}/content`)]) {
       const { id, key, url } = await asPublic(withCdn, user, bytes)

@@ -51,7 +51,7 @@ describe('GET /media/usage', () => {
   })
 })
 
-describe('an owner who has the quota', () => {
+describe('an owner whose quota is used up', () => {
   test.each([
     ['bytes', QUOTA_BYTES - 1],
     ['objects', QUOTA_OBJECTS],

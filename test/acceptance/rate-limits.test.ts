@@ -60,7 +60,7 @@ describe.skipIf(stage.inside === undefined)('behind a proxy, with TRUSTED_PROXIE
     await expectProblem(await list(behind, undefined, from(`${network}.2`)), 401, 'token_missing')
   })
 
-  test('of IPv6 the whole network counts', async () => {
+  test('an IPv6 address counts as its /64 network', async () => {
     const network = `2001:db8:${crypto.getRandomValues(new Uint16Array(1))[0]?.toString(16)}:1`
     await useUp(behind, { 'x-forwarded-for': `${network}::1` })
     await expectProblem(await list(behind, undefined, { 'x-forwarded-for': `${network}::2` }), 429, 'rate_limited')

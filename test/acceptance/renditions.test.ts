@@ -98,7 +98,7 @@ describe('a picture of the corpus', () => {
 })
 
 describe('a rendition', () => {
-  test.each([1, 2, 3, 4, 5, 6, 7, 8])('of the orientation %d is upright', async (orientation) => {
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])('is upright for orientation %d', async (orientation) => {
     const turned = orientation > 4
     // Red above, blue below, as a person is to see it.
     const upright = sharp({ create: { width: 60, height: 40, channels: 3, background: '#f00' } }).composite([
@@ -120,7 +120,7 @@ describe('a rendition', () => {
     expect(below[2]).toBeGreaterThan(200)
   })
 
-  test('of a wide gamut has the same colours in sRGB', async () => {
+  test('keeps the colours of a wide-gamut picture in sRGB', async () => {
     const colour = { r: 200, g: 40, b: 60 }
     const flat = sharp({ create: { width: 50, height: 50, channels: 3, background: colour } })
     const bytes = new Uint8Array(await flat.withIccProfile('p3').jpeg({ quality: 100 }).toBuffer())
@@ -152,7 +152,7 @@ describe('a rendition', () => {
     expect(await type('image/avif', 'w=100&format=png')).toBe('image/png')
   })
 
-  test('of an animation moves where the format can, and stands still where it cannot', async () => {
+  test('is animated where the format supports it, and else shows one frame', async () => {
     const user = newUser()
     const { id } = await stage.uploaded(user, 'accept/three-frames-120x80.gif')
     expect(await seen(await rendition(id, 'w=100', { as: user, accept: 'image/avif,image/webp' }))).toMatchObject({
@@ -235,7 +235,7 @@ describe('a rendition', () => {
     expect((await inside.rowOf(torn.id)) as unknown).toMatchObject({ renditions: {}, rendition_bytes: 0 })
   })
 
-  test('of a private picture is its owner’s, of a public one everyone’s', async () => {
+  test('is served to the owner of a private picture, and to everyone for a public one', async () => {
     const user = newUser()
     const { id } = await stage.uploaded(user, rocket)
     await expectProblem(await rendition(id, 'w=100'), 401, 'token_missing')
@@ -379,7 +379,7 @@ describe('links for an <img srcset>', () => {
 })
 
 describe('strangers', () => {
-  test('who ask for everything 162 times leave the owner every place, and get widths only', async () => {
+  test('get widths only, and 162 of their requests take no slot from the owner', async () => {
     const user = newUser()
     const { id } = await answered<MediaObject>(
       201,

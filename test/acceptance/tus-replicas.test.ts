@@ -80,7 +80,7 @@ describe.skipIf(backend === 'embedded').concurrent('two replicas', () => {
     await expectStored(second.baseUrl, user, idIn(url), bytes)
   })
 
-  test('of which one has a request that went silent: it stops when the other is asked', async () => {
+  test('hand an upload over: a request gone silent stops when the other replica is asked', async () => {
     const second = await another()
     const user = newUser()
     const bytes = await jpegOf(12 * MiB)
@@ -94,7 +94,7 @@ describe.skipIf(backend === 'embedded').concurrent('two replicas', () => {
     await expectStored(second.baseUrl, user, resumed.id, bytes)
   })
 
-  test('of which one is killed: the other goes on', async () => {
+  test('continue an upload on the other replica when one is killed', async () => {
     const second = await another()
     const user = newUser()
     const bytes = await jpegOf(80 * MiB)
@@ -121,7 +121,7 @@ describe.skipIf(backend === 'embedded').concurrent('two replicas', () => {
     expect(await stage.inside?.keys(`media/${id}/`)).toEqual([`media/${id}/original.jpg`])
   })
 
-  test('of which one is told to stop: its request ends with what has come, and the other goes on', async () => {
+  test('continue an upload on the other replica when one is stopped, which keeps the bytes received', async () => {
     const second = await another()
     const user = newUser()
     const bytes = await jpegOf(12 * MiB)

@@ -95,7 +95,7 @@ describe('an upload', () => {
     await expectBytes(await fetch(signedUrl), bytes)
   })
 
-  test('of the same bytes is another object each time, also at once', async () => {
+  test('makes another object each time from the same bytes, also at once', async () => {
     const user = newUser()
     const objects = await Promise.all(Array.from({ length: 10 }, () => uploaded(user)))
     expect(new Set(objects.map(({ key }) => key)).size).toBe(10)

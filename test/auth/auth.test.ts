@@ -31,7 +31,7 @@ test('nobody is known without credentials', async () => {
 })
 
 describe('a bearer token', () => {
-  test('says who is calling', async () => {
+  test('names the caller', async () => {
     expect(await bearer({})).toEqual({ userId: ID, role: 'user', expires: expect.any(Number) })
     expect(await bearer({ payload: { role: 'service' } })).toEqual({
       userId: ID,
@@ -147,7 +147,7 @@ describe('a bearer token', () => {
 describe('the headers of a gateway', () => {
   const headers = { 'x-gateway-secret': GATEWAY, 'x-user-id': ID }
 
-  test('say who is calling', async () => {
+  test('name the caller', async () => {
     expect(await ask(headers)).toEqual({ userId: ID, role: 'user' })
     expect(await ask({ ...headers, 'x-user-role': 'service' })).toEqual({ userId: ID, role: 'service' })
     expect(await ask({ ...headers, 'x-user-role': 'admin' })).toEqual({ userId: ID, role: 'user' })

@@ -40,7 +40,7 @@ describe.skipIf(!haveChromium())('/docs in a browser, on the embedded default', 
     expect(await page.locator('.info .title').first().textContent()).toContain('Media Service')
   }, 30_000)
 
-  test('lists the objects of whoever enters a token', async () => {
+  test('lists the objects of a user who enters a token', async () => {
     const user = newUser()
     const { id } = await createClient(service.baseUrl).uploaded(user)
     await page.getByRole('button', { name: 'Authorize' }).first().click()

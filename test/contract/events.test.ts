@@ -46,7 +46,7 @@ for (const { name, present, open } of [
     afterAll(() => opened.close())
     beforeEach(() => void opened.received.splice(0))
 
-    test('brings every channel and payload as it was given, to who listens now', async () => {
+    test('brings every channel and payload unchanged to live subscribers', async () => {
       const events = channels.map((channel, i) => ({ ...newEvent(i), channel }))
       await opened.bus.publish(events)
       await until(() => opened.received.length === events.length)
@@ -161,7 +161,7 @@ for (const { name, present, open } of [
         }
       })
 
-      test('says so to one who is so slow with the past that the log is cut off meanwhile', async () => {
+      test('tells a subscriber that reads the past too slowly that the log was trimmed', async () => {
         const user = crypto.randomUUID()
         const first = await follow(user)
         const { id } = (await first.iterator.next()).value
@@ -187,7 +187,7 @@ for (const { name, present, open } of [
         slow.ending.abort()
       })
 
-      test('ends who takes nothing, and who wants no more', async () => {
+      test('ends for a subscriber that does not read, and for one that unsubscribes', async () => {
         const user = crypto.randomUUID()
         const [slow, quick] = [await follow(user), await follow(user)]
         for (const { iterator } of [slow, quick]) await iterator.next()
@@ -213,7 +213,7 @@ for (const { name, present, open } of [
   })
 }
 
-test('the memory event bus keeps the last 1000 events for who comes back', async () => {
+test('the memory event bus keeps the last 1000 events for reconnecting subscribers', async () => {
   const bus = createMemoryEventBus()
   const user = crypto.randomUUID()
   const ids: string[] = []
@@ -237,7 +237,7 @@ test('the memory event bus keeps the last 1000 events for who comes back', async
 })
 
 describe.skipIf(!have)('the redis event bus beside Pub/Sub', () => {
-  test('writes the same to the stream, in the same order, for who was away', async () => {
+  test('writes the same to the stream, in the same order, for consumers that were offline', async () => {
     const { bus, received, close } = await openRedis()
     const reader = new Redis(own.redisUrl)
     await reader.del(EVENT_STREAM)
@@ -327,7 +327,7 @@ describe.skipIf(!have)('the redis event bus beside Pub/Sub', () => {
     await close()
   }, 20_000)
 
-  test('tells those who follow that the stream was cut off behind the connection which reads it for them', async () => {
+  test('tells subscribers that the stream was trimmed behind the shared reader', async () => {
     const { bus, close } = await openRedis()
     const writer = new Redis(own.redisUrl)
     const user = crypto.randomUUID()

@@ -100,7 +100,7 @@ for (const { name, present, open } of stores.filter((store) => store.name === 's
       expect((await put(url, randomBytes(5))).status).toBe(404)
     })
 
-    test('of completions at the same time one stores the bytes, and the others do no harm', async () => {
+    test('one of several concurrent completions stores the bytes, and the others do no harm', async () => {
       const { key, uploadId, bytes } = await uploaded()
       const parts = await partsOf(key, uploadId)
       const outcomes = await Promise.all([1, 2, 3].map(() => multipart.complete(key, uploadId, parts)))

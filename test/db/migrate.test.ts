@@ -44,7 +44,7 @@ for (const { name, present, open } of databases) {
       expect(await steps()).toEqual(['b1', 'b2', 'c'])
     })
 
-    test('of the service itself are applied once', async () => {
+    test('the service applies each of its migrations once', async () => {
       const applied = await migrate(database.sql)
       expect(applied[0]).toBe('0001_media_objects.sql')
       expect(applied).toEqual(applied.toSorted())

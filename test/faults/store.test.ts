@@ -25,7 +25,7 @@ describe.skipIf(!(await haveServices()))('a store', () => {
     },
   )
 
-  faultTest('that hangs costs its deadline only those who need it, and is used again afterwards', async (stage) => {
+  faultTest('that hangs costs its deadline only requests that need it, and is used again afterwards', async (stage) => {
     const user = newUser()
     const { id } = await stage.uploaded(user)
     const link = await presignedAndPut(stage, user)

@@ -127,7 +127,7 @@ describe('an address', () => {
     },
   )
 
-  test('of files is there only where the disk store serves its own links', async () => {
+  test('below /files exists only where the disk store serves its own links', async () => {
     expect((await ask('GET', '/files/x', {}, { disk: undefined })).status).toBe(404)
     expect((await ask('GET', '/files/x')).status).toBe(403)
   })
@@ -145,7 +145,7 @@ describe('an answer', () => {
       expect((await ask('GET', '/nothing', { 'x-request-id': insane })).headers.get('x-request-id')).not.toBe(insane)
   })
 
-  test('to a stranger says that there is nothing to see without credentials', async () => {
+  test('to an anonymous client is 401 on every route for callers', async () => {
     for (const [method, path] of [
       ['GET', '/media'],
       ['POST', '/media/upload'],

@@ -86,7 +86,7 @@ describe('readBody', () => {
     }
   })
 
-  test('ends a body that stands still for half a minute, whoever waits', async () => {
+  test('ends a body that stalls for half a minute, whether or not others wait', async () => {
     jest.useFakeTimers()
     try {
       const reading = refusal(readBody(slowBody().request, limits))

@@ -76,7 +76,7 @@ describe('a problem', () => {
     expect(await challenge('token_invalid')).toBe('Bearer realm="media", error="invalid_token"')
   })
 
-  test('of the inside says nothing of it', async () => {
+  test('with an internal cause exposes nothing of it', async () => {
     const secret = new Error('connect to postgres://media:hunter2@db failed')
     for (const error of [secret, new Problem('database_unavailable', 'Try again.', { cause: secret })]) {
       const text = await (await answerTo(error)).text()

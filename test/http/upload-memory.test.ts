@@ -20,7 +20,7 @@ describe('memory for uploads', () => {
   beforeEach(() => jest.useFakeTimers())
   afterEach(() => jest.useRealTimers())
 
-  test('is given while there is room, and then in order', async () => {
+  test('is reserved while there is room, and then in order', async () => {
     const memory = createUploadMemory(BUDGET)
     const all = ['a', 'b', 'c', 'd', 'e', 'f'].map((caller) => ask(memory, caller, 100))
     await settled()
@@ -31,7 +31,7 @@ describe('memory for uploads', () => {
     expect(all.map(({ given }) => given)).toEqual([true, true, true, true, true, false])
   })
 
-  test('lets nobody small overtake somebody large', async () => {
+  test('lets no small upload overtake a large one', async () => {
     const memory = createUploadMemory(BUDGET)
     const first = ask(memory, 'a', 200)
     const large = ask(memory, 'b', 300)
@@ -43,7 +43,7 @@ describe('memory for uploads', () => {
     expect([large.given, small.given]).toEqual([true, true])
   })
 
-  test('lets one in alone that is larger than all of it', async () => {
+  test('admits an upload larger than the whole budget, alone', async () => {
     const memory = createUploadMemory(BUDGET)
     const huge = ask(memory, 'a', 5000)
     const next = ask(memory, 'b', 1)
@@ -54,7 +54,7 @@ describe('memory for uploads', () => {
     expect(next.given).toBe(true)
   })
 
-  test('is not all one caller’s while others wait', async () => {
+  test('is shared among callers while others wait', async () => {
     const memory = createUploadMemory(BUDGET)
     const mine = Array.from({ length: 8 }, () => ask(memory, 'a', 100))
     const yours = ask(memory, 'b', 100)
@@ -66,7 +66,7 @@ describe('memory for uploads', () => {
     expect(mine.filter(({ given }) => given).length).toBe(4)
   })
 
-  test('is refused after half a minute, and the place is free for the next', async () => {
+  test('is refused to an upload that waited half a minute, which frees its place in the queue', async () => {
     const memory = createUploadMemory(BUDGET)
     const holder = ask(memory, 'a', 400)
     const late = ask(memory, 'b', 100)

@@ -145,7 +145,7 @@ describe.skipIf(!(await haveServices()))('a limiter in Redis', () => {
     }
   })
 
-  test('keeps the window that a key has, whoever began it', async () => {
+  test('keeps the window of a key, whichever replica began it', async () => {
     const { redisUrl } = await services()
     const redis = new RedisClient(redisUrl)
     const [begun, endless] = [crypto.randomUUID(), crypto.randomUUID()]
@@ -158,7 +158,7 @@ describe.skipIf(!(await haveServices()))('a limiter in Redis', () => {
     redis.close()
   })
 
-  test('does not ask Redis any more about who is over the limit', async () => {
+  test('does not ask Redis again about a key over its limit', async () => {
     const proxy = await startProxy((await services()).redisUrl)
     const { take } = await onRedis(proxy.url)
     const key = crypto.randomUUID()

@@ -31,7 +31,7 @@ for (const { name, present, open } of databases) {
         CASE WHEN ${status} = 'purging' THEN now() END, now() - n * interval '1 second'
       FROM generate_series(1, ${count}::int) AS n`
 
-    test('of an empty table is nothing', async () => {
+    test('is zero for an empty table', async () => {
       expect(await repository.backlog()).toEqual(nothing)
     })
 

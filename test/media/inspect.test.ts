@@ -68,7 +68,7 @@ describe('the beginning of a file', () => {
     }
   })
 
-  test('of a picture that claims too many pixels is refused as the whole would be', async () => {
+  test('is refused like the whole file when it declares too many pixels', async () => {
     const bomb = await readCorpus('refuse/bomb-900-megapixels.png')
     expect(await refusal(inspect(bomb.subarray(0, 5000)))).toMatchObject({ code: 'image_too_large' })
     const tight = inspectorOf(DEFAULT_TYPES, 120 * 80 - 1)

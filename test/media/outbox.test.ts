@@ -68,7 +68,7 @@ for (const { name, present, open } of databases) {
       expect(Math.abs(Date.parse(occurredAt) - Date.now())).toBeLessThan(5000)
     })
 
-    test('is left for a moment to whoever made the change, then due for the relay', async () => {
+    test('is left for a moment to the replica that made the change, then due for the relay', async () => {
       const object = await newActive()
       expect((await owed(object)).due).toBeWithin(3, 5.1)
       expect(await repository.claimOwed(10)).toEqual([])
@@ -91,7 +91,7 @@ for (const { name, present, open } of databases) {
         expect(await owed(object)).toEqual({ outbox: [], event_seq: 2, due: null })
       })
 
-      test('of many rows leaves each with what it still owes, and others alone', async () => {
+      test('leaves each of many rows with its unsent events, and other rows alone', async () => {
         const [one, two, bystander] = [await newActive(), await newActive(), await newActive()]
         const sent = [...(await owed(one)).outbox, ...(await owed(two)).outbox]
         await repository.remove(two.id, callerOf(two))

@@ -202,7 +202,7 @@ for (const { name, present, open } of databases) {
       expect(await metadataOf(object)).toEqual({ ...arrived.metadata, ...(await made(rocket, 'image/jpeg')) })
     })
 
-    test('of one picture that cannot be read do not hold up the others', async () => {
+    test('are made for all pictures but an unreadable one', async () => {
       const [first, second] = [await stored(), await stored()]
       await later(61)
       const read: Storage['read'] = async (key, range) => {

@@ -151,7 +151,7 @@ describe('run', () => {
     expect(await relay.run()).toBe(0)
   })
 
-  test('leaves what is not due to whoever made the change', async () => {
+  test('leaves events that are not due to the replica that made the change', async () => {
     await newActive()
     expect(await relay.run()).toBe(0)
     expect(await owed()).toHaveLength(1)

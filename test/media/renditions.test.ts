@@ -264,7 +264,7 @@ for (const { name, present, open } of databases) {
         expect((await keysOf(id)).includes(`media/${id}/r/1.webp`)).toBe(false)
       })
 
-      test('of what was asked for today is not taken by strangers, but by the owner, whose own stay', async () => {
+      test('used today goes to no stranger, but to the owner, whose own renditions stay', async () => {
         const id = await uploaded()
         await fill(id, [today, today])
         const { get } = service({ perform: making(7) })
@@ -277,7 +277,7 @@ for (const { name, present, open } of databases) {
         expect(await get(id, null, wishOf(320))).toMatchObject({ made: { width: 800 } })
       })
 
-      test('of a maker that died is free again', async () => {
+      test('is free again when its maker has died', async () => {
         const id = await uploaded()
         await fill(id, [])
         const dead = { key: `media/${id}/r/dead.webp`, until: 1 }
@@ -446,7 +446,7 @@ for (const { name, present, open } of databases) {
         expect(await codeOf(get, id, 800)).toBe('image_too_large')
       })
 
-      test('through nobody’s fault leaves no trace, and is done by the next who asks', async () => {
+      test('for lack of resources leaves no trace, and is retried by the next request', async () => {
         const id = await uploaded()
         const { get } = service({ perform: failing('not-done', 'overloaded') })
         for (let i = 0; i < 5; i += 1) expect(await codeOf(get, id)).toBe('overloaded')

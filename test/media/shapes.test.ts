@@ -100,7 +100,7 @@ for (const { name, present, open } of databases) {
       ])
     })
 
-    test('of which nothing can be made is kept aside as it was found', async () => {
+    test('is set aside unchanged when it cannot be repaired', async () => {
       const row = await newActive()
       await database.sql`UPDATE media_objects SET metadata = '"{no JSON"', outbox = '[7]' WHERE id = ${row.id}`
       expect(await searchShapes()).toBe(1)

@@ -40,7 +40,7 @@ describe.skipIf(!(await haveServices()))('what an owner has', () => {
     })
   }
 
-  test('is counted without waiting for others who add to it and have not committed yet', async () => {
+  test('is counted without waiting for uncommitted transactions that add to it', async () => {
     const userId = crypto.randomUUID()
     await sql.begin(async (first) => {
       await add(first, userId, 1)

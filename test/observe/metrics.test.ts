@@ -74,7 +74,7 @@ test('more queries than connections are queries that wait', async () => {
   }
 })
 
-test('memory and who waits for it are those of the moment', async () => {
+test('upload memory and the uploads that wait for it are current values', async () => {
   const metrics = create()
   await metrics.text()
   Object.assign(state, { reserved: 700, waiting: 2 })

@@ -75,7 +75,7 @@ describe.each(Object.entries(KINDS))('the size of a %s is what sharp says', (_, 
     honest = await Promise.all(files().map((file) => file.toBuffer()))
   })
 
-  test('of an honest one', async () => {
+  test('for an honest file', async () => {
     for (const bytes of honest) {
       const size = await sizeBySharp(bytes)
       expect(size).toBeString()
@@ -83,7 +83,7 @@ describe.each(Object.entries(KINDS))('the size of a %s is what sharp says', (_, 
     }
   })
 
-  test('of one with some bytes changed, where both know it', async () => {
+  test('for a file with some bytes changed, where both can read it', async () => {
     // Where the size is told, mostly.
     const place = fc.oneof({ weight: 4, arbitrary: fc.nat(120) }, { weight: 1, arbitrary: fc.nat() })
     const change = fc.tuple(place, fc.oneof(fc.constantFrom(0, 1, 2, 127, 128, 255), fc.nat(255)))

@@ -78,7 +78,7 @@ describe('a source', () => {
     expect((await jobs[1])?.width).toBe(640)
   })
 
-  test('of more bytes than are decoded is not read at all', async () => {
+  test('is not read at all when it has more bytes than are decoded', async () => {
     const large = from(64 * 1024 * 1024 + 1, () => expect.unreachable())
     expect(await failureOf(large)).toMatchObject({ kind: 'bad-bytes', code: 'image_too_large' })
   })

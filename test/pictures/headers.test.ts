@@ -54,7 +54,7 @@ describe('what other programs write is read', () => {
   })
 })
 
-test('of a PNG libvips sees what tells its size and orientation, and no more', async () => {
+test('libvips gets only those chunks of a PNG that give its size and orientation', async () => {
   const { essentials, frames } = readPng(await readCorpus('made/512-mib-of-text.png')) ?? {}
   expect([essentials?.length, frames]).toEqual([41, 1])
   const turned = readPng(await noise().withMetadata({ orientation: 6 }).png().toBuffer())

@@ -107,7 +107,7 @@ describe('before it is decoded, a PNG', () => {
     expect(pixels(deflatedZeros(1024 * MiB))).toBe('IHDR acTL fcTL IDAT IEND')
   })
 
-  test('of eight bits, sixteen and a palette decodes to the same pixels', async () => {
+  test('decodes to the same pixels with eight bits, sixteen and a palette', async () => {
     const noise = sharp(Buffer.from(Array.from({ length: 30 * 20 * 4 }, (_, i) => (i * 7919) % 251)), {
       raw: { width: 30, height: 20, channels: 4 },
     })

@@ -91,7 +91,7 @@ for (const { name, present, open } of worlds) {
     const remove: Ask = (media, id) => media.objects.remove(id, person)
     const complete: Ask = (media, id) => media.uploads.complete(id, person)
 
-    test('of the deletes of an object one succeeds, and no stranger’s', async () => {
+    test('one delete of an object succeeds among several, and never a stranger’s', async () => {
       await inAnyOrder(
         objects,
         [remove, remove, (media, id) => media.objects.remove(id, stranger)],

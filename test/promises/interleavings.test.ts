@@ -103,7 +103,7 @@ for (const { name, present, open } of worlds) {
       ...new Map((await world.delivered()).get(id)?.map(({ channel, payload }) => [payload.eventId, channel])).values(),
     ]
 
-    test('of several deletes one succeeds, the rest find nothing, and one event tells of it', async () => {
+    test('one of several deletes succeeds, the others are 404, and one event is sent', async () => {
       await inAnyOrder(
         upload,
         (id) => [remove(id), remove(id), remove(id)],
@@ -125,7 +125,7 @@ for (const { name, present, open } of worlds) {
       )
     })
 
-    test('a delete and two completes: whoever comes after the delete finds nothing', async () => {
+    test('a delete and two completes: a complete after the delete is 404', async () => {
       await inAnyOrder(
         arrived,
         (id) => [complete(id), complete(id), remove(id)],

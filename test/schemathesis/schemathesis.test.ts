@@ -11,7 +11,7 @@ describe.skipIf(!haveSchemathesis())('schemathesis', async () => {
   const stage = await openStage({ RATE_LIMIT_PER_MINUTE: '0' })
   afterAll(stage.close)
 
-  test('finds nothing', async () => {
+  test('finds no response that contradicts the OpenAPI document', async () => {
     const folder = await createFolder()
     const user = newUser()
     try {

@@ -157,7 +157,7 @@ describe('a link to read on the disk store', () => {
     expect([all.status, (await all.bytes()).length]).toEqual([200, 1000])
   })
 
-  test('says the size to who asks for a range outside, and gives all to who asks for several', async () => {
+  test('tells the size for a range outside the file, and serves the whole file for several ranges', async () => {
     const outside = await fetch(link, { headers: { range: 'bytes=1000-' } })
     expect([outside.status, outside.headers.get('content-range')]).toEqual([416, 'bytes */1000'])
     const several = await fetch(link, { headers: { range: 'bytes=0-1,5-6' } })

@@ -81,7 +81,7 @@ test.skipIf(!(await haveServices()))('what an uploader calls packed is read as i
   }
 })
 
-describe('of an S3 store that', () => {
+describe('peek at an S3 store that', () => {
   type Peeked = Awaited<ReturnType<ReturnType<typeof createS3Storage>['peek']>>
 
   /** What peek makes of a store that answers so. */
@@ -112,13 +112,13 @@ describe('of an S3 store that', () => {
   const refused = (contentRange: Record<string, string>) => () =>
     new Response('<Error><Code>InvalidRange</Code></Error>', { status: 416, headers: contentRange })
 
-  test('tells the range, the size is that of the whole object', async () => {
+  test('sends the range takes the size of the whole object', async () => {
     const peeked = await peekAt(part({ 'content-range': 'bytes 0-4/3000000000' }))
     expect(peeked).toMatchObject({ size: 3_000_000_000, etag: '"1"', contentType: 'image/jpeg', contentEncoding: null })
     expect(Buffer.from(peeked?.bytes ?? []).toString()).toBe('first')
   })
 
-  test('tells how the bytes are packed and in which class they are, both are told', async () => {
+  test('sends a content encoding and storage class returns both', async () => {
     const said = {
       'content-range': 'bytes 0-4/5',
       'content-encoding': 'aws-chunked',
@@ -137,7 +137,7 @@ describe('of an S3 store that', () => {
     await expect(peekAt(part(said, body))).rejects.toMatchObject(UNAVAILABLE)
   })
 
-  test('gives a whole object of any size for a part of it, no more than that part is read', async () => {
+  test('sends an endless object for a range is unavailable, and no more than the range is read', async () => {
     let sent = 0
     const ended = Promise.withResolvers<void>()
     const piece = new Uint8Array(64 * 1024)
@@ -173,7 +173,7 @@ describe('of an S3 store that', () => {
     }
   }, 15_000)
 
-  test('gives the whole object for a part of it, the answer says nothing of the object', async () => {
+  test('sends the whole object for a range is unavailable', async () => {
     const all = { HEAD: head(5), GET: () => new Response('first') }
     await expect(peekAt(all)).rejects.toMatchObject(UNAVAILABLE)
   })

@@ -41,7 +41,7 @@ test('a body that is silent while others wait ends', async () => {
   expect(await lengthOf(arriving(silent, never, () => true).stream)).toBe(0)
 }, 30_000)
 
-test('a body that comes at a fair pace is whole, whoever waits', async () => {
+test('a body that comes at a fair pace is whole, whether or not others wait', async () => {
   const body = new Blob([new Uint8Array(3_000_000)]).stream()
   expect(await lengthOf(arriving(body, never, () => true).stream)).toBe(3_000_000)
 })

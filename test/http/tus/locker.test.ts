@@ -98,7 +98,7 @@ for (const { name, present, open } of databases) {
       await first.unlock()
     })
 
-    test('of a holder that died is free when its lease is over', async () => {
+    test('is free when the lease of a dead holder is over', async () => {
       const upload = await begun()
       const replica = replicaFor(upload)
       const dead = await replica({ leases: { ...leasesOf(repository), renew: () => new Promise(() => {}) } }).lock()

@@ -80,7 +80,7 @@ describe('an upload whose last request died', () => {
   const statusOf = async (id: string) =>
     (await database.sql`SELECT status FROM media_objects WHERE id = ${id}`)[0]?.status
 
-  test('is complete for whoever asks how far it is, with one event', async () => {
+  test('is completed by the next request for its offset, with one event', async () => {
     const { caller, id, key, store } = await begin(rocket)
     await store.write(Readable.from([Buffer.from(rocket)]), key, 0)
     expect(await statusOf(id)).toBe('pending')
@@ -93,7 +93,7 @@ describe('an upload whose last request died', () => {
     expect((await database.sql`SELECT event_seq FROM media_objects WHERE id = ${id}`)[0]).toEqual({ event_seq: 1 })
   })
 
-  test('is refused for whoever asks, where its bytes are not what they should be', async () => {
+  test('is refused at the next request for its offset when its bytes are not as declared', async () => {
     const text = new Uint8Array(1000).fill(65)
     const { caller, id, key, store } = await begin(text)
     await store.write(Readable.from([Buffer.from(text)]), key, 0)
