@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, beforeEach, describe, expect, spyOn, test } from 'bun:test'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { createAuthenticate } from '../../src/auth/auth.ts'
 import { developmentToken } from '../../src/auth/development.ts'
@@ -283,6 +283,19 @@ describe('pages of other origins', () => {
   })
 })
 
+describe('a JSON body that breaks off', () => {
+  test.each([{ 'content-length': '50' }, {}])('is a problem of the client, announced or not (%j)', async (length) => {
+    const body = new ReadableStream({
+      pull(controller) {
+        controller.error(new DOMException('The connection was closed.', 'AbortError'))
+      },
+    })
+    const headers = { authorization, 'content-type': 'application/json', ...length }
+    const answer = await createApp(deps).request('/media/presign', { method: 'POST', headers, body })
+    expect([answer.status, await codeOf(answer)]).toEqual([400, 'request_invalid'])
+  })
+})
+
 describe('the OpenAPI document', () => {
   const document = async () => (await ask('GET', '/openapi.json', {}, { disk: undefined })).json()
 
@@ -293,6 +306,19 @@ describe('the OpenAPI document', () => {
     expect(text).toContain(`${publicBaseUrl}/media/upload`)
     expect(text).not.toContain('evil.example')
     expect(text).not.toContain('localhost')
+  })
+
+  test('is built once, and tells each request its own origin', async () => {
+    const app = createApp({ ...deps, disk: undefined })
+    const built = spyOn(app, 'getOpenAPI31Document')
+    for (const host of ['one.example', 'two.example', 'one.example']) {
+      const answer = await app.request(`http://${host}/openapi.json`)
+      expect(answer.headers.get('content-type')).toContain('application/json')
+      const text = JSON.stringify(await answer.json())
+      expect(text).toContain(`http://${host}/media/upload`)
+      expect(text).not.toContain('.invalid')
+    }
+    expect(built).toHaveBeenCalledTimes(1)
   })
 
   test('is valid OpenAPI 3.1', async () => {

@@ -57,10 +57,21 @@ export function jsonOnly(): MiddlewareHandler<{ Variables: object }> {
     if (type.includes(';')) c.req.raw = withoutParameters(c.req.raw)
     const { headers } = c.req.raw
     const length = headers.get('content-length')
-    if (length === null || headers.has('transfer-encoding')) return limit(c, next)
+    if (length === null || headers.has('transfer-encoding')) return orBrokenOff(limit(c, next))
     // Checked here because `limit` reads the `body` property, which makes `json()` read a stream instead of one buffer.
     if (!(Number(length) <= JSON_BYTES)) throw bodyTooLarge(JSON_BYTES)
+    // Hono keeps the text, and the validator parses it.
+    await orBrokenOff(c.req.text())
     await next()
+  }
+}
+
+/** A client that disconnects within a body is no failure of the server. */
+async function orBrokenOff<T>(reading: Promise<T>): Promise<T> {
+  try {
+    return await reading
+  } catch (error) {
+    throw error instanceof Problem ? error : brokenOff(error)
   }
 }
 
