@@ -89,6 +89,14 @@ describe('a form', () => {
     expect(Buffer.compare(file.bytes, picture)).toBe(0)
   })
 
+  test('may begin with the line break of its first delimiter, as Unity sends it', async () => {
+    const body = write([filePart(), { disposition: 'name="visibility"', content: 'public' }])
+    const { file, fields } = await read(Buffer.concat([Buffer.from('\r\n'), body]))
+    expect(Buffer.compare(file.bytes, picture)).toBe(0)
+    expect(fields).toEqual({ visibility: 'public' })
+    expect(await refused(Buffer.concat([Buffer.from('\r\n\r\n'), body]))).toBe('multipart_malformed')
+  })
+
   test('gives an empty file as one, for others to judge', async () => {
     expect((await read(write([filePart(undefined, '')]))).file.bytes).toHaveLength(0)
   })

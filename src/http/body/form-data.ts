@@ -22,8 +22,10 @@ export async function partsOf(
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.length)
   const delimiter = `\r\n--${boundary}`
   const textAt = (at: number, length: number) => bytes.toString('latin1', at, at + length)
-  let at = delimiter.length - 2
-  if (textAt(0, at) !== delimiter.slice(2)) throw malformed('The body does not begin with the boundary.')
+  // Unity and others begin with the line break that is part of every later delimiter.
+  const first = textAt(0, 2) === '\r\n' ? delimiter : delimiter.slice(2)
+  let at = first.length
+  if (textAt(0, at) !== first) throw malformed('The body does not begin with the boundary.')
   const parts: Part[] = []
   while (textAt(at, 2) !== '--') {
     // Transport padding (RFC 2046), which no known client sends.
