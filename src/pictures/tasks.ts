@@ -71,7 +71,7 @@ async function render(
   if (expected.width !== width || expected.height !== height) return { bytes: undefined, placeholder: undefined }
   const pixels = width * height
   if (pixels > MAX_DECODED_PIXELS) throw tooLarge('The picture has too many pixels for renditions.')
-  // Of an animation with too many pixels in all frames together, only the first frame is rendered.
+  // An animation with too many pixels in all frames together is rendered as its first frame.
   const moves = rendition.format === 'webp' && ANIMATED.has(mimeType) && pixels * frames <= MAX_DECODED_PIXELS
   return resize(bytes, rendition, { animated: moves, placeholder })
 }

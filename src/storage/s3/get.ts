@@ -61,7 +61,7 @@ function exchange({ method, url, headers, maxBytes, signal }: Get, agents: { htt
         left -= piece.length
         if (left >= 0) return pieces.push(piece)
         reject(new TooMany(`${answer.statusCode} with more than ${maxBytes} bytes`))
-        // Without the error, which Bun 1.4 would throw at nobody.
+        // Destroyed without the error, which Bun 1.4 would throw as uncaught.
         return answer.destroy()
       })
       answer.on('end', () => {
