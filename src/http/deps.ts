@@ -3,7 +3,7 @@ import type { Context } from 'hono'
 import type { Media } from '../media/media.ts'
 import type { RenditionLinks } from '../media/renditions/links.ts'
 import type { UploadMemory } from './body/memory.ts'
-import type { FileLimits } from './openapi/schemas.ts'
+import type { FileLimits } from './openapi/schemas/uploads.ts'
 import type { Identify } from './request/identify.ts'
 
 export type Deps = {

@@ -2,7 +2,7 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import type { LiveEvents, LiveStream } from '../../media/outbox/live-events.ts'
 import type { Deps } from '../deps.ts'
-import { KNOWN, problems } from '../openapi/schemas.ts'
+import { KNOWN, problems } from '../openapi/schemas/problems.ts'
 import { requireCaller } from '../request/context.ts'
 
 const LastEventId = z.object({

@@ -3,20 +3,17 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { Problem } from '../../problem.ts'
 import { jsonOnly } from '../body/read.ts'
 import type { Deps } from '../deps.ts'
+import { IdParam } from '../openapi/schemas/common.ts'
+import { JSON_BODY, KNOWN, OUTAGES, problems } from '../openapi/schemas/problems.ts'
 import {
   declaredFile,
   type FileLimits,
   IdempotencyHeader,
-  IdParam,
-  JSON_BODY,
-  KNOWN,
   Multipart,
-  OUTAGES,
   PartLinks,
   Parts,
   PartsBody,
-  problems,
-} from '../openapi/schemas.ts'
+} from '../openapi/schemas/uploads.ts'
 import { requireCaller } from '../request/context.ts'
 
 function multipartBody(limits: FileLimits) {

@@ -3,20 +3,17 @@
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
 import { jsonOnly } from '../body/read.ts'
 import type { Deps } from '../deps.ts'
+import { IdParam } from '../openapi/schemas/common.ts'
 import {
   ANYONE,
   GetQuery,
-  IdParam,
-  JSON_BODY,
-  KNOWN,
   ListQuery,
   MediaObject,
   MediaPage,
-  OUTAGES,
   PatchBody,
-  problems,
   SignedMediaObject,
-} from '../openapi/schemas.ts'
+} from '../openapi/schemas/objects.ts'
+import { JSON_BODY, KNOWN, OUTAGES, problems } from '../openapi/schemas/problems.ts'
 import { allowStranger, originOf, requireCaller } from '../request/context.ts'
 import { HttpProblem } from '../request/problem-response.ts'
 import { contentRoute } from './content.ts'

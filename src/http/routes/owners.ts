@@ -2,7 +2,8 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { Problem } from '../../problem.ts'
 import type { Deps } from '../deps.ts'
-import { KNOWN, problems, Usage } from '../openapi/schemas.ts'
+import { Usage } from '../openapi/schemas/objects.ts'
+import { KNOWN, problems } from '../openapi/schemas/problems.ts'
 import { requireCaller } from '../request/context.ts'
 
 const Erasure = z

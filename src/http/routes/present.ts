@@ -2,7 +2,7 @@
 import type { z } from '@hono/zod-openapi'
 import type { Addressed, VisibleObject } from '../../media/object/object.ts'
 import type { Deps } from '../deps.ts'
-import type { MediaObject, SignedMediaObject } from '../openapi/schemas.ts'
+import type { MediaObject, SignedMediaObject } from '../openapi/schemas/objects.ts'
 
 /** A media object without a link. */
 export function present(row: Addressed, origin: string): z.infer<typeof MediaObject> {

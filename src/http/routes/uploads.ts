@@ -4,19 +4,10 @@ import { contentPath } from '../../media/public-copies/address.ts'
 import { withForm } from '../body/form.ts'
 import { jsonOnly } from '../body/read.ts'
 import type { Deps } from '../deps.ts'
-import {
-  IdempotencyHeader,
-  IdParam,
-  JSON_BODY,
-  KNOWN,
-  MediaObject,
-  OUTAGES,
-  Presigned,
-  presignBody,
-  problems,
-  UploadFields,
-  uploadBody,
-} from '../openapi/schemas.ts'
+import { IdParam } from '../openapi/schemas/common.ts'
+import { MediaObject } from '../openapi/schemas/objects.ts'
+import { JSON_BODY, KNOWN, OUTAGES, problems } from '../openapi/schemas/problems.ts'
+import { IdempotencyHeader, Presigned, presignBody, UploadFields, uploadBody } from '../openapi/schemas/uploads.ts'
 import { originOf, requireCaller } from '../request/context.ts'
 import { parse } from '../request/validation.ts'
 import { absolute, present } from './present.ts'
