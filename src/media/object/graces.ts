@@ -3,9 +3,6 @@
 /** A PUT may go on after its caller gave up on it, and a link's PUT may begin in its last second and take its time. */
 export const WRITER_GRACE_SECONDS = 3600
 
-/** Longer than copying an object and telling its row takes. */
-export const MOVE_GRACE_SECONDS = 3600
-
 /** How long a writer of a tus upload has it to itself unless it renews: as long as others wait for one that died. */
 export const UPLOAD_LEASE_SECONDS = 10
 
