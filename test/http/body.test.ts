@@ -58,6 +58,29 @@ describe('readBody', () => {
     expect(left).toBeLessThan(0)
   })
 
+  test('takes no memory for a length that is only announced', async () => {
+    const announced = 50_000_000
+    const some = { ...limits, limit: announced }
+    Bun.gc(true)
+    const before = process.memoryUsage().external
+    const bodies = Array.from({ length: 20 }, () => {
+      let end = () => {}
+      const body = new ReadableStream({
+        start(controller) {
+          controller.enqueue(randomBytes(3))
+          end = () => controller.close()
+        },
+      })
+      const headers = { 'content-length': String(announced) }
+      const request = new Request('http://service.test/', { method: 'POST', headers, body })
+      return { reading: refusal(readBody(request, some)), end: () => end() }
+    })
+    await Bun.sleep(20)
+    expect(process.memoryUsage().external - before).toBeLessThan(announced)
+    for (const { end } of bodies) end()
+    for (const { reading } of bodies) expect(await reading).toMatchObject({ code: 'request_invalid' })
+  })
+
   test('refuses a body that breaks off, or that is shorter than it said', async () => {
     const broken = new ReadableStream({
       start(controller) {

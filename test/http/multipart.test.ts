@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { type Form, withForm } from '../../src/http/body/form.ts'
 import { createUploadMemory } from '../../src/http/body/memory.ts'
 import { Problem } from '../../src/problem.ts'
+import { until } from '../support/clock/until.ts'
 import { cut, requestOf } from '../support/http/bodies.ts'
 import { refusal } from '../support/http/refusal.ts'
 
@@ -281,4 +282,18 @@ describe('whatever comes', () => {
       { numRuns: 2000 },
     )
   })
+})
+
+test('a client that disconnects while it waits for memory gives its place up', async () => {
+  const memory = createUploadMemory(1000)
+  await memory.reserve('another', 400)
+  const gone = new AbortController()
+  const headers = { 'content-type': `multipart/form-data; boundary=${BOUNDARY}`, 'content-length': '400' }
+  const init = { method: 'POST', body: new Uint8Array(400), headers, signal: gone.signal }
+  const limits = { fileLimit: FILE_LIMIT, memory, caller: 'somebody' }
+  const refused = refusal(withForm(new Request('http://service.test/', init), limits, async () => 'used'))
+  await until(() => memory.usage().waiting === 1)
+  gone.abort()
+  expect(await refused).toMatchObject({ code: 'request_invalid' })
+  expect(memory.usage()).toEqual({ reserved: 1000, waiting: 0 })
 })

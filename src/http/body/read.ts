@@ -140,7 +140,7 @@ async function next(reader: ReadableStreamDefaultReader<Uint8Array>) {
   }
 }
 
-function brokenOff(cause?: unknown): Problem {
+export function brokenOff(cause?: unknown): Problem {
   return new Problem('request_invalid', 'The connection closed before the end of the request body.', { cause })
 }
 
@@ -164,15 +164,18 @@ function watchPace(reader: ReadableStreamDefaultReader<Uint8Array>, received: ()
   }
 }
 
-/** A buffer of exactly the announced length, or else one that doubles when full. */
+// The first piece of a buffer: an announced length costs nothing before as many bytes have arrived.
+const FIRST_BYTES = 64 * 1024
+
+/** A buffer that takes the announced length in one piece as soon as it is more than a small one; without, it doubles. */
 function growing(capacity: number) {
-  let buffer = new Uint8Array(capacity)
+  let buffer = new Uint8Array(Math.min(capacity, FIRST_BYTES))
   let used = 0
   return {
     length: () => used,
     append(chunk: Uint8Array) {
       if (used + chunk.length > buffer.length) {
-        const larger = new Uint8Array(Math.max(used + chunk.length, buffer.length * 2))
+        const larger = new Uint8Array(Math.max(used + chunk.length, buffer.length * 2, capacity))
         larger.set(buffer.subarray(0, used))
         buffer = larger
       }
