@@ -1,4 +1,4 @@
-/** What the use cases are given. */
+/** Dependencies of the use cases. */
 
 import type { Log } from '../log.ts'
 import type { Storage } from '../storage/storage.ts'

@@ -1,18 +1,18 @@
 /**
- * The domain: the life of a media object, from the first byte to the last.
+ * The domain's interface: all use cases of media objects, and the states of an object from the first byte to the last.
  *
- *             direct | presign | multipart | tus            bytes are there              remove
+ *             direct | presign | multipart | tus            complete                 remove
  *   (nothing) ─────────────────────────────────▶ pending ──────────────────▶ active ◀───────────▶ deleted
  *                                                   │                                 restore        │
  *                                                   │ expired | refused | abort           retention  │
  *                                                   │                                  over | erase  │
  *                                                   └──────────────────▶ purging ◀───────────────────┘
- *                                                                           │ bytes gone, nothing owed, every link dead
+ *                                                                           │ no bytes left, no event owed, links expired
  *                                                                           ▼
  *                                                                       (nothing)
  *
- * Erasing moves active objects to purging, too. Each arrow is one conditional statement in `table/`, which has the
- * event in the same statement: the row is its own outbox. Nothing leaves purging but the end.
+ * Erasure moves active objects to purging as well. Each arrow is one conditional statement in `table/`, which writes the
+ * event in the same statement: the row is its own outbox. No arrow leads from purging to another state.
  */
 
 import type { Caller } from '../auth/caller.ts'
@@ -47,8 +47,8 @@ import { type Declaration, presign, type UploadLink } from './uploads/presigned.
 import { createTusUploads, type TusDeclaration, type TusLeases } from './uploads/tus.ts'
 
 /**
- * All verbs throw Problem `storage_unavailable` or `database_unavailable` where those fail; what they began is then
- * finished by upkeep.
+ * Every method throws Problem `storage_unavailable` or `database_unavailable` when the store or the database fails;
+ * upkeep then finishes what the call began.
  */
 export interface Media {
   uploads: Uploads
@@ -57,52 +57,52 @@ export interface Media {
   owners: Owners
 }
 
-/** From the first byte to an active object. */
+/** Uploads of every protocol, from the first byte to an active object. */
 interface Uploads {
   /**
-   * Stores a file that is here in full. Bytes and pending row are written in parallel; only when both are there does
-   * one UPDATE make the object visible and owe its event. With an idempotency key, a retry gets the first answer.
-   * Throws what `Inspect` throws, and Problem `file_empty`, `quota_exceeded`, `idempotency_conflict`, or
-   * `state_conflict` while the first request is at work. Source: `uploads/direct.ts`.
+   * Stores a file that the service has received in full. Bytes and pending row are written in parallel; only when both
+   * are stored, one UPDATE makes the object visible and appends its event to the outbox. With an idempotency key, a
+   * retry gets the first answer. Throws what `Inspect` throws, and Problem `file_empty`, `quota_exceeded`,
+   * `idempotency_conflict`, or `state_conflict` while the first request is still running. Source: `uploads/direct.ts`.
    */
   direct(caller: Caller, upload: Upload): Promise<Addressed>
   /**
-   * Makes a pending object, and a link for one PUT of its bytes to the store; with an idempotency key, again for the
-   * same object while it is pending. Throws Problem `media_type_unsupported`, `file_too_large`, `quota_exceeded`,
-   * `checksum_unenforceable`, `idempotency_conflict`, `state_conflict` with the id of the object that this key made, or
-   * `request_invalid` without a size where there are quotas. Source: `uploads/presigned.ts`.
+   * Creates a pending object, and a link for one PUT of its bytes to the store; with an idempotency key, a retry gets a
+   * new link to the same object while that is pending. Throws Problem `media_type_unsupported`, `file_too_large`,
+   * `quota_exceeded`, `checksum_unenforceable`, `idempotency_conflict`, `state_conflict` with the id of the object that
+   * this key created, or `request_invalid` if the size is missing and quotas are set. Source: `uploads/presigned.ts`.
    */
   presign(caller: Caller, declared: Declaration): Promise<UploadLink>
   /**
-   * Makes a pending object and begins its multipart upload; with an idempotency key, the same one again while it is
-   * pending. Throws Problem `media_type_unsupported`, `file_too_large`, `quota_exceeded`, `idempotency_conflict`,
-   * `checksum_unenforceable` (S3 has no SHA-256 of a whole object that came in parts), or `state_conflict`: with the id
-   * of the object that this key made, or where the store has no multipart uploads. Source:
-   * `uploads/multipart-uploads.ts`.
+   * Creates a pending object and begins its multipart upload; with an idempotency key, a retry gets the same upload
+   * while that is pending. Throws Problem `media_type_unsupported`, `file_too_large`, `quota_exceeded`,
+   * `idempotency_conflict`, `checksum_unenforceable` (S3 has no SHA-256 of a whole object that was uploaded in parts),
+   * or `state_conflict`: with the id of the object that this key created, or when the store has no multipart uploads.
+   * Source: `uploads/multipart-uploads.ts`.
    */
   beginMultipart(caller: Caller, declared: MultipartDeclaration): Promise<MultipartUpload>
   /**
-   * The caller's multipart upload, under way or complete. Throws Problem `not_found` or `state_conflict`. Source:
+   * The caller's multipart upload, pending or complete. Throws Problem `not_found` or `state_conflict`. Source:
    * `uploads/multipart-uploads.ts`.
    */
   findMultipart(id: string, caller: Caller): Promise<UploadRow & { status: 'pending' | 'active' }>
   /**
-   * A link for each part, good for UPLOAD_URL_SECONDS, that takes exactly the bytes this part has by `partSizeOf`.
-   * Throws Problem `not_found`, `state_conflict`, or `request_invalid` for a number that the file has no part for.
-   * Source: `uploads/part-links.ts`.
+   * A link for each part, valid for UPLOAD_URL_SECONDS, that accepts exactly as many bytes as `partSizeOf` gives this
+   * part. Throws Problem `not_found`, `state_conflict`, or `request_invalid` for a part number beyond the end of the
+   * file. Source: `uploads/part-links.ts`.
    */
   linkParts(id: string, caller: Caller, partNumbers: number[]): Promise<{ links: PartLink[]; expiresAt: Date }>
   /** A link for one part as Uppy divides the file. Throws the same as `linkParts`. Source: `uploads/part-links.ts`. */
   linkPart(id: string, caller: Caller, part: UppyPart): Promise<string>
   /**
-   * What the store has of a multipart upload. Throws Problem `not_found`, `state_conflict`, or `upload_incomplete`
-   * when the store has dropped the upload. Source: `uploads/multipart-uploads.ts`.
+   * The parts of a multipart upload that the store has received. Throws Problem `not_found`, `state_conflict`, or
+   * `upload_incomplete` when the store no longer has the upload. Source: `uploads/multipart-uploads.ts`.
    */
   arrivedParts(id: string, caller: Caller): Promise<ArrivedParts>
   /**
-   * pending → active, if the stored bytes are what was declared. Idempotent. Throws Problem `not_found`,
-   * `upload_incomplete` or `overloaded`; or one of kind `refused-bytes`, with the object gone for good: what a direct
-   * upload of these bytes would throw, `type_mismatch` or `size_mismatch`. Source: `uploads/complete.ts`.
+   * pending → active, if the stored bytes match the declaration. Idempotent. Throws Problem `not_found`,
+   * `upload_incomplete` or `overloaded`; or one of kind `refused-bytes`, after which the object is purging: what a
+   * direct upload of these bytes would throw, `type_mismatch` or `size_mismatch`. Source: `uploads/complete.ts`.
    */
   complete(id: string, caller: Caller): Promise<Addressed>
   /**
@@ -113,72 +113,75 @@ interface Uploads {
   tus: TusUploads
 }
 
-/** Uploads whose bytes come through the service in any number of requests. Source: `uploads/tus.ts`. */
+/** Resumable uploads (tus 1.0): bytes pass through the service in any number of requests. Source: `uploads/tus.ts`. */
 interface TusUploads {
-  /** Whether a client may say later how long its upload is: not where there are quotas, which count what is said. */
+  /** Whether a client may declare the size later. Not with quotas, which count declared sizes. */
   deferrable: boolean
   /**
-   * Makes a pending object. Throws Problem `media_type_unsupported`, `file_empty`, `file_too_large`, `quota_exceeded`,
-   * or `request_invalid` without a size where that can't come later.
+   * Creates a pending object. Throws Problem `media_type_unsupported`, `file_empty`, `file_too_large`,
+   * `quota_exceeded`, or `request_invalid` if the size is missing and cannot be declared later.
    */
   begin(caller: Caller, declared: TusDeclaration): Promise<{ id: string; key: string }>
-  /** The caller's tus upload, under way or become an object; null for anything else. */
+  /** The caller's tus upload, pending or complete; null for any other id. */
   find(id: string, caller: Caller): Promise<TusUpload | null>
-  /** What the stores of tus uploads remember. */
+  /** The state of a tus upload that its store keeps on the row. */
   records: UploadRecords
   /** See `LeaseLocker`. */
   leases: TusLeases
-  /** Removes what lies beside an upload that has become an object, now or with the sweep. Never fails. */
+  /** Removes the leftover pieces of a completed upload; the sweep removes those that are left. Never fails. */
   removePieces(key: string): Promise<void>
 }
 
-/** Objects that are active or in the bin. Source: `objects/objects.ts`; of links: `objects/links.ts`. */
+/** Active and soft-deleted objects. Source: `objects/objects.ts`; links: `objects/links.ts`. */
 interface Objects {
-  /** An active object that the viewer may see. Throws Problem `not_found`, or `token_missing` to a stranger. */
+  /**
+   * An active object that the viewer may see. Throws Problem `not_found`, or `token_missing` to an anonymous caller.
+   */
   get(id: string, viewer: Viewer): Promise<Addressed<VisibleObject>>
   /** A page of the caller's own objects, newest first, and whether there are more. */
   list(caller: Caller, page: Page): Promise<{ objects: Addressed[]; more: boolean }>
-  /** Those of the ids that are the caller's active objects, newest first. */
+  /** The caller's active objects among these ids, newest first. */
   listByIds(caller: Caller, ids: string[]): Promise<Addressed[]>
   /**
-   * Changes name or visibility. What becomes private is taken from others, and from the CDN, at once. Throws Problem
-   * `not_found`, or `state_conflict` when others change it all the time.
+   * Changes name or visibility. An object that becomes private loses its public copy at once, also at the CDN's origin.
+   * Throws Problem `not_found`, or `state_conflict` when concurrent changes defeat every try.
    */
   update(id: string, caller: Caller, change: Change): Promise<Addressed>
-  /** active → deleted, until it is restored or the retention time is over. Throws Problem `not_found`. */
+  /** active → deleted, until it is restored or the retention time ends. Throws Problem `not_found`. */
   remove(id: string, caller: Caller): Promise<void>
   /** deleted → active, within the retention time. Throws Problem `not_found`. */
   restore(id: string, caller: Caller): Promise<Addressed>
   /**
-   * A link, good for SIGNED_URL_SECONDS, to what the viewer may have of the bytes, at once. While their copy is not
-   * made yet, it is one to `content` here, which makes it when it is followed.
+   * A link, valid for SIGNED_URL_SECONDS, to the bytes that the viewer may read; never waits. While the public copy
+   * does not exist yet, it is a link to `content` on this service, which makes the copy when it is followed.
    */
   sign(object: VisibleObject): Promise<ReadLink>
-  /** Where the bytes are that the viewer may have: at the CDN, or under a short-lived link. Throws what `Publish` throws. */
+  /** A URL of the bytes that the viewer may read: at the CDN, or a short-lived link. Throws what `Publish` throws. */
   locate(object: VisibleObject, how: Locating): Promise<ReadLink>
 }
 
-/** Source: `renditions/renditions.ts`. */
+/** Renditions of pictures. Source: `renditions/renditions.ts`. */
 interface Renditions {
   /**
-   * The rendition of an active picture that the viewer may see, made now if it is not there. Where strangers may not have
-   * it made it is the largest that is there, or else the object itself, for its copy without metadata.
-   * Throws Problem `not_found`, or `token_missing` to a stranger; `link_required` where a stranger asks for more than a
-   * width; `media_type_unsupported` for what is no picture; `image_unreadable`, `image_too_large` for an original that is
-   * more than the decoders may take; `quota_exceeded` to its owner; or `overloaded`.
+   * The rendition of an active picture that the viewer may see, made now if it is not stored yet. Where non-owners may
+   * not cause it to be made, the result is the largest stored rendition, or else the object itself, for its public
+   * copy.
+   * Throws Problem `not_found`, or `token_missing` to an anonymous caller; `link_required` where a non-owner asks for
+   * more than a width; `media_type_unsupported` for an object that is not a picture; `image_unreadable` or
+   * `image_too_large` for an original that the decoders refuse; `quota_exceeded` to its owner; or `overloaded`.
    */
   get(id: string, viewer: Viewer, asked: Asked): Promise<StoredRendition | VisibleObject>
-  /** A link to a rendition, good for SIGNED_URL_SECONDS. */
+  /** A link to a rendition, valid for SIGNED_URL_SECONDS. */
   sign(made: StoredRendition, how: { download: boolean }): Promise<ReadLink>
 }
 
-/** Everything of one owner. Source: `objects/owners.ts`. */
+/** Usage and erasure of one owner. Source: `objects/owners.ts`. */
 interface Owners {
-  /** How much the caller has, and may have, in bytes and objects. */
+  /** The caller's usage and quotas, in bytes and objects. */
   usage(caller: Caller): Promise<Usage & Quotas>
   /**
-   * Moves everything of one owner to purging, batch after batch, for as long as a call may take: uploads under way,
-   * objects, and what is in the bin. What is `left` then takes another call.
+   * Moves all objects of one owner to purging, pending and soft-deleted ones too, batch after batch, for as long as a
+   * call may take. While any are `left`, call again.
    */
   erase(userId: string): Promise<Erasure>
 }

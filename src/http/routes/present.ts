@@ -1,4 +1,4 @@
-/** Converts table rows to response bodies. */
+/** Converts media objects to response bodies. */
 import type { z } from '@hono/zod-openapi'
 import type { Addressed, VisibleObject } from '../../media/object/object.ts'
 import type { Deps } from '../deps.ts'

@@ -1,4 +1,4 @@
-/** What a file is, told by its bytes; what the client says of it counts for nothing. */
+/** Detects the type and dimensions of a file from its bytes; what the client declares does not count. */
 
 import { fileTypeFromBuffer } from 'file-type'
 import mime from 'mime'
@@ -10,14 +10,14 @@ import type { Dimensions } from '../object/object.ts'
 export type Inspection = { mimeType: string; dimensions: Dimensions }
 export type Inspect = (bytes: Uint8Array) => Promise<Inspection>
 
-// file-type is right from these on; more only costs it time.
+// file-type is reliable from this many bytes on; more only cost time.
 const TYPE_BYTES = 4100
-// Most programs write the directory of a TIFF, which tells its size, behind the pixels.
+// Most programs write the directory of a TIFF, which has its size, after the pixels.
 const SIZE_AT_END = new Set(['image/tiff'])
 
 /**
  * Inspects a whole file, or its first `INSPECTED_BYTES`.
- * The result throws Problem `media_type_unsupported`, `image_unreadable` or `image_too_large`.
+ * The returned function throws Problem `media_type_unsupported`, `image_unreadable` or `image_too_large`.
  */
 export function createInspect(deps: { allowedTypes: ReadonlySet<string>; probeImage: ProbeImage }): Inspect {
   const { allowedTypes, probeImage } = deps
@@ -29,7 +29,7 @@ export function createInspect(deps: { allowedTypes: ReadonlySet<string>; probeIm
   }
 }
 
-/** The type, if files of it are accepted; else throws Problem `media_type_unsupported`. */
+/** Returns the type if files of it are accepted. Throws Problem `media_type_unsupported`. */
 export function acceptType(type: string, allowedTypes: ReadonlySet<string>): string {
   if (allowedTypes.has(type)) return type
   throw new Problem(
@@ -38,7 +38,7 @@ export function acceptType(type: string, allowedTypes: ReadonlySet<string>): str
   )
 }
 
-/** `.jpg` for `image/jpeg`; the usual extension, with its dot, or none for a type that has none. */
+/** The usual extension with its dot, such as `.jpg` for `image/jpeg`; empty for a type that has none. */
 export function extensionOf(mimeType: string): string {
   const extension = mime.getExtension(mimeType)
   return extension === null ? '' : `.${extension}`

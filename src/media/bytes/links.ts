@@ -5,8 +5,8 @@ import type { Storage } from '../../storage/storage.ts'
 import { dispositionOf, type VisibleObject } from '../object/object.ts'
 
 /**
- * `cacheSeconds`: how long a redirect to it may be cached. `url`: absolute, or where it begins with a slash, on this
- * service.
+ * `cacheSeconds`: how long a redirect to the link may be cached. `url`: absolute, or a path on this service if it
+ * begins with a slash.
  */
 export type ReadLink = { url: string; expiresAt: Date; cacheSeconds: number }
 
@@ -28,7 +28,10 @@ export async function signKey(deps: Linking, linked: Linked, download: boolean):
   return { url, ...life }
 }
 
-/** The same within a window of half its life, so that caches get hits, and with at least that half left. */
+/**
+ * The life of a link, which begins at the start of a window of half its length: links made within one window are equal,
+ * so that caches hit, and each has at least half of its life left.
+ */
 export function windowed({ now, limits }: Linking): Life {
   const expiresIn = limits.signedUrlSeconds
   const window = Math.max(1, Math.floor(expiresIn / 2)) * 1000

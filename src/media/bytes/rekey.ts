@@ -1,7 +1,7 @@
 /**
- * Bytes that go under a further key of the same object: into the CDN's home, or away from a key that an upload link was
- * signed for. Its row has the key before the bytes go there, and for as long as it is not the object's own: whatever is
- * left there is removed.
+ * Re-keying: copies an object's bytes to another key of the object, into the CDN's home, or away from a key that has an
+ * upload link. The row lists the new key as transient before bytes arrive there, and until it is the object's own:
+ * leftovers are removed.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -15,11 +15,11 @@ import { REMOVAL_MS } from './remove.ts'
 
 export type Moves = ReturnType<typeof createMoves>
 
-/** An original that is copied, with what the store says of its bytes. */
+/** An original to copy, and what the store says of its bytes. */
 type Original = { id: string; key: string; mimeType: string }
 type Stored = { etag: string; size: number }
 
-// The time that a move has beside that of sending the bytes: for the calls around it, and for a picture to be cleaned.
+// The time that re-keying has besides the transfer: for the calls around it, and for cleaning a picture.
 const MOVE_SECONDS = 300
 
 export function createMoves({ repository, storage, log }: { repository: Repository; storage: Storage; log: Log }) {
@@ -34,7 +34,7 @@ export function createMoves({ repository, storage, log }: { repository: Reposito
     return to
   }
 
-  /** Removes keys that are not the object's, and tells the row. Returns how many. */
+  /** Removes the bytes under transient keys, and then those keys from the row. Returns how many. */
   async function withdraw(id: string, transients: Transients, signal?: AbortSignal): Promise<number> {
     const keys = removable(transients)
     if (keys.length > 0) await storage.remove(keys, { signal })
@@ -42,10 +42,7 @@ export function createMoves({ repository, storage, log }: { repository: Reposito
     return keys.length
   }
 
-  /**
-   * A key that was never used before, for a copy that others are to get and that is about to be stored. Null when the
-   * object is not public any more.
-   */
+  /** Reserves a new key for a public copy that is about to be stored. Null when the object is no longer public. */
   async function announce(object: StoredObject, home: Home, name: string): Promise<string | null> {
     const to = newKey(object.id, home, name)
     return (await repository.announcePublication(object, to, leaseFor(object.sizeBytes))) ? to : null
@@ -54,16 +51,16 @@ export function createMoves({ repository, storage, log }: { repository: Reposito
   return {
     announce,
 
-    /** A copy as it came, for others, under such a key. Null when the object is not public any more. */
+    /** Copies the original unchanged to such a key, as the public copy. Null when the object is no longer public. */
     async publish(object: StoredObject, home: Home, stored: Stored): Promise<string | null> {
       const to = await announce(object, home, nameOf(object))
       return to && copyTo(to, object, stored)
     },
 
     /**
-     * Copies an object's bytes, if they still have this ETag, to a key that was never used before, and returns it.
-     * The row still has the old key then: the caller's next statement gives it the new one, which fails when copying
-     * took too long. Throws Problem `state_conflict` when the object is on its way out.
+     * Copies an object's bytes, if they still have this ETag, to a new key, and returns it. The row keeps the old key
+     * until the caller's next statement gives it the new one, which fails when copying took too long. Throws Problem
+     * `state_conflict` when the object is purging.
      */
     async copy(object: Original, home: Home, stored: Stored): Promise<string> {
       const to = newKey(object.id, home, nameOf(object))
@@ -74,7 +71,7 @@ export function createMoves({ repository, storage, log }: { repository: Reposito
 
     withdraw,
 
-    /** The same, soon or not at all: upkeep does it again, and nobody should wait for it. Never fails. */
+    /** Like `withdraw`, but stops waiting after `REMOVAL_MS`; upkeep does the rest. Never fails. */
     async tryToWithdraw(id: string, transients: Transients): Promise<void> {
       if (Object.keys(transients.transientKeys).length === 0) return
       try {
@@ -84,7 +81,7 @@ export function createMoves({ repository, storage, log }: { repository: Reposito
       }
     },
 
-    /** Removes bytes that are not the object's, now or by upkeep. Never fails. */
+    /** Removes the bytes under a key that is not the object's, now or by upkeep. Never fails. */
     async remove(key: string): Promise<void> {
       try {
         await storage.remove([key], { signal: AbortSignal.timeout(REMOVAL_MS) })

@@ -1,4 +1,4 @@
-/** Takes an object's bytes away: soon for whoever waits for it, for good by upkeep. */
+/** Removes all bytes of an object: quickly for a waiting caller, reliably by upkeep. */
 
 import type { Log } from '../../log.ts'
 import type { Cancel } from '../../storage/cancel.ts'
@@ -7,16 +7,16 @@ import { prefixesOf } from '../object/object.ts'
 
 type Stored = { id: string; key: string }
 
-/** How long a caller waits for bytes to be removed that upkeep removes in any case. */
+/** How long a caller waits for a removal that upkeep does in any case. */
 export const REMOVAL_MS = 2000
 
-/** Removes all that the store has of an object now: its uploads in parts that are under way, and all its bytes. */
+/** Removes all that the store has of an object now: unfinished multipart uploads, and all bytes. */
 export async function removeBytes(storage: Storage, { id, key }: Stored, cancel?: Cancel): Promise<void> {
   await storage.abortUploads(key, cancel)
   for (const prefix of prefixesOf(id)) await storage.removePrefix(prefix, cancel)
 }
 
-/** The same, soon or not at all: upkeep does it again, and nobody should wait for it. Never fails. */
+/** Like `removeBytes`, but stops waiting after `REMOVAL_MS`; upkeep does the rest. Never fails. */
 export async function tryToRemoveBytes(
   { storage, log }: { storage: Storage; log: Log },
   object: Stored,

@@ -1,4 +1,4 @@
-/** Has the decoders do something with a stored picture, and remembers what that came to. */
+/** Runs decoder tasks on stored pictures, and records their failures on the row. */
 import {
   DecodeFailure,
   type DecodeResult,
@@ -16,16 +16,19 @@ import type { Repository } from '../table/repository.ts'
 
 export type Picture = { id: string; key: string; mimeType: string; sizeBytes: number; metadata: Dimensions }
 
-/** Whose place it takes, and until when it waits for one, in Unix milliseconds; see `DecodeRequest`. */
+/**
+ * Whose share of the decoders a task uses, and until when it waits for a slot, in Unix milliseconds; see
+ * `DecodeRequest`.
+ */
 export type Asking = { party: string; until: number }
 
 /**
- * Runs a task. A size on the row that turns out wrong is corrected. Throws Problem `image_unreadable` or `image_too_large`
- * for what the row then remembers, `overloaded`, or what the store throws.
+ * Runs a task, and corrects a wrong size on the row. Throws Problem `image_unreadable` or `image_too_large`, which the
+ * row then remembers, `overloaded`, or what the store throws.
  */
 export type Decode = {
   (picture: Picture, task: DecodeTask, asking: Asking): Promise<DecodeResult>
-  /** Of the decoders and their limits, for what is remembered. */
+  /** The version of the decoders and their limits; outcomes are remembered for it. */
   readonly version: string
 }
 
@@ -59,7 +62,7 @@ export function createDecode({ decoders, repository, storage, limits }: Deps): D
   const decode = async (picture: Picture, task: DecodeTask, asking: Asking): Promise<DecodeResult> => {
     const result = await run(picture, task, asking)
     const { width, height } = picture.metadata
-    // Rows of earlier versions may say nothing.
+    // Rows of earlier versions may have no size.
     const known = typeof width === 'number' && typeof height === 'number'
     if (known && (width !== result.width || height !== result.height))
       await repository.correctSize(picture, result, limits.signedUrlSeconds)
@@ -68,7 +71,7 @@ export function createDecode({ decoders, repository, storage, limits }: Deps): D
   return Object.assign(decode, { version: decoders.version })
 }
 
-/** It was not the picture's fault, and nothing of it is remembered. */
+/** The task was not done, for a reason other than the picture; nothing is remembered. */
 export class NotDone extends Problem {
   constructor(cause: unknown) {
     super('overloaded', 'Too many pictures are being decoded. Try again.', { cause })
@@ -78,7 +81,7 @@ export class NotDone extends Problem {
 type Failure = Pick<DecodeFailure, 'kind' | 'code'>
 const TOO_LARGE: Failure = { kind: 'bad-bytes', code: 'image_too_large' }
 
-/** A task as outcomes call it. */
+/** The name of a task among the outcomes. */
 function taskOf(task: DecodeTask): string {
   return task.kind === 'rendition' ? nameOf(task.rendition) : task.kind
 }
@@ -87,13 +90,16 @@ export function groupOf(task: Pick<DecodeTask, 'kind'>): string {
   return task.kind === 'rendition' ? ALL_RENDITIONS : task.kind
 }
 
-/** What is true of all that is made of the same bytes: bad bytes. What is too large for one format may do for others. */
+/**
+ * The tasks that share a failure: unreadable bytes fail every task, or every rendition; a picture that is too large for
+ * one format may fit another.
+ */
 function scopeOf(task: DecodeTask, { kind, code }: Failure): string {
   if (kind !== 'bad-bytes' || code !== 'image_unreadable') return taskOf(task)
   return task.kind === 'rendition' ? ALL_RENDITIONS : WHOLE
 }
 
-/** Reads in pieces, so that no more of it is ever in this process. */
+/** Reads the original in pieces, so that this process never holds more than one of them. */
 function sourceOf(storage: Storage, { key, sizeBytes }: Picture): DecodeSource {
   return {
     sizeBytes,

@@ -1,32 +1,32 @@
-/** What becomes of the name a client gave its file: shown to people again, never used as a path. */
+/** Sanitizes the file name that a client sends: it is shown to users again, and never used as a path. */
 
 const MOST_BYTES = 255
-// Of UTF-16.
+// UTF-16 code units.
 const MOST_LETTERS = 1024
 const ENDING = 32
 const NAMELESS = 'untitled'
 
-// Invisible, and able to make `gnp.exe` read as `exe.png`: controls, line separators, bidirectional overrides.
+// Invisible characters that can make `gnp.exe` read as `exe.png`: controls, line separators, bidirectional overrides.
 const UNSAFE = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu
 
-// Windows drops them from the end of a name.
+// Windows drops these from the end of a name.
 const TRAILING = /[.\s]+$/
 
 /** The last path segment, normalised to NFC, without invisible characters, at most 255 bytes of UTF-8. */
 export function safeFileName(sent: string): string {
   const segment = sent.slice(1 + Math.max(sent.lastIndexOf('/'), sent.lastIndexOf('\\')))
   const visible = middleCut(segment).toWellFormed().replace(UNSAFE, '').normalize('NFC').trim()
-  // Again after the cut, which may lay such a character bare.
+  // Again after the cut, which may leave such a character at the end.
   const name = shorten(visible.replace(TRAILING, '')).replace(TRAILING, '')
   return name === '' ? NAMELESS : name
 }
 
-/** Expressions see no more: TRAILING takes the square of it. The end stays, for its extension. */
+/** Bounds the input of the regular expressions: TRAILING takes quadratic time. Keeps the end, for its extension. */
 function middleCut(name: string): string {
   return name.length <= MOST_LETTERS ? name : name.slice(0, MOST_LETTERS - ENDING) + name.slice(-ENDING)
 }
 
-/** Cuts the stem rather than the extension, and never through a character. */
+/** Cuts the stem, not the extension, and never splits a character. */
 function shorten(name: string): string {
   const bytes = (text: string) => Buffer.byteLength(text)
   if (bytes(name) <= MOST_BYTES) return name

@@ -1,8 +1,8 @@
-/** The one answer to who asks for what is not there for them. */
+/** The error for an object that the viewer cannot see, whether it is missing, deleted or foreign. */
 import { notFound, Problem } from '../../problem.ts'
 import type { Viewer } from './viewer.ts'
 
-/** Foreign, deleted and unknown look the same: 404 to whoever is known, 401 to whoever is not. */
+/** Throws 401 to an anonymous caller and 404 to every other viewer, for foreign, deleted and unknown objects alike. */
 export function missing(viewer: Viewer): never {
   if (viewer === null) throw new Problem('token_missing', 'Authenticate to see whether there is something here.')
   throw notFound()

@@ -1,9 +1,9 @@
-/** An object that is about to get its row. */
+/** The values of a new object's row, and the results of inserting it. */
 import type { Dimensions, Visibility } from './object.ts'
 
 export type NewObject = {
   id: string
-  /** When the id was made, Unix time in milliseconds. */
+  /** When the id was created, Unix time in milliseconds. */
   madeAt: number
   userId: string
   originalName: string
@@ -12,18 +12,18 @@ export type NewObject = {
   key: string
   visibility: Visibility
   metadata: Dimensions | Record<string, never>
-  /** How long from now on anyone can still put bytes under the object's prefix. */
+  /** For how many seconds from now anyone can still write bytes under the object's prefix. */
   linksSeconds: number
   idempotency: Idempotency | undefined
-  /** The Upload-Metadata of a tus upload, as it was sent; absent for every other. */
+  /** The Upload-Metadata of a tus upload as it was sent; absent for other uploads. */
   tusMetadata?: string
 }
 
-/** What makes a request the same as an earlier one: the client's key, and a SHA-256 of what it asked for. */
+/** Identifies a request: the client's key, and a SHA-256 of the request. */
 export type Idempotency = { key: string; hash: string }
 
 /**
- * `stale`: no row was made, nor can one be any more. `taken`: the idempotency key is another row's. `over_quota`: the
- * owner would have more than the quotas allow.
+ * `stale`: no row was inserted, nor can one be later. `taken`: another row has the idempotency key. `over_quota`: the
+ * owner would exceed a quota.
  */
 export type Inserted = 'inserted' | 'stale' | 'taken' | 'over_quota'

@@ -1,28 +1,31 @@
 /**
- * How many renditions a picture may have, and which one gives way. What its owner or a signed link had made stays; what
- * strangers had made is a cache. Pure.
+ * The limit on renditions of a picture, and which one is evicted. Renditions made for the owner or over a signed link
+ * stay; those made for other viewers are a cache. Pure.
  */
 import { parseName, type Rendition } from './rendition.ts'
 
-/** `by`: absent for the owner, and for holders of signed links. */
+/** `by`: absent for renditions made for the owner, or over a signed link. */
 type Common = { key: string; by?: 'stranger' }
-/** `used`: the last day on which a stranger's was asked for, as days since 1970. */
+/** `used`: the last day on which a non-owner's rendition was requested, as days since 1970. */
 export type Kept = Common & { sizeBytes: number; used?: number }
-/** Being made until a time in Unix seconds. */
+/** A rendition that is being made; `until`: when the claim ends, Unix seconds. */
 export type Claimed = Common & { until: number }
 export type Entry = Kept | Claimed
 export type Renditions = Record<string, Entry>
 
-/** More of one picture than any page asks for. */
+/** More renditions of one picture than any page requests. */
 export const MOST_RENDITIONS = 100
 
-/** What strangers may have made of a picture: as many bytes as the original has, or this many if that is more. */
+/**
+ * How many bytes of renditions non-owners may cause to be stored: as many as the original has, or this many if that is
+ * more.
+ */
 export const LEAST_STRANGERS_BYTES = 4 * 1024 * 1024
 
 const DAY_SECONDS = 86_400
 
 export type Victim = { name: string; key: string }
-/** What a row says at a time of the database, in Unix seconds. */
+/** The renditions on a row, at a time of the database, in Unix seconds. */
 export type Places = { renditions: Renditions; now: number }
 
 export const isKept = (entry: Entry | undefined): entry is Kept => entry !== undefined && 'sizeBytes' in entry
@@ -30,9 +33,9 @@ export const isKept = (entry: Entry | undefined): entry is Kept => entry !== und
 export const dayOf = (now: number): number => Math.floor(now / DAY_SECONDS)
 
 /**
- * Whether there is a place for one more, and which one has to go for it. Claims of makers that died go first, then what
- * no stranger has asked for longest. A stranger takes no place of what was asked for today, so that a few of them cannot
- * have everything made anew all the time.
+ * The place for one more rendition, and which one is evicted for it; null if there is none. Expired claims go first,
+ * then the non-owners' rendition that was unused for longest. A non-owner evicts nothing that was requested today, so
+ * that a few of them cannot cause constant re-rendering.
  */
 export function placeFor(name: string, { renditions, now }: Places, own: boolean): { victim: Victim | null } | null {
   const others = Object.entries(renditions).filter(([other]) => other !== name)
@@ -46,7 +49,10 @@ export function placeFor(name: string, { renditions, now }: Places, own: boolean
   return first === undefined ? null : { victim: { name: first[0], key: first[1].key } }
 }
 
-/** The largest that is there of the whole picture, in the wanted format or one that every browser shows. */
+/**
+ * The largest stored rendition of the whole picture, in the wanted format, or in JPEG or PNG, which every browser
+ * shows.
+ */
 export function largestFor(
   { format }: Rendition,
   renditions: Renditions,

@@ -1,16 +1,16 @@
-/** What one owner may have, and what is said when that is used up. */
+/** Quotas of an owner, and the problems they cause. */
 import { INVALID_FIELDS, Problem } from '../../problem.ts'
 
-/** What one owner may have, in bytes and objects; null is no limit. */
+/** The most that one owner may store, in bytes and objects; null is no limit. */
 export type Quotas = { quotaBytes: number | null; quotaObjects: number | null }
 export const NO_QUOTAS: Quotas = { quotaBytes: null, quotaObjects: null }
 
-/** Whether every upload has to say its size before it begins. */
+/** Whether every upload must declare its size before it begins. */
 export function areLimited(quotas: Quotas): boolean {
   return Object.values(quotas).some((quota) => quota !== null)
 }
 
-/** Whether an owner who has so much may have so many more bytes. */
+/** Whether an owner with this usage may store that many more bytes. */
 export function haveRoom(
   { quotaBytes, quotaObjects }: Quotas,
   has: { bytes: number; objects: number },
@@ -20,14 +20,14 @@ export function haveRoom(
   return fitsBytes && (quotaObjects === null || has.objects <= quotaObjects)
 }
 
-/** Space comes back when something is purged, which takes the retention time: retrying soon is of no use. */
+/** Only purging frees space, after the retention time: an early retry is useless. */
 export function overQuota(): Problem {
   return new Problem('quota_exceeded', 'This is more than you may store. Remove something first.', {
     retryAfterSeconds: 3600,
   })
 }
 
-/** Quotas count what is declared, so it has to be. */
+/** Quotas count declared sizes, so the size is required. */
 export function sizeRequired(): Problem {
   return new Problem('request_invalid', INVALID_FIELDS, {
     arguments: [{ argument: 'size', message: 'is required, because there are quotas' }],

@@ -1,4 +1,4 @@
-/** Which rendition of a picture somebody means. Pure: the same question about the same picture is the same answer. */
+/** Chooses the rendition that a request means. Pure: equal requests for one picture give the same rendition. */
 import type { Dimensions } from './object.ts'
 
 export const fits = ['inside', 'cover'] as const
@@ -6,7 +6,7 @@ export type Fit = (typeof fits)[number]
 export const formats = ['avif', 'webp', 'jpeg', 'png'] as const
 export type Format = (typeof formats)[number]
 
-/** What was asked for. `width`, `height`: pixels; absent: whatever the other one makes of it. */
+/** What a request asks for. `width`, `height`: pixels; an absent one follows from the other and the picture's shape. */
 export type Wish = {
   width: number | undefined
   height: number | undefined
@@ -15,31 +15,31 @@ export type Wish = {
   quality: number
 }
 
-/** What is made: exactly so many pixels; `cover` crops to them, `inside` keeps all of the picture. */
+/** The exact output: `cover` crops to these pixels, `inside` keeps the whole picture. */
 export type Rendition = { width: number; height: number; fit: Fit; format: Format; quality: number }
 
 type Picture = { mimeType: string; metadata: Dimensions }
 
-/** Rounded up to one of these, so that nobody can have the store filled with what hardly differs. */
+/** Qualities are rounded up to one of these, so that nobody can fill the store with nearly equal renditions. */
 const QUALITIES = [50, 60, 75, 85, 95] as const
 export const DEFAULT_QUALITY = 75
 
-// Of the formats themselves (WebP: RFC 9649, section 2.6; JPEG: 16 bits, and libvips wants some of them).
+// Limits of the formats (WebP: RFC 9649, section 2.6; JPEG: 16 bits, of which libvips reserves some).
 const MOST_PIXELS: Record<Format, number> = { avif: 16_384, webp: 16_383, jpeg: 65_500, png: 65_535 }
 
-// What libvips, as sharp ships it, opens: of HEIC it knows the size only.
+// Types that libvips decodes as sharp ships it; of HEIC it reads only the size.
 const SOURCES = new Set(['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif', 'image/tiff'])
-// Of these, what cannot be said about the picture otherwise: whether it is transparent.
+// Types without transparency, as far as the row can tell: it does not say whether a picture is transparent.
 const OPAQUE = new Set(['image/jpeg', 'image/tiff', 'image/avif'])
 
-/** Whether renditions can be made of it. */
+/** Whether renditions of an object can be made. */
 export function isPicture({ mimeType, metadata }: Picture): boolean {
   return SOURCES.has(mimeType) && metadata.width !== null && metadata.height !== null
 }
 
 /**
- * The rendition of a picture that fulfils a wish: sides are rounded up to one of `sizes` (ascending), nothing is
- * enlarged. `auto` is the smallest format that an Accept header names.
+ * The rendition that fulfils a wish: sides are rounded up to one of `sizes` (ascending), nothing is enlarged. `auto` is
+ * the smallest format that the Accept header names.
  */
 export function renditionOf(
   wish: Wish,
@@ -64,12 +64,12 @@ export function renditionOf(
   return { ...scaled(width, height, scale), fit: 'inside', format, quality }
 }
 
-/** As it is called on its object's row. */
+/** The name of a rendition on its object's row. */
 export function nameOf({ width, height, fit, format, quality }: Rendition): string {
   return `${width}x${height}-${fit}-${quality}.${format}`
 }
 
-/** The rendition of a name; undefined for what is no name. */
+/** Parses such a name; undefined if it is not one. */
 export function parseName(name: string): Rendition | undefined {
   const [, width, height, as, quality, extension] = /^(\d+)x(\d+)-(\w+)-(\d+)\.(\w+)$/.exec(name) ?? []
   const [fit, format] = [fits.find((one) => one === as), formats.find((one) => one === extension)]
@@ -78,8 +78,8 @@ export function parseName(name: string): Rendition | undefined {
 }
 
 /**
- * Whether strangers may ask for it: a width alone, with everything else as it is by default. All else is for the owner,
- * and for links that the service signed.
+ * Whether a non-owner may ask for it: a width alone, with everything else at its default. All other wishes are for the
+ * owner, and for links that the service signed.
  */
 export function isForStrangers({ width, height, fit, format, quality }: Wish): boolean {
   return (
@@ -95,7 +95,10 @@ function roundUp(pixels: number | undefined, sizes: readonly number[]): number |
   return pixels === undefined ? undefined : (sizes.find((size) => size >= pixels) ?? sizes.at(-1))
 }
 
-/** Wildcards do not count: who sends only those says nothing about pictures. AVIF is left out for what may move. */
+/**
+ * Wildcards do not count: a client that sends only those says nothing about pictures. AVIF is left out for types that
+ * may be animated.
+ */
 function bestFormat(mimeType: string, accept: string): Format {
   const named = new Set(
     accept

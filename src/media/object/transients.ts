@@ -1,12 +1,12 @@
-/** Keys that are not the object's yet, or not any more, as its row has them. */
+/** Transient keys: keys on an object's row that are not yet, or no longer, its own. */
 
 /**
- * `transientKeys`: until when bytes can still arrive under each, in Unix seconds; negative where the key must not become
- * the object's any more. `asOf`: the database's time in Unix seconds, exact, hence text.
+ * `transientKeys`: for each key, until when bytes can still arrive under it, in Unix seconds; negative if the key must
+ * not become the object's any more. `asOf`: the database's time in Unix seconds, as text to be exact.
  */
 export type Transients = { transientKeys: Record<string, number>; asOf: string }
 
-/** Those under which nothing is the object's, nor will be. */
+/** The keys whose bytes may be removed: the keys are not the object's, and will not be. */
 export function removable({ transientKeys, asOf }: Transients): string[] {
   return Object.entries(transientKeys).flatMap(([key, until]) => (until <= Number(asOf) ? [key] : []))
 }

@@ -1,5 +1,5 @@
-/** The reader of an object, for whom ownership is decided in the WHERE of each statement. */
+/** The reader of an object; each statement decides ownership in its WHERE. */
 import type { Caller } from '../../auth/caller.ts'
 
-/** A known caller, the holder of a link to the object that the service signed, or null for a stranger. */
+/** A known caller, the holder of a link to the object that the service signed, or null for an anonymous caller. */
 export type Viewer = Caller | 'link' | null

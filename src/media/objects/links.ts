@@ -1,4 +1,4 @@
-/** Short-lived links to what a viewer may have of an object. */
+/** Short-lived links to the bytes of an object that a viewer may read. */
 
 import { type ReadLink, signKey, windowed } from '../bytes/links.ts'
 import type { Deps } from '../deps.ts'

@@ -1,4 +1,4 @@
-/** An object's life once it is active: read, changed, soft-deleted, restored. */
+/** Use cases of stored objects: get, list, change, soft-delete, restore. */
 
 import type { Caller } from '../../auth/caller.ts'
 import type { MediaEvent } from '../../events/events.ts'
@@ -11,12 +11,12 @@ import type { Addressed, Visibility } from '../object/object.ts'
 import type { Viewer } from '../object/viewer.ts'
 import type { Page } from '../table/objects.ts'
 
-/** What is left out stays as it is. */
+/** Absent fields stay unchanged. */
 export type Change = { originalName?: string | undefined; visibility?: Visibility | undefined }
 
 type Changing = Deps & { moves: Moves }
 
-// The copy for others is made, or taken away, once while an object is public.
+// A public copy is made or withdrawn once while an object is public, so few retries are enough.
 const UPDATE_TRIES = 3
 
 /** See `Objects.get`. */
@@ -72,7 +72,7 @@ export async function restore(deps: Changing, id: string, caller: Caller): Promi
   return publicity.addressed(announced(deps, await repository.restore(id, caller, event)) ?? missing(caller))
 }
 
-/** Has the events of a row sent, if it was changed. */
+/** Sends the events of a changed row in the background. */
 function announced<T extends { outbox: MediaEvent[] } | null>({ relay }: Changing, row: T): T {
   if (row !== null) relay.announce(row)
   return row

@@ -1,15 +1,15 @@
-/** What concerns everything of one owner: how much it is, and its erasure. */
+/** Use cases on all objects of one owner: usage and erasure. */
 
 import type { Caller } from '../../auth/caller.ts'
 import type { Deps } from '../deps.ts'
 import type { Quotas } from '../object/quota.ts'
 import type { Usage } from '../table/owners.ts'
 
-/** `left`: objects that are not on their way out yet. `purging`: those that are, until their bytes are gone. */
+/** `left`: objects that are not purging yet. `purging`: those that are, until their rows are deleted. */
 export type Erasure = { left: number; purging: number }
 
 const BATCH_ROWS = 100
-// Within what any gateway waits; the next call goes on where this one stopped.
+// Below the timeout of any gateway; the next call continues where this one stopped.
 const ERASURE_MS = 5000
 
 /** See `Owners.usage`. */
@@ -26,7 +26,10 @@ export async function erase(deps: Deps, userId: string): Promise<Erasure> {
   return repository.countLeft(userId)
 }
 
-/** Sends what a batch owes before the next one is begun; what can't be sent stays owed on the rows, which wait for it. */
+/**
+ * Sends the events of a batch before the next one begins; events that cannot be sent stay owed on the rows, which wait
+ * for them.
+ */
 async function eraseBatch({ repository, relay, log }: Deps, userId: string): Promise<boolean> {
   const rows = await repository.eraseStored(userId, BATCH_ROWS)
   await relay.send(rows).catch((error) => log.warn({ err: error }, 'erasure: events not sent, they stay owed'))

@@ -1,4 +1,4 @@
-/** What happens to a caller's own objects, as it happens: who may listen, how many times, and until when. */
+/** Live streams of the events of a caller's own objects, with limits on their number and duration. */
 import type { Caller } from '../../auth/caller.ts'
 import type { EventBus, Followed } from '../../events/events.ts'
 import { Problem } from '../../problem.ts'
@@ -6,25 +6,27 @@ import { timed } from '../../telemetry/record.ts'
 
 export type LiveEvents = {
   /**
-   * What `EventBus.follow` gives of the caller's own. It ends when `ending` is aborted: by whoever asked, when the
-   * credentials expire, after an hour, when the service stops, or when too much has not been taken.
+   * Opens a stream of the caller's own events, as `EventBus.follow` gives them. It ends when `ending` is aborted: by
+   * the consumer, when the credentials expire, after an hour, when the service stops, or when the consumer falls too
+   * far behind.
    * @param after as `EventBus.follow` takes it
-   * @throws Problem `rate_limited` when the caller has as many open as it may, `overloaded` when there are none to be had
+   * @throws Problem `rate_limited` when the caller has too many streams open, `overloaded` when events cannot be read
+   * or the service is stopping
    */
   open(caller: Caller, after: string | undefined): Promise<LiveStream>
-  /** How many are open. */
+  /** The number of open streams. */
   count(): number
-  /** Ends all of them; no more are opened. */
+  /** Ends all streams, and refuses new ones. */
   stop(): void
 }
 
 export type LiveStream = { followed: AsyncIterable<Followed>; ending: AbortController }
 
-/** Of one caller, in one process. */
+/** Per caller and process. */
 const MOST_STREAMS = 10
-/** Proxies and servers give up connections on which nothing comes for a minute or more. */
+/** Proxies and servers close connections that are silent for a minute or more. */
 const HEARTBEAT_MS = 15_000
-// A gateway, or the auth service, says anew who is let in.
+// The client then reconnects, and the gateway or the auth service decides anew.
 const LONGEST_MS = 3_600_000
 
 export function createLiveEvents({ events }: { events: Pick<EventBus, 'follow'> }): LiveEvents {

@@ -1,4 +1,4 @@
-/** Sends what rows owe: at once after a change, and again later for whatever did not go through then. */
+/** The relay: sends the events in the rows' outboxes, at once after a change, and again later if that failed. */
 import { setImmediate as turn } from 'node:timers/promises'
 import { violates } from '../../db/connect.ts'
 import type { EventBus, MediaEvent } from '../../events/events.ts'
@@ -9,46 +9,49 @@ import { SHAPES } from '../table/shapes.ts'
 import type { OwingRow } from '../table/upkeep.ts'
 
 export type Relay = {
-  /** Sends the events of a row that was just changed, in the background; never fails. */
+  /** Sends the events of a row that was just changed, in the background. Never fails. */
   announce(row: { outbox: MediaEvent[] }): void
-  /** Sends all that these rows owe, oldest first, and takes it off them. Throws where the bus or database fails. */
+  /**
+   * Sends all events that these rows owe, oldest first, and removes them from the outboxes. Throws when the bus or the
+   * database fails.
+   */
   send(rows: readonly { outbox: MediaEvent[] }[]): Promise<number>
   /**
-   * Sends what is due, until nothing is. Returns how many events were sent; throws where the bus or database fails. A row
-   * whose events alone cannot be sent, time and again, is set aside.
+   * Sends due events until none is due. Returns how many; throws when the bus or the database fails. Sets a row aside
+   * if its events alone repeatedly cannot be sent.
    */
   run(): Promise<number>
   /** Repeats `run` until `stop`. */
   start(): void
-  /** Resolves when nothing is being sent any more. */
+  /** Stops the loop; resolves when no event is being sent any more. */
   stop(): Promise<void>
 }
 
 const BATCH_ROWS = 100
 const PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 5000
-// How often a row fails while others go through before it is set aside.
+// Failures of a row, while others succeed, before it is set aside.
 const MOST_TRIES = 3
 
-/** `end` tells the request that changed the row that its events are out, or that they stay owed. */
+/** `end` records on the request that changed the row whether its events were sent, or stay owed. */
 type Announced = { row: { outbox: MediaEvent[] }; end: (failed?: boolean) => void }
 
 export function createRelay(deps: { repository: Repository; events: EventBus; log: Log }): Relay {
   const { repository, events, log } = deps
   let waiting: Announced[] = []
   let announcing: Promise<void> | undefined
-  /** Sent, and to be taken off their rows. */
+  /** Events that were sent and have to be removed from their rows. */
   let sent: MediaEvent[] = []
-  /** The ids of those, and of those that are being taken off. */
+  /** The ids of those events, and of the ones that are being removed. */
   const unsettled = new Set<string>()
   let settling: Promise<void> | undefined
   let running: Promise<unknown> | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
   let stopped = false
-  /** How often a row has failed while others went through. */
+  /** Failures of each row while others succeeded. */
   const failures = new Map<string, number>()
 
-  /** Each row's list goes out whole and oldest first, so that no event overtakes one before it. */
+  /** Sends each row's events whole and oldest first, so that no event overtakes an earlier one. */
   async function send(rows: readonly { outbox: MediaEvent[] }[]): Promise<number> {
     const owed = rows.flatMap(({ outbox }) => outbox)
     if (owed.length === 0) return 0
@@ -57,7 +60,7 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
     return owed.length
   }
 
-  /** One batch at a time: what comes while one is sent goes into the next. */
+  /** One batch at a time: events that arrive while one is sent go into the next. */
   async function sendWaiting(): Promise<void> {
     let batch: Announced[] = []
     try {
@@ -65,7 +68,7 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
       await turn()
       while (waiting.length > 0) {
         batch = waiting.splice(0, BATCH_ROWS)
-        // A row that was changed again soon still has what was sent a moment ago.
+        // A row that was changed again soon still lists events that were sent a moment ago.
         const owed = batch.flatMap(({ row }) => row.outbox).filter(({ payload }) => !unsettled.has(payload.eventId))
         if (owed.length > 0) await timed('events', () => events.publish(owed))
         for (const { payload } of owed) unsettled.add(payload.eventId)
@@ -75,7 +78,7 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
       }
     } catch (error) {
       for (const { end } of [...batch, ...waiting]) end(true)
-      // Owed on their rows, so they are due again soon; holding them here too would only fill memory.
+      // The rows still owe them, so they are due again soon; holding them here as well would only fill memory.
       waiting = []
       log.warn({ err: error }, 'relay: events not sent, they stay owed')
     } finally {
@@ -83,7 +86,7 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
     }
   }
 
-  /** Takes off their rows what has been sent, at once; what is sent meanwhile goes with the next statement. */
+  /** Removes sent events from their rows, at once; events sent meanwhile go with the next statement. */
   async function settleSent(): Promise<void> {
     while (sent.length > 0) {
       const batch = sent
@@ -111,15 +114,16 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
     try {
       return await repository.claimOwed(BATCH_ROWS)
     } catch (error) {
-      // One that has not the shapes the database asks for keeps all of them from being claimed.
+      // One row of other shapes keeps the whole batch from being claimed.
       if (!violates(error, SHAPES) || (await repository.mendOwing(BATCH_ROWS)) === 0) throw error
       return repository.claimOwed(BATCH_ROWS)
     }
   }
 
   /**
-   * Row by row, after they could not be sent together for this reason. Where none can be sent, or bus or database do not
-   * answer, they are to blame and it throws. Else a row that has failed `MOST_TRIES` times is set aside.
+   * Sends row by row, after the rows could not be sent together for `reason`. Throws when no row can be sent, or when
+   * the bus or the database does not answer, because then they are to blame. Otherwise sets a row aside that has failed
+   * `MOST_TRIES` times.
    */
   async function sendSingly(rows: readonly OwingRow[], reason: unknown): Promise<number> {
     let sent = 0

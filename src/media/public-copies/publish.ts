@@ -1,4 +1,4 @@
-/** Makes what others than its owner get of a public object. */
+/** Makes the public copy of an object. */
 
 import type { Log } from '../../log.ts'
 import { notFound, Problem } from '../../problem.ts'
@@ -12,8 +12,9 @@ import type { Repository } from '../table/repository.ts'
 import { CLEAN, type Publicity } from './address.ts'
 
 /**
- * The key of the copy, made now; `party`: see `DecodeRequest`. Throws Problem `not_found` when the object is not public
- * any more, `image_too_large` or `image_unreadable` when it is a picture that has to stay with its owner, or `overloaded`.
+ * Makes the public copy now, and returns its key; `party`: see `DecodeRequest`. Throws Problem `not_found` when the
+ * object is no longer public, `image_too_large` or `image_unreadable` for a picture that cannot be cleaned and so stays
+ * with its owner, or `overloaded`.
  */
 export type Publish = (object: StoredObject, party: string) => Promise<string>
 
@@ -26,12 +27,12 @@ type Deps = {
   log: Log
 }
 
-// How long a picture waits for its turn.
+// How long a picture waits for a decoder.
 const PATIENCE_MS = 20_000
 
 export function createPublish({ repository, storage, relay, decode, publicity, log }: Deps): Publish {
   const moves = createMoves({ repository, storage, log })
-  /** What comes while one is made waits for that one. */
+  /** Concurrent calls for one object share one copy. */
   const making = new Map<string, Promise<string>>()
 
   async function cleaned(object: StoredObject, party: string): Promise<Uint8Array> {
@@ -44,7 +45,7 @@ export function createPublish({ repository, storage, relay, decode, publicity, l
     return bytes
   }
 
-  /** Under a key that was never used before, and that the row has. Null when the object is not public any more. */
+  /** Stores the copy under a new key, which the row has reserved. Null when the object is no longer public. */
   async function store(object: StoredObject, party: string): Promise<string | null> {
     const { key, mimeType } = object
     if (!publicity.mustBeClean(object)) {
@@ -59,7 +60,7 @@ export function createPublish({ repository, storage, relay, decode, publicity, l
     return to
   }
 
-  /** Gives the object the copy that is there now; null, and the copy is removed, when it is not to have it any more. */
+  /** Gives the stored copy to the object. Null, after removing the copy, when the object may not have it any more. */
   async function keep(object: StoredObject, to: string): Promise<string | null> {
     const { id } = object
     const url = publicity.atCdn({ ...object, publicKey: to })

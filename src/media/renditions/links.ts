@@ -1,4 +1,7 @@
-/** Links to renditions that work without a token, for an `<img srcset>`: an HMAC says that the service made them. */
+/**
+ * Signed links to renditions that work without a token, for an `<img srcset>`: an HMAC proves that the service made
+ * them.
+ */
 
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { Dimensions } from '../object/object.ts'
@@ -8,15 +11,15 @@ export type RenditionLink = { width: number; height: number; url: string }
 
 export type RenditionLinks = {
   /**
-   * Links to a picture in these widths, smallest first; none for what is no picture. The same within a window of half
-   * their life, so that caches get hits.
+   * Links to a picture in these widths, smallest first; none if it is not a picture. They are equal within a window of
+   * half their life, so that caches hit.
    */
   of(
     object: { id: string; mimeType: string; metadata: Dimensions },
     widths: readonly number[],
     origin: string,
   ): RenditionLink[]
-  /** Whether this is the query of a link to this object that the service signed, and it still counts. */
+  /** Whether this query is of an unexpired link to this object that the service signed. */
   allows(id: string, query: Record<string, string>): boolean
 }
 
@@ -24,7 +27,7 @@ type Deps = {
   secret: string
   /** Pixels, ascending. */
   sizes: readonly number[]
-  /** Life of a link. */
+  /** Lifetime of a link. */
   seconds: number
   /** Unix time in milliseconds. */
   now: () => number

@@ -1,4 +1,4 @@
-/** Makes renditions: claims a place on the row, has the decoders work, stores what they made. */
+/** Makes renditions: claims a place on the row, runs the decoder, stores the result. */
 
 import { Problem } from '../../problem.ts'
 import { putDeadlineMs } from '../../storage/storage.ts'
@@ -10,11 +10,11 @@ import { areLimited, haveRoom } from '../object/quota.ts'
 import type { Rendition } from '../object/rendition.ts'
 import type { Claim, Rendered } from '../table/renditions.ts'
 
-// A maker that died holds up nobody for longer.
+// The longest that a dead maker delays others.
 const LEASE_SECONDS = 60
 const RENEWAL_MS = 20_000
 
-/** `victim`: what gives way to it. `until`: Unix time in milliseconds. */
+/** `victim`: the rendition to evict. `until`: Unix time in milliseconds. */
 export type Job = {
   claim: Claim
   victim: Victim | null
@@ -27,7 +27,8 @@ export type Job = {
 type Making = Pick<Deps, 'repository' | 'storage' | 'decode' | 'log' | 'limits'>
 
 /**
- * All who ask for the same one at the same time wait for one making of it; strangers never for what only its owner learns.
+ * Concurrent requests for one rendition share one render. Non-owners never share the owner's, whose failure may tell
+ * what only the owner may know.
  */
 export function createMaker(deps: Making): (job: Job) => Promise<boolean> {
   const underWay = new Map<string, Promise<boolean>>()
@@ -41,8 +42,8 @@ export function createMaker(deps: Making): (job: Job) => Promise<boolean> {
 }
 
 /**
- * Reads the original, makes the rendition and stores it. Whatever fails leaves nothing but what upkeep sweeps. False when
- * somebody else makes it, or the row has changed.
+ * Reads the original, makes the rendition and stores it. A failure leaves nothing but bytes that upkeep sweeps. False
+ * when another maker has it, or the row has changed.
  */
 async function make(deps: Making, job: Job): Promise<boolean> {
   const { repository, limits } = deps
@@ -61,7 +62,7 @@ async function make(deps: Making, job: Job): Promise<boolean> {
 }
 
 /**
- * False when the owner's quota has no room for it, so that it is not decoded for nothing: not even for a byte, or not for
+ * False when the owner's quota has no room for it, so that nothing is decoded in vain: not even for a byte, or not for
  * as many as it had when it was made before.
  */
 async function mayFit({ repository, limits: { quotas } }: Making, { claim, object }: Job): Promise<boolean> {
@@ -83,7 +84,7 @@ async function makeClaimed(deps: Making, { claim, object, rendition, party, unti
     placeholder: metadata.thumbHash === undefined,
   } as const
   const { bytes, placeholder } = await holding(deps, claim, () => decode(object, task, { party, until }))
-  // The picture is of another size, which its row says by now.
+  // The picture has another size, which its row says by now.
   if (bytes === undefined) throw new Lost()
   if (putDeadlineMs(bytes.length) > LEASE_SECONDS * 1000) throw tooLarge()
   const contentType = `image/${rendition.format}`
@@ -94,7 +95,7 @@ async function makeClaimed(deps: Making, { claim, object, rendition, party, unti
   if (kept === 'over_quota' && claim.own) throw overQuota()
 }
 
-/** Keeps a claim in force while something takes its time. */
+/** Renews a claim while `work` runs. */
 async function holding<T>({ repository, log }: Making, claim: Claim, work: () => Promise<T>): Promise<T> {
   const renew = () =>
     repository
@@ -116,7 +117,7 @@ async function giveUp({ repository, log }: Making, { id, key }: Claim): Promise<
   }
 }
 
-/** The claim of a maker is not in force any more, or for nothing. */
+/** The maker's claim no longer holds, or is of no use any more. */
 class Lost extends Error {}
 
 function tooLarge(): Problem {

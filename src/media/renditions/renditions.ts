@@ -1,4 +1,4 @@
-/** Renditions of a picture: made when first asked for, kept beside the original, and gone with it. */
+/** Renditions of a picture: made on the first request, stored beside the original, and purged with it. */
 
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -24,14 +24,14 @@ import type { Viewer } from '../object/viewer.ts'
 import type { Rendered } from '../table/renditions.ts'
 import { createMaker } from './make.ts'
 
-/** How long one may take, with the waiting for its turn; beyond, the client is asked to come back. */
+/** The longest that a request waits for a rendition, for its turn included; then the client is asked to retry. */
 const DEADLINE_MS = 20_000
 const POLL_MS = 100
 
-/** A rendition's bytes, with what a link to them needs of the object. */
+/** A stored rendition, with what a link to it needs of the object. */
 export type StoredRendition = Pick<VisibleObject, 'key' | 'mimeType' | 'originalName' | 'own'> & { made: Rendition }
 
-/** `party`: of a stranger, see `DecodeRequest`. */
+/** `party`: the party of a non-owner, see `DecodeRequest`. */
 export type Asked = { wish: Wish; accept: string; party: string }
 
 export function createRenditions(deps: Deps) {
@@ -77,12 +77,12 @@ async function get(
     const party = own ? `owner:${userId}` : asked.party
     try {
       const making = makeOnce({ claim, ...place, object, rendition, party, until })
-      // It goes on when it is late, for the next request.
+      // A late render goes on, for the next request.
       const made = await inTime(making, Math.max(0, until - Date.now()), () => Promise.reject(tooBusy()))
-      // By another replica, perhaps, or for another size.
+      // Another replica may be making it, or the picture has another size.
       if (!made) await sleep(POLL_MS)
     } catch (error) {
-      // A link may be anybody's, and nobody but the owner is told of the quota.
+      // Anyone may have a link, and only the owner is told of the quota.
       if (!signed || !isQuota(error)) throw error
       return (await lesser()) ?? Promise.reject(tooBusy())
     }
@@ -90,7 +90,7 @@ async function get(
   }
 }
 
-/** What is there, noted as used if strangers had it made. */
+/** A stored rendition; records its use if it was made for a non-owner. */
 async function stored(
   { repository, log }: Deps,
   object: Rendered,
@@ -107,13 +107,13 @@ async function stored(
   return { key: entry.key, mimeType: `image/${made.format}`, originalName, own, made }
 }
 
-/** In place of what may not be made: the largest that is there. */
+/** The largest stored rendition, in place of one that may not be made. */
 async function instead(deps: Deps, object: Rendered, rendition: Rendition): Promise<StoredRendition | null> {
   const largest = largestFor(rendition, object.renditions)
   return largest === undefined ? null : stored(deps, object, nameOf(largest.made), largest.entry, largest.made)
 }
 
-/** Whether strangers have had as much made of a picture as they may, or this one was too much. */
+/** Whether non-owners have caused as many bytes of renditions as they may, or this one exceeded that. */
 function isSpent(object: Rendered, name: string): boolean {
   const refused = outcomeOf(object, forStrangers(name))
   const spent = object.strangerBytes >= Math.max(object.sizeBytes, LEAST_STRANGERS_BYTES)

@@ -1,9 +1,9 @@
-/** How much is waiting for relay and upkeep, at a cost that does not grow with the table. */
+/** The backlog of relay and upkeep, read at a cost that does not grow with the table. */
 import { type Queryable, within } from '../../db/connect.ts'
 
 /**
- * Counts stop at 10,000 objects, which are read in a few milliseconds; ages are in seconds, 0 where there is nothing.
- * `oldestOwed` is that of the events that were counted: those that are due first.
+ * Counts stop at 10,000 objects, which are read in a few milliseconds; ages are in seconds, 0 if there are none.
+ * `oldestOwed` is the age of the oldest counted event; the counted events are those that are due first.
  */
 export type Backlog = {
   owed: number
@@ -18,8 +18,9 @@ export type Backlog = {
 }
 
 export function createBacklogStatements({ sql }: { sql: Queryable }) {
-  // Each is in the order of an index, which keeps the planner from reading the table instead. No parameters: what it does
-  // not know, as whether a partial index covers the status, makes it read the table after all.
+  // Each subquery follows the order of an index, which keeps the planner from reading the table instead. No parameters:
+  // with an unknown value, the planner cannot tell whether a partial index covers the status, and reads the table after
+  // all.
   const most = sql`10000`
   const pending = sql`media_objects WHERE (status = 'pending') IS TRUE ORDER BY status_changed_at`
   const deleted = sql`media_objects WHERE (status = 'deleted') IS TRUE ORDER BY status_changed_at`

@@ -1,14 +1,14 @@
-/** When anything about a picture is tried again: one policy for all of it. */
+/** The backoff between tries of decoding and publishing a picture: one policy for all tasks. */
 import type { Queryable } from '../../db/connect.ts'
 
-/** The pause after a try for which there was no place in a decoder, which is free again by then. */
+/** The pause after a try that found no free decoder; one is free again by then. */
 export const SOON_SECONDS = 60
 
 const RETRY_SECONDS = 600
 const RETRY_FACTOR = 4
 const LONGEST_RETRY_SECONDS = 86_400
 
-/** The pause after so many tries: ten minutes, forty, and so on, a day at most. `tries` is an SQL expression. */
+/** The pause after `tries` tries: ten minutes, forty, and so on, a day at most. `tries` is an SQL expression. */
 export function backoff(sql: Queryable, tries: ReturnType<Queryable>) {
   return sql`least(${LONGEST_RETRY_SECONDS}::float8,
     ${RETRY_SECONDS}::float8 * ${RETRY_FACTOR}::float8 ^ (least(${tries}, 10) - 1)) * interval '1 second'`

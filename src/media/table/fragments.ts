@@ -1,25 +1,25 @@
-/** Pieces of SQL that several statements on media_objects share. */
+/** SQL fragments that several statements on media_objects share. */
 
 import type { Caller } from '../../auth/caller.ts'
 import type { Queryable } from '../../db/connect.ts'
 import type { Channel } from '../../events/events.ts'
 import type { Quotas } from '../object/quota.ts'
 
-/** Facts to store with a change; `fields` go into the event's payload beside what every event has. */
+/** The event to append with a change; `fields` extend the payload that every event has. */
 export type Announcement = { channel: Channel; fields?: Record<string, string | number | null> }
 
-// Whoever made a change sends its events first; the relay takes over when that took longer than this.
+// The request that made a change sends its events first; the relay takes over when that takes longer than this.
 const SENDER_LEASE_SECONDS = 5
 
 export type Fragments = ReturnType<typeof createFragments>
 
-/** The constraint that a statement breaks which would give an owner more than the quotas allow. */
+/** The constraint that a statement violates if it would exceed its owner's quotas. */
 export const QUOTA = 'media_quota'
 
 export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Quotas) {
   const columns = sql.unsafe(COLUMNS)
 
-  /** Ownership is part of the WHERE, so that what is foreign looks like what is not there. */
+  /** Ownership is part of the WHERE, so that a foreign object looks like a missing one. */
   const ownedBy = ({ userId, role }: Caller) => (role === 'service' ? sql`true` : sql`user_id = ${userId}`)
 
   const seconds = (n: number) => sql`${n} * interval '1 second'`
@@ -28,25 +28,25 @@ export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Qu
   const epoch = sql.unsafe(EPOCH)
 
   /**
-   * The SET clauses for whoever lets bytes go under an object's prefixes, until so many seconds from now: the row outlives
-   * them, and is swept after them. A sweep that is due sooner stays so.
+   * The SET clauses of a statement that lets bytes arrive under an object's prefixes for so many seconds from now: the
+   * row outlives them, and its prefixes are swept after them. A sweep that is due sooner stays so.
    */
   const letBytesIn = (forSeconds: number) => {
     const end = sql`greatest(links_until, now() + ${seconds(forSeconds)})`
     return sql`links_until = ${end}, sweep_due_at = least(sweep_due_at, ${end})`
   }
 
-  /** The SET clause for an object whose prefixes hold bytes that are not its own: swept when nobody can add any. */
+  /** The SET clause for an object whose prefixes hold bytes that are not its own: swept when no more can arrive. */
   const sweepSoon = sql`sweep_due_at = least(sweep_due_at, greatest(links_until, now()))`
 
   const transients = sql.unsafe(TRANSIENTS)
 
-  /** Whether an announced key can still become the object's. */
+  /** Whether a reserved key can still become the object's. */
   const announced = (to: string) => sql`(transient_keys ->> ${to}::text)::numeric > ${epoch}`
 
   const withdraw = sql.unsafe(WITHDRAWAL)
 
-  /** The SET clauses that put one event at the end of the row's own outbox. */
+  /** The SET clauses that append one event to the row's outbox. */
   const owe = ({ channel, fields = {} }: Announcement) => {
     const [before, between, after] = oweTexts
     return sql`${sql.unsafe(before)} ${channel}::text ${sql.unsafe(between)} ${sql.json(fields)}::jsonb ${sql.unsafe(after)}`
@@ -56,8 +56,8 @@ export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Qu
   const toPurging = sql`status = 'purging', status_changed_at = now(), upkeep_due_at = now(), ${withdraw}`
 
   /**
-   * True when an owner may have this much more, which nobody else can take until the statement's end; else the statement
-   * fails with the constraint `QUOTA`.
+   * True when the owner may store this much more, which the statement reserves until its transaction ends; otherwise
+   * the statement violates the constraint `QUOTA`.
    */
   const withinQuota = (owner: ReturnType<typeof sql>, more: { bytes: number; objects: number }) =>
     quotaBytes === null && quotaObjects === null
@@ -81,7 +81,7 @@ export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Qu
   }
 }
 
-// The pieces that statements of constant text are made of, too.
+// Fragments that statements of constant text use as well.
 
 export const COLUMNS = `id, user_id AS "userId", original_name AS "originalName", mime_type AS "mimeType",
   size_bytes AS "sizeBytes", storage_key AS key, metadata, visibility, status, public_key AS "publicKey",
@@ -89,12 +89,12 @@ export const COLUMNS = `id, user_id AS "userId", original_name AS "originalName"
 
 const EPOCH = 'extract(epoch FROM now())'
 
-/** What a RETURNING tells of keys that are not the object's, see `Transients`. */
+/** The RETURNING columns of an object's transient keys, see `Transients`. */
 export const TRANSIENTS = `transient_keys AS "transientKeys", ${EPOCH}::text AS "asOf"`
 
 /**
- * The SET clauses that take the copy for others away, from the row's own old value; a copy that is being made for a CDN
- * must not become the object's any more, even if it is public again by then.
+ * The SET clauses that withdraw the public copy, from the row's own old value. A copy that is being made for a CDN must
+ * not become the object's any more, even if the object is public again by then.
  */
 export const WITHDRAWAL = `
   public_key = NULL,
@@ -106,7 +106,7 @@ export const WITHDRAWAL = `
     ) AS each),
   transient_due_at = CASE WHEN public_key IS NULL AND transient_keys = '{}' THEN transient_due_at ELSE now() END`
 
-/** The SET clauses that put one event at the end of the row's own outbox. Both are expressions. */
+/** The SET clauses that append one event to the row's outbox; both arguments are SQL expressions. */
 export function owing(channel: string, fields: string): string {
   return oweTexts[0] + channel + oweTexts[1] + fields + oweTexts[2]
 }
@@ -122,7 +122,7 @@ const oweTexts = [
   '))',
 ] as const
 
-/** The SET clauses that take events off the row's outbox; `sent`: an expression for `{"sent": [their ids]}`. */
+/** The SET clauses that remove events from the row's outbox; `sent`: an expression for `{"sent": [their ids]}`. */
 export function without(sent: string): string {
   const rest = `jsonb_path_query_array(outbox, '$[*] ? (!(@.payload.eventId == $sent[*]))', ${sent})`
   return `outbox = ${rest}, outbox_due_at = CASE WHEN ${rest} = '[]' THEN NULL ELSE now() END`

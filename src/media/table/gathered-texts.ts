@@ -1,17 +1,20 @@
-/** The texts of the gathered statements, and of the same for one call. */
+/** SQL texts of the gathered statements, each also for a single call. */
 import { COLUMNS, owing, TRANSIENTS, WITHDRAWAL, without } from './fragments.ts'
 
-/** The calls as rows: `n` says which one it is, `of` the id of its object. No column is called as one of the table. */
+/**
+ * The calls as rows: `n` numbers a call, `of` is the id of its object. Where a statement reads the table as well, no
+ * column has the name of one of the table's.
+ */
 function callsWith(columns: string): string {
   return `jsonb_to_recordset($1) AS calls (n integer, of uuid, ${columns})`
 }
 
 /**
- * Changes the rows that calls ($1) are about, where `condition` holds. It waits for no lock: a row that the
- * condition holds for, but that was not changed, somebody else has locked. So it cannot be in a deadlock, in whichever
- * order it locks. LATERAL with a lock or OFFSET 0, a subquery for one value, and the list of ids make lookups by id of all
- * that it reads, whatever the server knows about the table when it makes its plan.
- * @param also what else has to hold for a change here; where it does not, the call goes alone
+ * Changes the rows that the calls ($1) address, where `condition` holds. It waits for no lock: a row for which the
+ * condition holds, but that was not changed, is locked by another transaction. So it cannot deadlock, in whichever
+ * order it locks. LATERAL with a lock or OFFSET 0, a scalar subquery, and the list of ids make the planner look up
+ * every row by id, whatever its statistics of the table are.
+ * @param also a further condition for a change here; a call that does not meet it goes alone
  */
 function change(of: { columns: string; condition: string; also?: string; set: string; returning: string }): string {
   return `
@@ -32,7 +35,7 @@ function change(of: { columns: string; condition: string; also?: string; set: st
 const CHANGED = `${COLUMNS}, outbox`
 const OWNED = '(by IS NULL OR user_id = by)'
 
-// In this order, because each one locks what its owner has.
+// Ordered by owner, because each row locks its owner's usage: one order for all statements avoids deadlocks.
 export const INSERT = `
   INSERT INTO media_objects
     (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until)
@@ -56,7 +59,7 @@ const ACTIVATION = (size: string, dimensions: string, channel: string, fields: s
 export const ACTIVATE = change({
   columns: 'size bigint, dimensions jsonb, channel text, fields jsonb',
   condition: "status = 'pending'",
-  // Another size changes what the owner has, and waits for the lock of that.
+  // Another size changes the owner's usage, and would wait for the lock on that.
   also: 'size_bytes = size',
   set: ACTIVATION('size', 'dimensions', 'channel', 'fields'),
   returning: CHANGED,
@@ -81,7 +84,7 @@ export const REMOVE_ONE = `
 
 export const SETTLE = change({
   columns: 'given jsonb',
-  // Not by `outbox_due_at`, whose index has all that is owed: it would be read whole for each call.
+  // Not by `outbox_due_at`, whose index has all owing rows: every call would read all of it.
   condition: "outbox <> '[]'",
   set: without('given'),
   returning: 'true AS settled',

@@ -1,6 +1,6 @@
 /**
- * The statements of the calls that come most, each for many calls at once (`db/gather.ts`). For every row that it is
- * about, each is what a single statement is: conditional, ownership in its WHERE, the event with the change.
+ * The most frequent statements, each for many calls at once (`db/gather.ts`). For each of its rows, such a statement
+ * does what a single one does: conditional, ownership in its WHERE, the event with the change.
  */
 import type { Caller } from '../../auth/caller.ts'
 import { prepared, type Queryable, within } from '../../db/connect.ts'
@@ -32,15 +32,15 @@ import type { Rendered } from './renditions.ts'
 type Activating = { id: string; sizeBytes: number; metadata: Dimensions; event: Announcement }
 type Asking = { id: string; caller: Caller }
 type Viewing = { id: string; viewer: Viewer }
-/** `version`: of the decoders whose outcomes are asked for. */
+/** `version`: the version of the decoders whose outcomes are read. */
 type ViewingRendered = Viewing & { version: string }
 type Removed = { outbox: MediaEvent[] } & Transients
 /** Which events of a row have been sent. */
 type Settling = { id: string; sent: string[] }
 
-/** `n`: of which call. */
+/** `n`: the number of the call. */
 type Numbered<T> = T & { n: number }
-/** `made` is null where nothing was changed; `locked`: because somebody else has locked the row. */
+/** `made` is null where nothing was changed; `locked`: because another transaction has locked the row. */
 type Outcome<T> = Numbered<T> & { made: number | null; locked: boolean | null }
 
 export type Gathered = ReturnType<typeof createGatheredStatements>
@@ -164,18 +164,18 @@ export function createGatheredStatements({ sql, pendingSeconds }: { sql: Queryab
   }
 }
 
-/** Whoever has a link that the service signed sees what it leads to as its owner does. */
+/** The holder of a link that the service signed sees the object as its owner does. */
 function viewer({ id, viewer }: Viewing): [id: string, by: string | null, every: boolean] {
   if (viewer === null || viewer === 'link') return [id, null, viewer === 'link']
   return [id, ownerOf(viewer), viewer.role === 'service']
 }
 
-/** Null stands for a service, which owns everything. */
+/** Null for a service, which owns everything. */
 function ownerOf({ userId, role }: Caller): string | null {
   return role === 'service' ? null : userId
 }
 
-/** An answer for each call: null where there is no row for it. */
+/** One answer for each call: null where it has no row. */
 function inOrder<T extends { n: number }, A>(calls: readonly unknown[], rows: readonly T[], answer: (row: T) => A) {
   const answers: (A | null)[] = calls.map(() => null)
   for (const row of rows) answers[row.n] = answer(row)

@@ -1,11 +1,11 @@
-/** The statements of uploads in parts, and of giving an upload up. */
+/** Statements of multipart uploads, and of aborting an upload. */
 import type { Caller } from '../../auth/caller.ts'
 import { type Queryable, within } from '../../db/connect.ts'
 import type { Fragments } from './fragments.ts'
 
-/** An upload in parts. */
+/** A multipart upload. */
 export type UploadRow = { key: string; uploadId: string; sizeBytes: number }
-/** `partSize`: of every part but the last, in bytes; null before there was a link to one. */
+/** `partSize`: the size of every part but the last, in bytes; null before the first link to a part. */
 export type PendingUpload = UploadRow & { partSize: number | null }
 
 type Settings = { sql: Queryable; fragments: Fragments; pendingSeconds: number }
@@ -15,8 +15,8 @@ export function createMultipartStatements({ sql, fragments, pendingSeconds }: Se
 
   return {
     /**
-     * Writes the store's upload id on the row, unless it has one, which it keeps: then that one is returned. With it,
-     * until when the upload may be under way. Null when the object is not pending (any more).
+     * Writes the store's upload id on the row, unless the row has one. Returns the id on the row, and until when the
+     * upload may stay pending. Null when the object is not pending.
      */
     async keepUploadId(id: string, uploadId: string): Promise<{ uploadId: string; expiresAt: Date } | null> {
       const [row] = await within(sql<{ uploadId: string; expiresAt: Date }[]>`
@@ -26,7 +26,10 @@ export function createMultipartStatements({ sql, fragments, pendingSeconds }: Se
       return row ?? null
     },
 
-    /** Lets the row outlive links to parts that are made anew. Null unless it is the caller's and is under way. */
+    /**
+     * Extends the row's life beyond that of new links to parts. Null unless it is the caller's pending multipart
+     * upload.
+     */
     async extendUpload(id: string, caller: Caller, linksSeconds: number): Promise<PendingUpload | null> {
       const [row] = await within(sql<PendingUpload[]>`
         UPDATE media_objects SET links_until = greatest(links_until, now() + ${seconds(linksSeconds)})
@@ -35,7 +38,10 @@ export function createMultipartStatements({ sql, fragments, pendingSeconds }: Se
       return row ?? null
     },
 
-    /** Writes on the row how it is divided into parts, unless that is decided; then as that is. Null as `extendUpload`. */
+    /**
+     * Writes the part size on the row, unless the row has one. Returns the size on the row; null when it is not a
+     * pending multipart upload.
+     */
     async keepPartSize(id: string, partSize: number): Promise<{ partSize: number } | null> {
       const [row] = await within(sql<{ partSize: number }[]>`
         UPDATE media_objects SET part_size = coalesce(part_size, ${partSize})
@@ -44,7 +50,10 @@ export function createMultipartStatements({ sql, fragments, pendingSeconds }: Se
       return row ?? null
     },
 
-    /** pending → purging, by its owner. Whoever gets the key may remove the bytes; null when it is not pending. */
+    /**
+     * pending → purging, by its owner. Only the call that gets the key may remove the bytes; null when it is not
+     * pending.
+     */
     async abandonOwned(id: string, caller: Caller): Promise<{ key: string } | null> {
       const [row] = await within(sql<{ key: string }[]>`
         UPDATE media_objects SET ${toPurging}

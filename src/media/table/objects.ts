@@ -1,4 +1,4 @@
-/** The statements of objects that are there: finding, listing, changing, deleting, restoring. */
+/** Statements on existing objects: find, list, change, soft-delete, restore. */
 import type { Caller } from '../../auth/caller.ts'
 import { prepared, type Queryable, within } from '../../db/connect.ts'
 import type { MediaEvent } from '../../events/events.ts'
@@ -11,7 +11,7 @@ import type { Rendered } from './renditions.ts'
 
 export type Page = {
   status: 'active' | 'deleted'
-  /** A media type, or a whole family as `image/*`. */
+  /** A media type, or a whole family such as `image/*`. */
   type: string | undefined
   /** Ids below this one. */
   before: string | undefined
@@ -35,25 +35,27 @@ export function createObjectStatements({ sql, fragments, gathered, retentionSeco
   const { columns, changed, ownedBy, seconds, owe, transients, withdraw } = fragments
 
   return {
-    /** An active object that this viewer may see: their own, a public one, any for a service or a link. */
+    /** An active object that the viewer may see: an own or a public one; any for a service or a signed link. */
     async findVisible(id: string, viewer: Viewer): Promise<VisibleObject | null> {
       return gathered.findVisible({ id, viewer })
     },
 
-    /** The caller's object in whatever state. */
+    /** The caller's object in any state. */
     async findOwned(id: string, caller: Caller): Promise<MediaRow | null> {
       return gathered.findOwned({ id, caller })
     },
 
-    /** An active object that this viewer may see, with what was made of it, and what could not be. */
+    /**
+     * An active object that the viewer may see, with its renditions, and the outcomes of this version of the decoders.
+     */
     async findRendered(id: string, viewer: Viewer, version: string): Promise<Rendered | null> {
       return gathered.findRendered({ id, viewer, version })
     },
 
     /**
-     * The owner's objects, newest first. Written so that only the index of owner, status and id is in this order:
-     * from equal states the planner would see that the primary key is, too, and read past all that came later in
-     * another state.
+     * The owner's objects, newest first. The row comparison makes only the index on owner, status and id fit this
+     * order: with an equal status, the planner would notice that the primary key has it as well, and read past all
+     * newer objects of other states.
      */
     async list(userId: string, { status, type, before = LAST_ID, limit }: Page): Promise<StoredObject[]> {
       const [text, ...more] =
@@ -61,7 +63,7 @@ export function createObjectStatements({ sql, fragments, gathered, retentionSeco
       return within(prepared<StoredObject>(sql, text, [userId, status, before, limit, ...more]))
     },
 
-    /** Those of the ids that are the owner's active objects, newest first. */
+    /** The owner's active objects among these ids, newest first. */
     async listByIds(userId: string, ids: string[]): Promise<StoredObject[]> {
       return within(sql<StoredObject[]>`
         SELECT ${columns} FROM media_objects
@@ -70,9 +72,9 @@ export function createObjectStatements({ sql, fragments, gathered, retentionSeco
     },
 
     /**
-     * Changes name or visibility of an active object. Null when it is not active any more, or the copy that others get
-     * is not at `publicKey` any more, which decided what address was announced. What becomes private has none, wherever
-     * it was, so that nothing keeps an owner from that.
+     * Changes name or visibility of an active object. Null when it is no longer active, or its public copy is no longer
+     * at `publicKey`, which decided the URL in the event. A change to private ignores `publicKey`, so that nothing can
+     * prevent it.
      */
     async update(
       id: string,
@@ -95,8 +97,8 @@ export function createObjectStatements({ sql, fragments, gathered, retentionSeco
     },
 
     /**
-     * active → deleted. Returns what it owes, and the keys that are to be removed, as that of its copy for others; null
-     * when it was not active, or is not the caller's.
+     * active → deleted. Returns the events that the row owes, and its transient keys, such as that of its public copy;
+     * null when it was not active, or is not the caller's.
      */
     async remove(id: string, caller: Caller): Promise<({ outbox: MediaEvent[] } & Transients) | null> {
       return gathered.remove({ id, caller })

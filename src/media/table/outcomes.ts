@@ -1,4 +1,4 @@
-/** The statements that remember what decoding came to. */
+/** Statements that record outcomes of decoding. */
 
 import { type Queryable, within } from '../../db/connect.ts'
 import type { ProblemCode } from '../../problem.ts'
@@ -7,22 +7,22 @@ import { MOST_DEAR_TRIES, type Outcomes, type Remembered, WHOLE } from '../objec
 import { backoff } from './backoff.ts'
 import type { Fragments } from './fragments.ts'
 
-/** `final`: the same bytes give the same again, so one try is enough. */
+/** `final`: a retry with the same bytes would fail again, so one try is enough. */
 export type Failed = { id: string; source: string; task: string; version: string; code: ProblemCode; final: boolean }
 
 type Sized = { id: string; key: string; metadata: Dimensions }
 
-// Of one picture; the one that would be tried again first gives way.
+// Per picture; the outcome whose retry is due first is evicted.
 const MOST_OUTCOMES = 100
 const SPREAD_SECONDS = 86_400
 
-/** Pieces of SQL about what a row remembers. */
+/** SQL fragments on outcomes. */
 export function createOutcomeFragments(sql: Queryable) {
-  /** What the row remembers of these decoders. */
+  /** The outcomes of this version of the decoders. */
   const known = (version: string) =>
     sql`(CASE WHEN decode_version = ${version} THEN decode_outcomes ELSE '{}'::jsonb END)`
 
-  /** The SET clauses for one more outcome, with room made for it. */
+  /** The SET clauses that add one outcome, and evict one if there are too many. */
   const noted = (
     { task, version, code, sizeBytes }: Pick<Failed, 'task' | 'version' | 'code'> & { sizeBytes?: number },
     tries: ReturnType<typeof sql>,
@@ -44,7 +44,7 @@ export function createOutcomeStatements({ sql, fragments }: { sql: Queryable; fr
   const { seconds } = fragments
   const { known, noted } = createOutcomeFragments(sql)
 
-  /** When upkeep tries again what it does for a picture: later, or not with these decoders. */
+  /** The SET clauses for when upkeep retries its own tasks for a picture: later, or never with these decoders. */
   const dueAgain = ({ task, final }: Failed, tries: ReturnType<typeof sql>) => {
     const next = sql`CASE WHEN ${final} OR ${tries} >= ${MOST_DEAR_TRIES} THEN 'infinity'
       ELSE now() + ${backoff(sql, tries)} END`
@@ -54,7 +54,10 @@ export function createOutcomeStatements({ sql, fragments }: { sql: Queryable; fr
   }
 
   return {
-    /** Notes that a task gave nothing. Returns what the row says since; null when it has other bytes now, or none. */
+    /**
+     * Records a failed task. Returns the outcomes on the row since; null when the object has other bytes now, or is
+     * gone.
+     */
     async noteOutcome(failed: Failed): Promise<Remembered | null> {
       const { id, source, task, version, final } = failed
       const tries: ReturnType<typeof sql> = final
@@ -67,7 +70,7 @@ export function createOutcomeStatements({ sql, fragments }: { sql: Queryable; fr
       return row ?? null
     },
 
-    /** What the row remembers of these decoders; null when it is not active. */
+    /** The outcomes of this version of the decoders; null when the object is not active. */
     async findOutcomes(id: string, version: string): Promise<Remembered | null> {
       const [row] = await within(sql<{ key: string; outcomes: Outcomes; now: number }[]>`
         SELECT storage_key AS key, ${known(version)} AS outcomes, extract(epoch FROM now())::float8 AS now
@@ -76,13 +79,13 @@ export function createOutcomeStatements({ sql, fragments }: { sql: Queryable; fr
     },
 
     /**
-     * Forgets what other versions of the decoders refused, of up to `limit` pictures, so that it is tried again: upkeep's
-     * part spread over a day. Returns how many.
+     * Clears outcomes of other versions of the decoders on up to `limit` rows, so that the tasks are tried again; those
+     * of upkeep are spread over a day. Returns how many rows.
      */
     async forgetOutcomes(version: string, limit: number): Promise<number> {
       const refused = sql`(decode_version IS NOT NULL OR publish_due_at IS NULL OR publish_due_at = 'infinity'
         OR (placeholder_due_at IS NULL AND mime_type LIKE 'image/%' AND NOT metadata ? 'thumbHash'))`
-      // Three ranges of one index: what is unlike a value is none.
+      // Three ranges of one index, because an inequality is not a range.
       const some = (range: ReturnType<typeof sql>) => sql`ARRAY(
         SELECT id FROM media_objects WHERE ${refused} AND ${range} LIMIT ${limit} FOR UPDATE SKIP LOCKED)`
       const spread = sql`now() + ${SPREAD_SECONDS}::float8 * abs(hashtext(id::text)::float8 / 2147483648) * interval '1 second'`
@@ -98,8 +101,8 @@ export function createOutcomeStatements({ sql, fragments }: { sql: Queryable; fr
     },
 
     /**
-     * The decoder found another size than the row says: the row is corrected, unless it was meanwhile. What was made for
-     * the wrong size goes; links to it live on for `linksSeconds`.
+     * Corrects a size that the decoder found to be wrong, unless the row was corrected meanwhile. Renditions made for
+     * the wrong size leave the row; links to them live on for `linksSeconds`.
      */
     async correctSize(
       { id, key, metadata }: Sized,

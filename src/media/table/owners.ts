@@ -1,9 +1,9 @@
-/** The statements about everything of one owner. */
+/** Statements on all objects of one owner. */
 import { type Queryable, within } from '../../db/connect.ts'
 import type { MediaEvent } from '../../events/events.ts'
 import type { Fragments } from './fragments.ts'
 
-/** What an owner has, in whatever state, until its bytes are gone for good. */
+/** The usage of an owner: objects in any state, until their bytes are gone for good. */
 export type Usage = { bytes: number; objects: number }
 
 export function createOwnerStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
@@ -16,8 +16,8 @@ export function createOwnerStatements({ sql, fragments }: { sql: Queryable; frag
     },
 
     /**
-     * active, deleted → purging, for up to `limit` rows of an owner. Returns what they owe. Both states are before
-     * `pending`, so that the owner's index is read in its order.
+     * active, deleted → purging, for up to `limit` rows of an owner. Returns the events they owe. Both states sort
+     * before `pending`, so that the owner's index is read in its order.
      */
     async eraseStored(userId: string, limit: number): Promise<{ outbox: MediaEvent[] }[]> {
       return within(sql<{ outbox: MediaEvent[] }[]>`
@@ -28,7 +28,7 @@ export function createOwnerStatements({ sql, fragments }: { sql: Queryable; frag
         RETURNING outbox`)
     },
 
-    /** pending → purging, for up to `limit` rows of an owner; they were never announced. Returns how many. */
+    /** pending → purging, for up to `limit` rows of an owner; they never had an event. Returns how many. */
     async erasePending(userId: string, limit: number): Promise<number> {
       const { count } = await within(sql`
         UPDATE media_objects SET ${toPurging}
@@ -38,7 +38,7 @@ export function createOwnerStatements({ sql, fragments }: { sql: Queryable; frag
       return count
     },
 
-    /** How many of an owner's objects are not on their way out yet, and how many are. */
+    /** How many of an owner's objects are not purging yet, and how many are. */
     async countLeft(userId: string): Promise<{ left: number; purging: number }> {
       const [row] = await within(sql<{ left: number; purging: number }[]>`
         SELECT count(*) FILTER (WHERE status <> 'purging') AS left,

@@ -1,11 +1,11 @@
-/** The statements about placeholders of pictures. */
+/** Statements on placeholders of pictures. */
 
 import { type Queryable, within } from '../../db/connect.ts'
 import type { Metadata, Placeholder } from '../object/object.ts'
 import { backoff, SOON_SECONDS } from './backoff.ts'
 import type { Fragments } from './fragments.ts'
 
-/** A picture without a placeholder. `claim`: which try this is; it is in force until the next one is due. */
+/** A picture without a placeholder. `claim`: identifies this try; it holds until the next one is due. */
 export type PlaceholderRow = {
   id: string
   key: string
@@ -22,8 +22,8 @@ export function createPlaceholderStatements({ sql, fragments }: { sql: Queryable
 
   return {
     /**
-     * Claims the picture whose placeholder has been due for longest; null when there is none. The next try is set here,
-     * so that one which ends the process counts like any other.
+     * Claims the picture whose placeholder has been due for longest; null when there is none. The claim also schedules
+     * the next try, so that a try which ends the process counts like any other.
      */
     async claimPlaceholder(): Promise<PlaceholderRow | null> {
       const [row] = await within(sql<PlaceholderRow[]>`
@@ -39,7 +39,7 @@ export function createPlaceholderStatements({ sql, fragments }: { sql: Queryable
       return row ?? null
     },
 
-    /** Gives a claim back as if it had not been taken: nothing was tried, and nobody is to blame. */
+    /** Returns a claim as if it had not been taken: nothing was tried, so no try counts. */
     async releasePlaceholder(row: PlaceholderRow): Promise<void> {
       await within(sql`
         UPDATE media_objects
@@ -47,7 +47,7 @@ export function createPlaceholderStatements({ sql, fragments }: { sql: Queryable
         WHERE ${inForce(row)}`)
     },
 
-    /** Keeps a picture's first placeholder, made under a claim that is still in force. False when it is not. */
+    /** Stores a picture's first placeholder, made under a claim that still holds. False when it does not. */
     async keepPlaceholder(row: PlaceholderRow, { thumbHash, dominantColor }: Placeholder): Promise<boolean> {
       const { count } = await within(sql`
         UPDATE media_objects

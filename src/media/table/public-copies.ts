@@ -1,4 +1,4 @@
-/** The statements about what others than its owner get of an object. */
+/** Statements on public copies of objects. */
 
 import { type Queryable, within } from '../../db/connect.ts'
 import type { ChangedObject, StoredObject } from '../object/object.ts'
@@ -6,7 +6,7 @@ import type { Transients } from '../object/transients.ts'
 import { backoff, SOON_SECONDS } from './backoff.ts'
 import type { Announcement, Fragments } from './fragments.ts'
 
-/** A public object without a copy. `claim`: which try this is; it is in force until the next one is due. */
+/** A public object without a public copy. `claim`: identifies this try; it holds until the next one is due. */
 export type PublicationRow = StoredObject & { claim: string }
 
 export function createPublicationStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
@@ -14,9 +14,9 @@ export function createPublicationStatements({ sql, fragments }: { sql: Queryable
 
   return {
     /**
-     * Gives an object the announced copy that others get, in place of the one it had, which its row then has among the
-     * keys to remove. Null when it is not public any more, was moved, or has got another one meanwhile; or when making the
-     * copy took so long that upkeep may have removed it.
+     * Gives an object the public copy under the reserved key; the key of its previous copy becomes transient. Null when
+     * the object is no longer public, was re-keyed, or has got another copy meanwhile; or when making the copy took so
+     * long that upkeep may have removed it.
      */
     async publish(
       { id, key, publicKey }: StoredObject,
@@ -37,14 +37,14 @@ export function createPublicationStatements({ sql, fragments }: { sql: Queryable
       return row ?? null
     },
 
-    /** Keeps upkeep from trying again to make a copy that the decoders refuse; see `forgetOutcomes`. */
+    /** Stops upkeep from retrying a copy that the decoders refuse; see `forgetOutcomes`. */
     async refusePublication(id: string): Promise<void> {
       await within(sql`
         UPDATE media_objects SET publish_due_at = 'infinity'
         WHERE id = ${id} AND decode_version IS NOT NULL AND publish_due_at IS NOT NULL`)
     },
 
-    /** Gives a claim back as if it had not been taken: nothing was tried, and nobody is to blame. */
+    /** Returns a claim as if it had not been taken: nothing was tried, so no try counts. */
     async releasePublication({ id, claim }: Pick<PublicationRow, 'id' | 'claim'>): Promise<void> {
       await within(sql`
         UPDATE media_objects
@@ -54,8 +54,8 @@ export function createPublicationStatements({ sql, fragments }: { sql: Queryable
     },
 
     /**
-     * Claims the public object that has been due for longest, for a CDN; null when there is none. The next try is set
-     * here, so that one which ends the process counts like any other.
+     * Claims the public object whose copy for the CDN has been due for longest; null when there is none. The claim also
+     * schedules the next try, so that a try which ends the process counts like any other.
      */
     async claimPublication(): Promise<PublicationRow | null> {
       const [row] = await within(sql<PublicationRow[]>`
@@ -69,7 +69,7 @@ export function createPublicationStatements({ sql, fragments }: { sql: Queryable
       return row ?? null
     },
 
-    /** Takes the copies off up to `limit` pictures that others get as they came. Returns how many. */
+    /** Withdraws the public copies of up to `limit` pictures that still have their metadata. Returns how many. */
     async withdrawUncleaned(limit: number): Promise<number> {
       const { count } = await within(sql`
         UPDATE media_objects SET publish_due_at = now(), publish_tries = 0, ${withdraw}
@@ -80,8 +80,8 @@ export function createPublicationStatements({ sql, fragments }: { sql: Queryable
     },
 
     /**
-     * Up to `limit` objects whose original lies where a CDN serves it, after a key: versions before 0006 moved public
-     * ones there.
+     * Up to `limit` objects whose original is in the CDN's home, after a key: versions before migration 0006 moved
+     * public originals there.
      */
     async exposedAfter(key: string, limit: number): Promise<StoredObject[]> {
       return within(sql<StoredObject[]>`
@@ -96,7 +96,7 @@ export function createPublicationStatements({ sql, fragments }: { sql: Queryable
       return rows.length > 0
     },
 
-    /** Takes a copy off its row that is not there; the next who asks makes another. */
+    /** Clears `public_key` when the copy is missing in the store; the next request makes another. */
     async unpublish(id: string, key: string): Promise<void> {
       await within(sql`
         UPDATE media_objects SET public_key = NULL, publish_due_at = now(), publish_tries = 0
@@ -104,8 +104,8 @@ export function createPublicationStatements({ sql, fragments }: { sql: Queryable
     },
 
     /**
-     * Tells the row that its original was copied to the announced key. Null when it was not at the old one any more, or
-     * copying took too long.
+     * Gives an object the reserved key that its original was copied to; the old key becomes transient. Null when the
+     * original was not at the old key any more, or copying took too long.
      */
     async recall({ id, key }: StoredObject, to: string): Promise<Transients | null> {
       const [row] = await within(sql<Transients[]>`

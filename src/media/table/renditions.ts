@@ -1,4 +1,4 @@
-/** The statements of renditions. An entry of a row says where one is before its bytes go there. */
+/** Statements on renditions. A row lists the key of a rendition before its bytes are stored. */
 import { type Queryable, violates, within } from '../../db/connect.ts'
 import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import type { Placeholder, VisibleObject } from '../object/object.ts'
@@ -7,10 +7,10 @@ import { LEAST_STRANGERS_BYTES, MOST_RENDITIONS, type Places, type Victim } from
 import { type Fragments, QUOTA } from './fragments.ts'
 import { createOutcomeFragments } from './outcomes.ts'
 
-/** An object that somebody may see, with what was made of it, and what could not be. */
+/** An object that a viewer may see, with its renditions and its outcomes of decoding. */
 export type Rendered = VisibleObject & Places & Remembered & { strangerBytes: number }
 
-/** One that is being made, under a key of its own. `own`: for the owner, or for a signed link. */
+/** The claim on making a rendition, under a key of its own. `own`: for the owner, or over a signed link. */
 export type Claim = { id: string; userId: string; name: string; key: string; own: boolean; version: string }
 
 export function createRenditionStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
@@ -18,17 +18,17 @@ export function createRenditionStatements({ sql, fragments }: { sql: Queryable; 
   const { known, noted } = createOutcomeFragments(sql)
 
   const unixTime = sql`extract(epoch FROM now())`
-  /** That a claim is in force: a maker that slept has lost it, perhaps to another one. */
+  /** Whether a claim holds: a maker that slept has lost it, perhaps to another one. */
   const inForce = ({ name, key }: Pick<Claim, 'name' | 'key'>) => sql`
     renditions #>> ARRAY[${name}::text, 'key'] = ${key}
     AND (renditions #>> ARRAY[${name}::text, 'until'])::numeric > ${unixTime}`
 
   return {
     /**
-     * Takes the making of one for a while, under a key that was never used; what becomes of the bytes is looked after
-     * from then on, however it ends. The one that gives its place away leaves the row now, and its bytes stay while links
-     * to them live. False when it is there, or somebody else makes it; when making it failed and is not to be tried again
-     * yet; or when the object is not active any more, or has all it may have.
+     * Claims the making of a rendition for a while, under a new key; from then on, upkeep sweeps its bytes unless they
+     * are kept. An evicted rendition leaves the row now, and its bytes stay while links to them live. False when the
+     * rendition is stored, or another maker has it; when making it failed and its retry is not due; or when the object
+     * is no longer active, or has as many renditions as it may.
      */
     async claimRendition(
       { id, name, key, own, version }: Claim,
@@ -52,7 +52,7 @@ export function createRenditionStatements({ sql, fragments }: { sql: Queryable; 
       return count > 0
     },
 
-    /** Holds a claim for longer, while it is in force. */
+    /** Extends a claim that still holds. */
     async renewRendition({ id, name, key }: Claim, leaseSeconds: number): Promise<boolean> {
       const { count } = await within(sql`
         UPDATE media_objects
@@ -64,9 +64,9 @@ export function createRenditionStatements({ sql, fragments }: { sql: Queryable; 
     },
 
     /**
-     * The bytes are there, and perhaps the picture's first placeholder. `lost`: the object is on its way out, or the claim
-     * is not in force any more. `over_quota`: the owner may not have them, or strangers not have caused them; the row then
-     * remembers it. In both cases they are the caller's to remove.
+     * Records that the bytes are stored, and perhaps the picture's first placeholder. `lost`: the object is purging, or
+     * the claim no longer holds. `over_quota`: the bytes exceed the owner's quota, or what non-owners may cause; the
+     * row then remembers it. In both cases the caller has to remove the bytes.
      */
     async keepRendition(
       { id, userId, name, key, own, version }: Claim,
@@ -114,7 +114,7 @@ export function createRenditionStatements({ sql, fragments }: { sql: Queryable; 
       }
     },
 
-    /** Notes that a stranger's was asked for today. */
+    /** Records that a non-owner's rendition was requested today. */
     async noteUse(id: string, name: string, { key }: { key: string }): Promise<void> {
       const today = sql`floor(${unixTime} / 86400)::int`
       await within(sql`
@@ -123,9 +123,9 @@ export function createRenditionStatements({ sql, fragments }: { sql: Queryable; 
           AND (renditions #>> ARRAY[${name}::text, 'used'])::int < ${today}`)
     },
 
-    /** Gives up one that is being made, or one whose bytes are not there: the next who asks makes it. */
+    /** Drops a rendition that is being made, or whose bytes are missing: the next request makes it. */
     async dropRendition(id: string, key: string): Promise<void> {
-      // Of the row that is changed, as it is then: a subquery on the table would see it as it was before another change.
+      // Reads the changed row as it is then: a subquery on the table would see it as it was before a concurrent change.
       const entry = (
         column: ReturnType<typeof sql>,
       ) => sql`(SELECT ${column} FROM jsonb_each(renditions) AS each (name, value)

@@ -42,7 +42,7 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
     ...createBacklogStatements({ sql }),
     ...createShapeStatements({ sql, fragments }),
 
-    /** Takes exactly these events out of their rows' outboxes; what was added meanwhile stays, and is due at once. */
+    /** Removes exactly these events from their rows' outboxes; events added meanwhile stay, and are due at once. */
     async settle(events: readonly MediaEvent[]): Promise<void> {
       const sent = Map.groupBy(events, ({ payload }) => payload.id)
       const eventIds = (of: MediaEvent[]) => of.map(({ payload }) => payload.eventId)

@@ -1,18 +1,18 @@
-/** The statements that mend rows whose JSON was stored encoded twice (see src/db/json.ts), and keep it from coming back. */
+/** Statements that repair rows whose JSON was stored encoded twice (see src/db/json.ts), and prevent new ones. */
 import { type Queryable, sqlStateOf, within } from '../../db/connect.ts'
 import type { Fragments } from './fragments.ts'
 
-/** The constraint that a statement breaks which changes a row of other shapes. */
+/** The constraint that a statement violates if it changes a row of other shapes. */
 export const SHAPES = 'media_objects_shapes'
 const JOB = 'json shapes'
-// Versions that corrupt rows do not name their connections; this is the name that postgres.js gives them.
+// Versions that corrupt rows do not name their connections; this is the default name of postgres.js.
 const OLD_REPLICA = 'postgres.js'
 const LEASE_SECONDS = 60
 const LOCK_TIMEOUT_MS = 1000
 
 /**
- * `unsuspected`: since its begin no old replica was connected and no row had to be mended. `claim`: until when it was
- * taken; it is in force until another replica takes the search.
+ * `unsuspected`: since the search began, no old replica was connected and no row needed repair. `claim`: until when it
+ * was taken; it holds until another replica takes the search.
  */
 export type ShapeSearch = { after: string; unsuspected: boolean; claim: string }
 
@@ -24,7 +24,10 @@ export function createShapeStatements({ sql, fragments }: { sql: Queryable; frag
   const outbox = sql`coalesce(media_mended_outbox(outbox), '[]')`
   const dueAt = sql`coalesce(outbox_due_at, now())`
   const inForce = (claim: string) => sql`taken_until = ${claim}::text::timestamptz`
-  /** The SET clauses that mend a row; what can't be mended is kept as it was found, and replaced by nothing. */
+  /**
+   * The SET clauses that repair a row; a value that cannot be repaired is kept in `unmendable`, and replaced by an
+   * empty one.
+   */
   const mended = (due: typeof dueAt) => sql`
     metadata = coalesce(media_mended_object(metadata), '{}'),
     renditions = coalesce(media_mended_object(renditions), '{}'),
@@ -35,7 +38,7 @@ export function createShapeStatements({ sql, fragments }: { sql: Queryable; frag
       THEN jsonb_build_object('metadata', metadata, 'renditions', renditions, 'outbox', outbox) ELSE unmendable END`
 
   return {
-    /** Mends up to `limit` rows that the relay would claim. Returns how many. */
+    /** Repairs up to `limit` rows that the relay would claim. Returns how many. */
     async mendOwing(limit: number): Promise<number> {
       const { count } = await within(sql`
         UPDATE media_objects SET ${mended(dueAt)}
@@ -46,15 +49,15 @@ export function createShapeStatements({ sql, fragments }: { sql: Queryable; frag
     },
 
     /**
-     * Takes a row out of the relay's way whose events cannot be sent; they stay owed until an operator makes them due, or
-     * the next change of the object does. Works for a row of any shapes.
+     * Sets a row aside whose events cannot be sent, so that the relay skips it; they stay owed until an operator makes
+     * them due, or the next change of the object does. Works for a row of any shapes.
      */
     async setAside(id: string): Promise<void> {
       await within(sql`
         UPDATE media_objects SET ${mended(sql`'infinity'::timestamptz`)} WHERE id = ${id} AND outbox_due_at IS NOT NULL`)
     },
 
-    /** Makes due what was set aside. Returns how many rows. */
+    /** Makes all rows due that were set aside. Returns how many. */
     async resumeSetAside(): Promise<number> {
       const { count } = await within(sql`
         UPDATE media_objects SET outbox_due_at = now() WHERE outbox_due_at = 'infinity'`)
@@ -63,7 +66,7 @@ export function createShapeStatements({ sql, fragments }: { sql: Queryable; frag
 
     /** Takes the search for rows of other shapes for a while; null when another replica has it, or it has ended for good. */
     async takeShapeSearch(): Promise<ShapeSearch | null> {
-      // A replica that validates has the row locked for as long as that takes, which may be longer than the lease.
+      // A replica that validates holds the row's lock for as long as that takes, which may be longer than the lease.
       const [row] = await within(sql<{ position: string; claim: string }[]>`
         UPDATE media_upkeep SET taken_until = now() + ${seconds(LEASE_SECONDS)}
         WHERE job = ANY(ARRAY(
@@ -77,7 +80,7 @@ export function createShapeStatements({ sql, fragments }: { sql: Queryable; frag
       return { after: FIRST_ID, unsuspected: !(await hasOldReplicas()), claim }
     },
 
-    /** Mends those of the next `limit` rows that need it. `last`: the id of the last one looked at; null at the end. */
+    /** Repairs the next `limit` rows where they need it. `last`: the id of the last row read; null at the end. */
     async mendAfter(after: string, limit: number): Promise<{ last: string | null; mended: number }> {
       const [row] = await within(sql<{ last: string | null; mended: number }[]>`
         WITH looked AS MATERIALIZED (
@@ -90,8 +93,7 @@ export function createShapeStatements({ sql, fragments }: { sql: Queryable; frag
     },
 
     /**
-     * Records how far a search has come, unless another replica has it by now, and gives it up for the next to take. Null:
-     * from the beginning.
+     * Records the position of a search, unless another replica has taken it, and releases it. Null: from the beginning.
      */
     async moveShapeSearch(claim: string, to: Omit<ShapeSearch, 'claim'> | null): Promise<void> {
       const position = to === null ? '' : `${to.unsuspected ? 'unsuspected' : 'suspected'} ${to.after}`
@@ -103,10 +105,11 @@ export function createShapeStatements({ sql, fragments }: { sql: Queryable; frag
     hasOldReplicas,
 
     /**
-     * Has the database hold every row to its shapes from now on, and ends the search: first new ones, without a look at
-     * the table, then all, under a lock that stops nobody. Each of the two has the search's row locked, so that no other
-     * replica begins the same, however long it takes. False when another replica has the search, when the table could not
-     * be locked in a moment, or when the role may not.
+     * Makes the database enforce the shapes of every row, and ends the search: first for new rows, without reading the
+     * table, then for all, under a lock that blocks no reader or writer. Each of the two steps locks the search's row,
+     * so that no other replica begins the same, however long it takes. False when another replica has the search, when
+     * the table could not be locked within LOCK_TIMEOUT_MS, when the role lacks the privilege, or when a row has other
+     * shapes.
      */
     async enforceShapes(claim: string): Promise<boolean> {
       try {
@@ -127,14 +130,14 @@ export function createShapeStatements({ sql, fragments }: { sql: Queryable; frag
     },
   }
 
-  /** Whether a replica is connected that corrupts rows. */
+  /** Whether a replica is connected whose version corrupts rows. */
   async function hasOldReplicas(): Promise<boolean> {
     const rows = await within(sql`
       SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = ${OLD_REPLICA} LIMIT 1`)
     return rows.length > 0
   }
 
-  /** Works in a transaction that has the search's row locked. False when another replica has the search. */
+  /** Runs `work` in a transaction that locks the search's row. False when another replica has the search. */
   async function whileInForce(claim: string, work: (tx: Queryable) => Promise<void>): Promise<boolean> {
     const lockAndWork = async (tx: Queryable) => {
       const rows = await tx`SELECT 1 FROM media_upkeep WHERE job = ${JOB} AND ${inForce(claim)} FOR UPDATE SKIP LOCKED`

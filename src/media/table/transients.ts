@@ -1,7 +1,7 @@
 /**
- * The statements about keys that are not the object's yet, or not any more: a move announces its key before it sends
- * bytes there, and a key that the object loses is written down by the statement that takes it away. So every such key is
- * on the row, and upkeep removes exactly those.
+ * Statements on transient keys. Re-keying reserves its key on the row before it sends bytes there, and a statement that
+ * takes a key from the object lists it in the same change. So every such key is on the row, and upkeep removes exactly
+ * those.
  */
 import { type Queryable, within } from '../../db/connect.ts'
 import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
@@ -12,27 +12,27 @@ import type { Fragments } from './fragments.ts'
 // Longer than the removal of a few objects takes.
 const LEASE_SECONDS = 30
 
-/** A row that has such keys. */
+/** A row with transient keys. */
 export type TransientRow = { id: string } & Transients
 
 export function createTransientStatements({ sql, fragments }: { sql: Queryable; fragments: Fragments }) {
   const { epoch, letBytesIn, seconds, transients } = fragments
 
-  /** Announces a key; nobody can make it the object's after `leaseSeconds`. */
+  /** Reserves a key; after `leaseSeconds` it can no longer become the object's. */
   const announce = (to: string, leaseSeconds: number) => sql`
     transient_keys = transient_keys || jsonb_build_object(${to}::text, ${epoch} + ${leaseSeconds}),
     transient_due_at = least(transient_due_at, now() + ${seconds(leaseSeconds)}),
     ${letBytesIn(leaseSeconds + WRITER_GRACE_SECONDS)}`
 
   return {
-    /** Before bytes of an object go under a further key. False when the object is on its way out. */
+    /** Reserves a key before bytes of an object are copied there. False when the object is purging. */
     async announceMove(id: string, to: string, leaseSeconds: number): Promise<boolean> {
       const { count } = await within(sql`
         UPDATE media_objects SET ${announce(to, leaseSeconds)} WHERE id = ${id} AND status <> 'purging'`)
       return count > 0
     },
 
-    /** The same for a copy that others are to get. False when the object is not public any more, or was moved. */
+    /** Reserves a key for a public copy. False when the object is no longer public, or was re-keyed. */
     async announcePublication({ id, key }: StoredObject, to: string, leaseSeconds: number): Promise<boolean> {
       const { count } = await within(sql`
         UPDATE media_objects SET ${announce(to, leaseSeconds)}
@@ -40,7 +40,7 @@ export function createTransientStatements({ sql, fragments }: { sql: Queryable; 
       return count > 0
     },
 
-    /** Claims up to `limit` rows that have keys to remove, for a while. */
+    /** Claims up to `limit` rows with transient keys to remove, for a while. */
     async claimTransients(limit: number): Promise<TransientRow[]> {
       return within(sql<TransientRow[]>`
         UPDATE media_objects SET transient_due_at = now() + ${seconds(LEASE_SECONDS)}
@@ -51,8 +51,8 @@ export function createTransientStatements({ sql, fragments }: { sql: Queryable; 
     },
 
     /**
-     * The bytes under these keys are removed, as of a moment. Keys where bytes can still arrive stay, and are due when
-     * that is over; those that must not become the object's are due again soon, too, for as long as that.
+     * Drops the keys whose bytes were removed, as of a moment. Keys under which bytes can still arrive stay, and are
+     * due when that ends; until then, those that must not become the object's are due again soon as well.
      */
     async endTransients(id: string, keys: readonly string[], asOf: string): Promise<void> {
       const rest = sql`

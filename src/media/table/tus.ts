@@ -1,4 +1,4 @@
-/** The statements of tus uploads: what is remembered of one beside its bytes, and who may write to it. */
+/** Statements of tus uploads: the state that the row keeps, and the writer's lease. */
 import type { Caller } from '../../auth/caller.ts'
 import { type Queryable, violates, within } from '../../db/connect.ts'
 import type { UploadRecord } from '../../storage/tus.ts'
@@ -6,7 +6,7 @@ import { TUS_LINKS_SECONDS, UPLOAD_LEASE_SECONDS } from '../object/graces.ts'
 import { overQuota } from '../object/quota.ts'
 import { type Fragments, QUOTA } from './fragments.ts'
 
-/** `pending`: under way, or whole and not looked at yet. */
+/** `pending`: bytes are still arriving, or all have arrived and are not inspected yet. */
 export type TusUpload = {
   id: string
   key: string
@@ -15,7 +15,7 @@ export type TusUpload = {
   metadata: string
 }
 
-/** `gone`: the upload is not under way (any more). */
+/** `gone`: the upload is not pending. */
 export type LeaseOutcome = 'taken' | 'held' | 'gone'
 
 type Settings = { sql: Queryable; fragments: Fragments }
@@ -23,13 +23,13 @@ type Settings = { sql: Queryable; fragments: Fragments }
 export function createTusStatements({ sql, fragments }: Settings) {
   const { letBytesIn, ownedBy, seconds, withinQuota } = fragments
 
-  /** The SET clauses by which a writer has the upload for a while, and whatever it leaves behind is swept later. */
+  /** The SET clauses by which a writer holds the upload for a while; what it leaves behind is swept later. */
   const hold = sql`
     upload_lease_until = now() + ${seconds(UPLOAD_LEASE_SECONDS)},
     ${letBytesIn(TUS_LINKS_SECONDS)}`
 
   return {
-    /** The caller's tus upload, under way or become an object. */
+    /** The caller's tus upload, pending or active. */
     async findTusUpload(id: string, caller: Caller): Promise<TusUpload | null> {
       const [row] = await within(sql<TusUpload[]>`
         SELECT id, storage_key AS key, status, size_bytes AS "sizeBytes", tus_metadata AS metadata
@@ -38,7 +38,7 @@ export function createTusStatements({ sql, fragments }: Settings) {
       return row ?? null
     },
 
-    /** What is remembered of an upload under way. */
+    /** The record of a pending upload. */
     async tusRecord(key: string): Promise<UploadRecord | null> {
       const [row] = await within(sql<UploadRecord[]>`
         SELECT size_bytes AS size, mime_type AS "contentType", tus_upload_id AS "uploadId", created_at AS "createdAt"
@@ -46,14 +46,14 @@ export function createTusStatements({ sql, fragments }: Settings) {
       return row ?? null
     },
 
-    /** Remembers the store's id of an upload; false when it is not under way (any more). */
+    /** Writes the store's upload id on the row; false when it is not pending. */
     async keepTusUploadId(key: string, uploadId: string): Promise<boolean> {
       const { count } = await within(sql`
         UPDATE media_objects SET tus_upload_id = ${uploadId} WHERE storage_key = ${key} AND status = 'pending'`)
       return count > 0
     },
 
-    /** Remembers the length of an upload that was begun without one, once. Throws Problem `quota_exceeded`. */
+    /** Writes the length of an upload that began without one, once. Throws Problem `quota_exceeded`. */
     async declareTusSize(key: string, size: number): Promise<boolean> {
       try {
         const { count } = await within(sql`
@@ -68,8 +68,7 @@ export function createTusStatements({ sql, fragments }: Settings) {
     },
 
     /**
-     * Takes the lease on an upload, if nobody has it or its holder let it run out. `ask`: whoever has it is to hear
-     * that someone waits.
+     * Takes the lease on an upload, if it is free or has expired. `ask`: tells the holder that another request waits.
      */
     async takeUploadLease(key: string, lease: string, { ask }: { ask: boolean }): Promise<LeaseOutcome> {
       const { count } = await within(sql`
@@ -85,7 +84,7 @@ export function createTusStatements({ sql, fragments }: Settings) {
       return rows.length > 0 ? 'held' : 'gone'
     },
 
-    /** Makes a lease last longer, and tells whether someone waits for its end; null when it is lost. */
+    /** Renews a lease, and returns whether another request waits for its end; null when it is lost. */
     async renewUploadLease(key: string, lease: string): Promise<{ wanted: boolean } | null> {
       const [row] = await within(sql<{ wanted: boolean }[]>`
         UPDATE media_objects SET ${hold}
@@ -94,7 +93,7 @@ export function createTusStatements({ sql, fragments }: Settings) {
       return row ?? null
     },
 
-    /** Gives a lease back, if it is still held. */
+    /** Releases a lease, if it is still held. */
     async releaseUploadLease(key: string, lease: string): Promise<void> {
       await within(sql`
         UPDATE media_objects SET upload_lease = NULL, upload_lease_until = NULL, upload_lease_wanted = false

@@ -1,4 +1,4 @@
-/** The statements of relay, upkeep and reconcile: claims that several replicas share without a leader. */
+/** Statements of relay, upkeep and reconcile: claims that several replicas share without a leader. */
 import { type Queryable, within } from '../../db/connect.ts'
 import type { MediaEvent } from '../../events/events.ts'
 import { wholeOf } from '../../storage/tus.ts'
@@ -8,14 +8,14 @@ import type { Renditions } from '../object/places.ts'
 import type { Fragments } from './fragments.ts'
 
 /**
- * A row on its way out. `linksDead`: nobody can put bytes there any more, so the row may go after them. `transientKeys`:
- * see `Transients`.
+ * A purging row. `linksDead`: no more bytes can arrive, so the row may be deleted after them. `transientKeys`: see
+ * `Transients`.
  */
 export type PurgingRow = { id: string; key: string; transientKeys: Record<string, number>; linksDead: boolean }
 
 /**
- * `settled`: the row says that its bytes are stored, and of which size. `copy`: the key of what others get, whose size
- * nobody has noted.
+ * A key on a row. `settled`: the row promises stored bytes of this size. `copy`: the key of a public copy, whose size
+ * no row has.
  */
 export type KeyRow = {
   id: string
@@ -29,38 +29,38 @@ export type RenderedRow = KeyRow & { renditions: Renditions }
 /** A row that owes events. */
 export type OwingRow = { id: string; outbox: MediaEvent[] }
 
-/** `claim`: which sweep this is. */
+/** `claim`: identifies this sweep. */
 export type SweepRow = { id: string; claim: string }
 
 /**
- * Searches for bytes without a row, of which each replica that takes one has it to itself for a while. `orphans` comes by
- * each key once, when it is old enough; `recheck` begins again and again, for bytes that arrived after that.
+ * Searches for orphans, each held by one replica for a while. `orphans` visits each key once, when it is old enough;
+ * `recheck` begins again and again, for bytes that arrived after that.
  */
 export type Search = `${'orphans in' | 'recheck of'} ${Home}`
-/** `oldBefore`: ids that were made before this (Unix time in milliseconds) have a row now, or never will. */
+/** `oldBefore`: ids created before this (Unix time in milliseconds) have a row now, or never will. */
 export type SearchTurn = { position: string; oldBefore: number }
 
 const RELAY_LEASE_SECONDS = 10
-// Longer than upkeep needs for what it claims at once.
+// Longer than upkeep needs for one batch of claims.
 const UPKEEP_LEASE_SECONDS = 60
 
 type Settings = { sql: Queryable; fragments: Fragments; pendingSeconds: number; retentionSeconds: number }
 
-/** The id in a rendition's key. */
+/** The object's id in a rendition's key. */
 const renderedId = (key: string) => (/^[^/]+\/[^/]+\/r\//.test(key) ? idOf(key) : undefined)
 
 export function createUpkeepStatements({ sql, fragments, pendingSeconds, retentionSeconds }: Settings) {
   const { epoch, seconds, owe, sweepSoon, toPurging } = fragments
   const oldBefore = sql`floor((${epoch} - ${pendingSeconds}) * 1000)::float8 AS "oldBefore"`
-  // Also of one that is being made, unless its maker must have died.
+  // Also those of renditions that are being made, unless the claim has expired.
   const renditionKeys = sql`
     SELECT value ->> 'key' FROM jsonb_each(renditions)
     WHERE coalesce((value ->> 'until')::numeric, 'infinity') > extract(epoch FROM now())`
 
-  // Claims find their rows by themselves and take them by id: joined to the table, a state that has many rows by now
-  // would be read whole.
+  // Claims select ids in a subquery and update by id: with a join, a state that has many rows by now would be read
+  // whole.
   return {
-    /** Claims up to `limit` rows whose events are due, for the relay; others leave them alone for a while. */
+    /** Claims up to `limit` rows whose events are due, for the relay; other replicas leave them alone for a while. */
     async claimOwed(limit: number): Promise<OwingRow[]> {
       return within(sql<OwingRow[]>`
         UPDATE media_objects SET outbox_due_at = now() + ${seconds(RELAY_LEASE_SECONDS)}
@@ -70,7 +70,9 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
         RETURNING id, outbox`)
     },
 
-    /** pending → purging, for up to `limit` rows whose upload did not end in time. Returns how many. */
+    /**
+     * pending → purging, for up to `limit` rows whose upload did not complete within PENDING_SECONDS. Returns how many.
+     */
     async expire(limit: number): Promise<number> {
       const { count } = await within(sql`
         UPDATE media_objects SET ${toPurging}
@@ -81,7 +83,7 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
       return count
     },
 
-    /** deleted → purging, for up to `limit` rows whose retention time is over. Returns what they owe. */
+    /** deleted → purging, for up to `limit` rows whose retention time has ended. Returns the events they owe. */
     async retire(limit: number): Promise<{ outbox: MediaEvent[] }[]> {
       return within(sql<{ outbox: MediaEvent[] }[]>`
         UPDATE media_objects SET ${toPurging}, ${owe({ channel: 'photo:purged' })}
@@ -92,7 +94,7 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
         RETURNING outbox`)
     },
 
-    /** Claims up to `limit` purging rows that are due, for a while, oldest first. */
+    /** Claims up to `limit` due purging rows for a while, longest due first. */
     async claimPurging(limit: number): Promise<PurgingRow[]> {
       return within(sql<PurgingRow[]>`
         UPDATE media_objects SET upkeep_due_at = now() + ${seconds(UPKEEP_LEASE_SECONDS)}
@@ -103,8 +105,8 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
     },
 
     /**
-     * A purging row whose bytes are removed for now: no more part of what its owner has, unless a link to it still
-     * lets anyone begin to send more; then due again when that is over, and when nobody can be at it any more.
+     * Postpones a purging row whose bytes are removed for now, until its links expire, or else until no more bytes can
+     * arrive. It counts towards its owner's usage only while a live link still lets anyone begin to send more.
      */
     async postpone(id: string): Promise<void> {
       const linksEnd = sql`links_until - ${seconds(WRITER_GRACE_SECONDS)}`
@@ -115,7 +117,7 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
         WHERE id = ${id} AND status = 'purging'`)
     },
 
-    /** purging → nothing. False while events are owed or a link lives. */
+    /** purging → nothing. False while events are owed or bytes can still arrive. */
     async forget(id: string): Promise<boolean> {
       const { count } = await within(sql`
         DELETE FROM media_objects
@@ -132,8 +134,8 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
     },
 
     /**
-     * Records how far a search has come. `again`: in how many seconds the next part of it is due; undefined while this
-     * one goes on. It never goes back, unless it begins again, from ''.
+     * Records the position of a search. `again`: in how many seconds its next part is due; undefined while this part
+     * goes on. The position never goes back, except to '', the beginning.
      */
     async moveSearch(search: Search, position: string, again?: number): Promise<void> {
       await within(sql`
@@ -143,27 +145,27 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
         WHERE job = ${search}`)
     },
 
-    /** Of which time ids are old, by the database's clock; see `SearchTurn`. */
+    /** The creation time before which ids are old, by the database's clock; see `SearchTurn`. */
     async oldBefore(): Promise<number> {
       const [row] = await within(sql<{ oldBefore: number }[]>`SELECT ${oldBefore}`)
       if (row === undefined) throw new Error('a SELECT of one row without it')
       return row.oldBefore
     },
 
-    /** Those of the ids that have a row, in whatever state. */
+    /** The ids that have a row, in any state. */
     async idsWithRow(ids: readonly string[]): Promise<Set<string>> {
       const rows = await within(sql<{ id: string }[]>`SELECT id FROM media_objects WHERE id = ANY(${ids}::uuid[])`)
       return new Set(rows.map(({ id }) => id))
     },
 
-    /** Has objects swept whose prefixes hold what is not theirs. Those on their way in or out are looked after anyway. */
+    /** Makes objects due for a sweep because their prefixes hold bytes that are not theirs; purging ones need none. */
     async sweepSoon(ids: readonly string[]): Promise<void> {
       await within(sql`
         UPDATE media_objects SET ${sweepSoon}
         WHERE id = ANY(${ids}::uuid[]) AND status IN ('active', 'deleted')`)
     },
 
-    /** Claims up to `limit` objects, for a while, whose prefixes are to be looked through. */
+    /** Claims up to `limit` objects whose prefixes are due for a sweep, for a while. */
     async claimSweeps(limit: number): Promise<SweepRow[]> {
       return within(sql<SweepRow[]>`
         UPDATE media_objects
@@ -177,9 +179,10 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
     },
 
     /**
-     * The keys that are an object's own, or may become so; null while anyone can still put bytes beside them, and when
-     * it is on its way out. Of keys that were listed before, the others may be removed then, at any later time: a key is
-     * announced before its bytes come, which moves links_until on, and none is used twice.
+     * The keys that are, or may become, an object's own; null while bytes can still arrive under its prefixes, and
+     * unless it is active or deleted. Keys that were listed before this call and are not in its answer may be removed
+     * at any later time: a key is reserved before its bytes arrive, which extends links_until, and no key is used
+     * twice.
      */
     async ownKeys(id: string): Promise<string[] | null> {
       const [row] = await within(sql<{ keys: string[] }[]>`
@@ -189,7 +192,7 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
       return row?.keys ?? null
     },
 
-    /** Ends a sweep: the next one is due when nobody can put bytes there any more, if somebody can now. */
+    /** Ends a sweep. The next one is due when no more bytes can arrive, if they can now. */
     async endSweep(id: string, claim: string): Promise<void> {
       await within(sql`
         UPDATE media_objects
@@ -198,10 +201,7 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
         WHERE id = ${id} AND sweep_claim = ${claim}`)
     },
 
-    /**
-     * Those of the keys that some row knows: as its object's, for others, as a rendition's, or as a piece of the tus upload
-     * that it waits for.
-     */
+    /** The keys that some row knows: as an original, a public copy, a rendition, or a piece of a pending tus upload. */
     async knownKeys(keys: readonly string[]): Promise<Set<string>> {
       const asked = [...new Set(keys.flatMap((key) => [key, wholeOf(key)]))]
       const rendered = [...new Set(keys.flatMap((key) => renderedId(key) ?? []))]
@@ -216,7 +216,7 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
       return new Set(keys.filter((key) => known.has(key) || known.get(wholeOf(key)) === true))
     },
 
-    /** Up to `limit` rows in the byte order of their keys, after one. */
+    /** Up to `limit` originals and public copies, in the byte order of their keys, after one. */
     async keysAfter(key: string, limit: number): Promise<RenderedRow[]> {
       return within(sql<RenderedRow[]>`
         (SELECT id, storage_key AS key, 'original' AS kind, size_bytes AS "sizeBytes",
@@ -234,8 +234,8 @@ export function createUpkeepStatements({ sql, fragments, pendingSeconds, retenti
     },
 
     /**
-     * active, deleted → purging: its bytes are not what the row promises. Null when it has moved on by itself, or its bytes
-     * are under another key by now.
+     * active, deleted → purging, because the stored bytes are not what the row promises. Null when the row has changed
+     * its state, or its bytes are under another key by now.
      */
     async giveUp(id: string, key: string): Promise<{ outbox: MediaEvent[] } | null> {
       const [row] = await within(sql<{ outbox: MediaEvent[] }[]>`

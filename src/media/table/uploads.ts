@@ -1,11 +1,11 @@
-/** The statements of uploads: the pending row, and what becomes of it. */
+/** Statements of uploads: insert the pending row, extend it, activate or abandon it. */
 import { type Queryable, violates, within } from '../../db/connect.ts'
 import type { Inserted, NewObject } from '../object/new-object.ts'
 import type { ChangedObject, Dimensions, MediaRow } from '../object/object.ts'
 import { type Announcement, type Fragments, QUOTA } from './fragments.ts'
 import type { Gathered } from './gathered.ts'
 
-/** `movedTo`: the key that the bytes were copied to, if they were. */
+/** `movedTo`: the key that the bytes were copied to, if they were re-keyed. */
 export type Activation = { sizeBytes: number; metadata: Dimensions; movedTo?: string | undefined; event: Announcement }
 
 type Settings = {
@@ -13,7 +13,7 @@ type Settings = {
   fragments: Fragments
   gathered: Gathered
   pendingSeconds: number
-  /** Whether owners have quotas: then objects are inserted one by one. */
+  /** Whether owners have quotas; objects are then inserted one by one. */
   limited: boolean
 }
 
@@ -22,8 +22,8 @@ export function createUploadStatements({ sql, fragments, gathered, pendingSecond
 
   return {
     /**
-     * Inserts the pending row. `stale` when the id is older than half of PENDING_SECONDS by the database's clock:
-     * a process that slept must not bring a row back whose bytes upkeep may have removed.
+     * Inserts the pending row. `stale` when the id is older than half of PENDING_SECONDS by the database's clock: a
+     * process that slept must not insert a row whose bytes upkeep may have removed.
      */
     async insert(object: NewObject): Promise<Inserted> {
       const { idempotency } = object
@@ -47,8 +47,9 @@ export function createUploadStatements({ sql, fragments, gathered, pendingSecond
     },
 
     /**
-     * The object that an earlier request with this key made, also one on its way out; null when none did, or only one
-     * that came to nothing. `underWay`: that request may still be at work, if it takes `attemptSeconds` at most.
+     * The object that an earlier request with this key created, also a purging one; null when there was none, or only
+     * one that never became active. `underWay`: that request may still be running, if it takes `attemptSeconds` at
+     * most.
      */
     async findAttempt(
       userId: string,
@@ -59,7 +60,7 @@ export function createUploadStatements({ sql, fragments, gathered, pendingSecond
         SELECT ${columns}, idempotency_hash AS hash,
           status = 'pending' AND created_at > now() - ${seconds(attemptSeconds)} AS "underWay"
         FROM media_objects WHERE user_id = ${userId} AND idempotency_key = ${key}`
-      // Two statements, because each of the two partial indexes is for one of them.
+      // Two SELECTs, because each uses one of the two partial indexes.
       const [row] = await within(sql<(MediaRow & { hash: string; underWay: boolean })[]>`
         (${attempts} AND status <> 'purging') UNION ALL (${attempts} AND status = 'purging' AND event_seq > 0)
         LIMIT 1`)
@@ -67,8 +68,8 @@ export function createUploadStatements({ sql, fragments, gathered, pendingSecond
     },
 
     /**
-     * Lets a pending row outlive a link to upload that is made anew, and says which key that may be for. Null when it
-     * is not pending (any more): nothing may be signed for it.
+     * Extends a pending row's life beyond that of a new upload link, and returns the key to sign. Null when the row is
+     * not pending: nothing may be signed for it.
      */
     async extendPending(id: string, linksSeconds: number): Promise<{ key: string } | null> {
       const [row] = await within(sql<{ key: string }[]>`
@@ -78,7 +79,7 @@ export function createUploadStatements({ sql, fragments, gathered, pendingSecond
       return row ?? null
     },
 
-    /** Lets the row outlive what is being written under its prefix; false when the object is on its way out. */
+    /** Extends the row's life beyond that of a write under its prefix; false when the object is purging. */
     async extendLinks(id: string, linksSeconds: number): Promise<boolean> {
       const { count } = await within(sql`
         UPDATE media_objects SET links_until = greatest(links_until, now() + ${seconds(linksSeconds)})
@@ -87,12 +88,12 @@ export function createUploadStatements({ sql, fragments, gathered, pendingSecond
     },
 
     /**
-     * pending → active, with its size and dimensions, and its key where the bytes were moved; null when the row is
-     * not pending (any more), or moving the bytes took too long.
+     * pending → active, with size and dimensions, and the new key if the bytes were re-keyed; null when the row is not
+     * pending, or re-keying took too long.
      */
     async activate(id: string, { sizeBytes, metadata, movedTo, event }: Activation): Promise<ChangedObject | null> {
       if (movedTo === undefined) return gathered.activate({ id, sizeBytes, metadata, event })
-      // The old key may get late bytes while a link lives.
+      // The old key may receive late bytes while a link lives.
       const [row] = await within(sql<ChangedObject[]>`
         UPDATE media_objects
         SET status = 'active', status_changed_at = now(), size_bytes = ${sizeBytes}, metadata = ${sql.json(metadata)},
@@ -103,7 +104,7 @@ export function createUploadStatements({ sql, fragments, gathered, pendingSecond
       return row ?? null
     },
 
-    /** pending → purging. Whoever gets true, and nobody else, may remove the bytes. */
+    /** pending → purging. Only the call that gets true may remove the bytes. */
     async abandon(id: string): Promise<boolean> {
       const { count } = await within(sql`
         UPDATE media_objects SET ${toPurging} WHERE id = ${id} AND status = 'pending'`)

@@ -1,4 +1,4 @@
-/** What nobody waits for is done for this long in a pass, and so many times. */
+/** Idle-time work of upkeep: no caller waits for it, so a pass does it for a limited time and number. */
 import type { UpkeepDeps } from './step.ts'
 
 const IDLE_MS = 15_000
@@ -9,8 +9,8 @@ const MOST_FAILURES = 10
 export type Progress = 'done' | 'none' | 'busy'
 
 /**
- * One at a time and for a while only, until there is nothing to do. One that fails does not end it for the others; the
- * first failure is thrown after them.
+ * Calls `doOne` again and again, for a limited time, until there is nothing to do. Up to MOST_FAILURES failures do not
+ * end it for the others; the first one is thrown at the end.
  */
 export async function inIdleTime(
   { now, stopping }: Pick<UpkeepDeps, 'now' | 'stopping'>,
@@ -28,7 +28,7 @@ export async function inIdleTime(
   if (failures.length > 0) throw failures[0]
 }
 
-/** As upkeep asks the decoders: after everyone else, and not for ever. */
+/** The party and deadline of upkeep's decoder tasks: served after all callers. */
 export function forUpkeep(): { party: string; until: number } {
   return { party: 'upkeep', until: Date.now() + IDLE_MS }
 }

@@ -1,5 +1,5 @@
 /**
- * Compares the whole store with the whole table: for after a restore from backup, or to be sure. Both come in the
+ * Reconcile: compares the whole store with the whole table, after a restore from backup or to be sure. Both come in the
  * byte order of their keys and are merged, so that neither is ever held in memory.
  */
 import type { Storage } from '../../storage/storage.ts'
@@ -8,22 +8,22 @@ import type { Repository } from '../table/repository.ts'
 import type { KeyRow, RenderedRow } from '../table/upkeep.ts'
 
 export type Finding =
-  /** Stored, and no row knows it. */
+  /** An orphan: stored bytes that no row knows. */
   | { kind: 'bytes_without_row'; key: string; size: number }
-  /** Stored beside an object's own bytes, unknown to its row, while nobody can put bytes there. */
+  /** Bytes under an object's prefixes that its row does not know, while no more can arrive. */
   | { kind: 'stray_bytes'; id: string; key: string; size: number }
-  /** A row that says its bytes are stored, and they are not. */
+  /** A row that promises stored bytes, which are missing. */
   | { kind: 'row_without_bytes'; id: string; key: string }
-  /** A row that says where others get it, and nothing is there. */
+  /** A row whose public copy is missing. */
   | { kind: 'copy_without_bytes'; id: string; key: string }
-  /** Row and bytes are there, and do not fit. */
+  /** Row and bytes exist, but their sizes differ. */
   | { kind: 'size_differs'; id: string; key: string; size: number; expected: number }
-  /** A rendition that the row of a picture says is stored, and it is not, or of another size. */
+  /** A rendition on a picture's row whose bytes are missing, or of another size. */
   | { kind: 'rendition_lost'; id: string; key: string }
-  /** Under no key that this service makes: reported, never touched. */
+  /** A key that this service does not make: reported, never touched. */
   | { kind: 'foreign'; key: string }
 
-/** How far it has come. */
+/** Counts of what has been compared. */
 export type Progress = { objects: number; rows: number }
 
 type Deps = {
@@ -33,7 +33,7 @@ type Deps = {
 
 const PAGE = 1000
 
-/** Yields each finding, looked at a second time so that nothing that is only under way is one. */
+/** Yields each finding after a second look, so that work in progress is not reported. */
 export async function* reconcile(deps: Deps, progress: Progress = { objects: 0, rows: 0 }): AsyncGenerator<Finding> {
   const objects = pages((startAfter) => deps.storage.list({ prefix: '', startAfter, limit: PAGE }))
   const rows = withRenditions(pages((startAfter) => deps.repository.keysAfter(startAfter, PAGE)))
@@ -55,13 +55,16 @@ export async function* reconcile(deps: Deps, progress: Progress = { objects: 0, 
   }
 }
 
-/** Ends what a finding found: removes bytes without a row, gives up rows that promise what is not there. */
+/**
+ * Repairs a finding: removes bytes without a row, purges rows whose bytes are missing, drops lost copies and
+ * renditions.
+ */
 export async function repair(
   finding: Finding,
   { repository, storage }: Pick<Deps, 'repository' | 'storage'>,
 ): Promise<void> {
   if (finding.kind === 'bytes_without_row') await storage.remove([finding.key])
-  // Its own keys once more: a copy may have become one of them since.
+  // Looks again: a copy may have become the object's own since.
   if (finding.kind === 'stray_bytes' && (await isStray(finding, repository))) await storage.remove([finding.key])
   if (finding.kind === 'row_without_bytes' || finding.kind === 'size_differs')
     await repository.giveUp(finding.id, finding.key)
@@ -69,7 +72,9 @@ export async function repair(
   if (finding.kind === 'copy_without_bytes') await repository.unpublish(finding.id, finding.key)
 }
 
-/** What no row names. Young ids may have a row on its way; how old they are says the database's clock. */
+/**
+ * Yields a finding for bytes that no row names. A young id may still get its row; its age is by the database's clock.
+ */
 async function* unknown({ key, size }: { key: string; size: number }, { repository }: Deps): AsyncGenerator<Finding> {
   const id = idOf(key)
   if (id === undefined) return yield { kind: 'foreign', key }
@@ -92,7 +97,10 @@ async function* missingCopy(
   if (await repository.isPublished(id, key)) yield { kind: 'copy_without_bytes', id, key }
 }
 
-/** A row that was settled before its bytes were looked at, and is still afterwards, has had no time to be under way. */
+/**
+ * Yields a finding for a row whose bytes differ. A row that was settled before its bytes were looked at, and still is
+ * afterwards, was not in progress.
+ */
 async function* suspicious(row: KeyRow, listed: number | null, { repository, storage }: Deps): AsyncGenerator<Finding> {
   const { id, key, kind, sizeBytes: expected } = row
   if (kind === 'copy') return yield* missingCopy(row, listed, { repository, storage })
@@ -108,9 +116,9 @@ async function* suspicious(row: KeyRow, listed: number | null, { repository, sto
   else if (stored.size !== expected) yield { kind: 'size_differs', id, key, size: stored.size, expected }
 }
 
-/** Rows with what was made of them, all of it in the byte order of keys. */
+/** Rows and their renditions, all in the byte order of their keys. */
 async function* withRenditions(rows: AsyncIterable<RenderedRow>): AsyncGenerator<KeyRow, void> {
-  // Of one object: what was made of it may come before a copy of it that is a row of its own.
+  // The rows of one object: its renditions may sort before its public copy, which is a row of its own here.
   const group: KeyRow[] = []
   for await (const { renditions, ...row } of rows) {
     if (group[0] !== undefined && prefixIn(group[0]) !== prefixIn(row)) yield* inOrder(group.splice(0))
@@ -133,7 +141,7 @@ function inOrder(rows: KeyRow[]): KeyRow[] {
   return rows.sort((a, b) => (a.key < b.key ? -1 : 1))
 }
 
-/** One stream out of pages that begin after the last key of the page before. */
+/** One stream of all pages, each of which begins after the last key of the page before. */
 async function* pages<T extends { key: string }>(page: (startAfter: string) => Promise<T[]>): AsyncGenerator<T, void> {
   for (let startAfter = ''; ; ) {
     const items = await page(startAfter)

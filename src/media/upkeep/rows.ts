@@ -1,14 +1,14 @@
-/** Rows that a step works through: what is slow, or fails, with one of them never keeps the others from being done. */
+/** Batches of rows for the steps of upkeep: a slow or failing row never keeps the others from being done. */
 import pLimit from 'p-limit'
 import type { UpkeepDeps } from './step.ts'
 
 const ROWS_AT_ONCE = 8
-// What fails is claimed for a while, and comes again: the other steps must not wait for that.
+// A failed row stays claimed for a while, and then comes again: the other steps must not wait for it.
 const FAILING_MS = 60_000
 
 /**
- * Claims batches until one is not full, and does each row of them. Throws what failed once everything else is done, or
- * has been tried for a minute; or at once when a whole batch failed because the store does not answer.
+ * Claims batches until one is not full, and processes each row. Throws the failures when everything else is done, or
+ * after a minute; or at once when a whole batch failed because the store does not answer.
  */
 export async function inBatches<Row>(
   { storage, stopping }: Pick<UpkeepDeps, 'storage' | 'stopping'>,
@@ -28,14 +28,14 @@ export async function inBatches<Row>(
   failWith(errors)
 }
 
-/** Does each row, some at once, and returns what failed. */
+/** Processes each row, some at once, and returns the failures. */
 export async function doEach<Row>(rows: readonly Row[], one: (row: Row) => Promise<unknown>): Promise<unknown[]> {
   const places = pLimit(ROWS_AT_ONCE)
   const outcomes = await Promise.allSettled(rows.map((row) => places(() => one(row))))
   return outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []))
 }
 
-/** Throws what failed, if anything did. */
+/** Throws the failures, if there are any. */
 export function failWith(errors: readonly unknown[]): void {
   if (errors.length > 0) throw new AggregateError(errors, `${errors.length} could not be done`, { cause: errors[0] })
 }

@@ -1,4 +1,4 @@
-/** A step of an upkeep pass: what it is given, and what it reports. */
+/** A step of an upkeep pass: its dependencies and its report. */
 import type { Log } from '../../log.ts'
 import type { Storage } from '../../storage/storage.ts'
 import type { Decode } from '../decoding/decode.ts'
@@ -7,23 +7,23 @@ import type { Publicity } from '../public-copies/address.ts'
 import type { Publish } from '../public-copies/publish.ts'
 import type { Repository } from '../table/repository.ts'
 
-/** What one pass did. `failed` names the steps that could not be finished; the next pass takes them up again. */
+/** The report of one pass. `failed` names the steps that did not finish; the next pass tries them again. */
 export type UpkeepReport = {
-  /** Uploads given up. */
+  /** Uploads that expired. */
   expired: number
-  /** Deleted objects whose retention time is over. */
+  /** Soft-deleted objects whose retention time has ended. */
   retired: number
   /** Objects whose bytes were removed, for now or for good. */
   emptied: number
-  /** Rows that are gone for good. */
+  /** Rows deleted at the end of purging. */
   forgotten: number
-  /** Keys removed that no row knew, or that were not their objects' (any more). */
+  /** Keys removed that no row knew, or that were not (or no longer) their objects' own. */
   orphans: number
-  /** Pictures that have a placeholder since. */
+  /** Pictures that got a placeholder. */
   placeholders: number
-  /** Public objects that a CDN has since. */
+  /** Public objects that were copied to the CDN. */
   published: number
-  /** Rows whose JSON an earlier version stored encoded twice, mended. */
+  /** Repaired rows whose JSON an earlier version stored encoded twice. */
   mended: number
   failed: string[]
 }
@@ -40,15 +40,15 @@ export type UpkeepDeps = {
   now: () => number
   /** The pause between two passes is at most this long. */
   pendingSeconds: number
-  /** Whether the process is about to end: what can wait is left to another pass. */
+  /** Whether the process is stopping: work that can wait is left to another pass. */
   stopping: () => boolean
 }
 
-/** Adds to the report what it did. Throws when it could not be finished, after everything that could be done. */
+/** Adds its counts to the report. Throws when it did not finish, after doing everything that it could. */
 export type Step = (deps: UpkeepDeps, report: UpkeepReport) => Promise<void>
 
 export const BATCH_ROWS = 100
 export const PURGE_ROWS = 20
 export const LISTED_KEYS = 1000
-/** How long one row may take, in milliseconds; the next pass goes on with it. Shorter than the claim on it. */
+/** How long one row may take, in milliseconds; the next pass continues it. Shorter than the claim on it. */
 export const ROW_MS = 30_000

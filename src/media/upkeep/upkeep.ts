@@ -1,6 +1,7 @@
 /**
- * Ends what nobody else will: uploads that never came, objects whose time in the bin is over, bytes without a row.
- * Runs in every replica; what one has claimed the others leave alone for a while.
+ * Upkeep: background passes that expire abandoned uploads, purge soft-deleted objects after the retention time, remove
+ * orphans, and do the other steps below. Runs in every replica; rows that one has claimed are left alone by the others
+ * for a while.
  */
 import type { Step, UpkeepDeps, UpkeepReport } from './step.ts'
 import { expire } from './steps/expire.ts'
@@ -19,13 +20,13 @@ import { withdrawUncleaned } from './steps/withdraw-uncleaned.ts'
 export type Upkeep = {
   /** One pass over everything that is due. Never throws. */
   run(): Promise<UpkeepReport>
-  /** Repeats `run` until `stop`, and tells what each one did. */
+  /** Repeats `run` until `stop`, and gives each report to `told`. */
   start(told?: (report: UpkeepReport) => void): void
-  /** Resolves when no pass is running any more. */
+  /** Stops the loop; resolves when no pass is running any more. */
   stop(): Promise<void>
 }
 
-/** In this order: what others must not get any more goes first. */
+/** In this order: what non-owners must no longer get goes first. */
 const steps: Record<string, Step> = {
   withdrawUncleaned,
   removeTransients,
@@ -75,7 +76,7 @@ export function createUpkeep(ports: Omit<UpkeepDeps, 'stopping'>): Upkeep {
   let timer: ReturnType<typeof setTimeout> | undefined
   let stopped = false
 
-  /** Spread over time, so that replicas which started together do not keep meeting. */
+  /** Randomized, so that replicas that started together do not run at the same time again and again. */
   function schedule(told: (report: UpkeepReport) => void): void {
     if (stopped) return
     const seconds = Math.min(LONGEST_PAUSE_SECONDS, pendingSeconds) * (0.75 + Math.random() / 2)

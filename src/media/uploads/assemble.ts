@@ -1,4 +1,4 @@
-/** A multipart upload's parts become one object in the store. */
+/** Assembles the parts of a multipart upload into one object in the store. */
 
 import { notFound, Problem } from '../../problem.ts'
 import { COMPLETE_DEADLINE_MS, MAX_PARTS, type MultipartStorage } from '../../storage/multipart.ts'
@@ -8,9 +8,9 @@ import type { MediaRow } from '../object/object.ts'
 import type { Repository } from '../table/repository.ts'
 
 /**
- * Puts the parts of a pending object together, if it came in parts and this was not done yet: that its answer was
- * lost, or that another call does the same, makes no difference. Throws Problem `upload_incomplete`, `size_mismatch`
- * or `not_found`.
+ * Assembles the parts of a pending object, if it was uploaded in parts and this was not done yet. A lost answer, or
+ * another call that does the same, makes no difference. Throws Problem `upload_incomplete`, `size_mismatch` or
+ * `not_found`.
  */
 export async function assemble(
   { repository, storage }: { repository: Repository; storage: Storage },
@@ -25,7 +25,7 @@ export async function assemble(
     if (arrived < (sizeBytes ?? 0)) throw new Problem('upload_incomplete', counted)
     if (arrived !== sizeBytes || parts.length > MAX_PARTS) throw new Problem('size_mismatch', counted)
     await storage.abortUploads(key, { except: uploadId })
-    // Putting them together is writing, too, and by now every link may be dead.
+    // Assembling is writing, too, and by now every link may have expired.
     const writing = Math.ceil(COMPLETE_DEADLINE_MS / 1000) + WRITER_GRACE_SECONDS
     if (!(await repository.extendLinks(id, writing))) throw notFound()
     const outcome = await multipart.complete(key, uploadId, parts)
@@ -33,7 +33,7 @@ export async function assemble(
       throw new Problem('upload_incomplete', 'A part has changed meanwhile, or one before the last is below 5 MiB.')
     if (outcome !== 'gone') return
   }
-  // Another call may have put them together just now.
+  // Another call may have assembled them just now.
   if ((await storage.head(key)) === null) throw ended()
 }
 

@@ -1,4 +1,4 @@
-/** Completion: the bytes of a presigned, multipart or tus upload are there, and become an object or nothing. */
+/** Completes presigned, multipart and tus uploads: inspects the stored bytes, then activates or discards the object. */
 
 import type { Caller } from '../../auth/caller.ts'
 import { INSPECTED_BYTES } from '../../pictures/limits.ts'
@@ -9,7 +9,8 @@ import { assemble } from './assemble.ts'
 import { tooSlow } from './new-object.ts'
 import { announced, discard, empty, type Found, type Uploading, uploadedEvent } from './settle.ts'
 
-// What bytes look like that another call has refused or moved while they were looked at: then its answer counts.
+// Errors that inspection also meets when another call has refused or re-keyed the bytes meanwhile: then that call's
+// answer counts.
 const LOST = new Set<ProblemCode>(['upload_incomplete', 'state_conflict', 'storage_unavailable'])
 
 /** See `Uploads.complete`. */
@@ -23,20 +24,20 @@ export async function complete(deps: Uploading, id: string, caller: Caller): Pro
     const activated = await activate(deps, row, await examine(deps, row))
     if (activated !== null) return announced(deps, activated)
   } catch (error) {
-    // Only this destroys the bytes that arrived. Anything else may be different the next time.
+    // Only this destroys the bytes that arrived. Any other failure may not happen the next time.
     if (error instanceof Problem && error.kind === 'refused-bytes') await discard(deps, row)
     const lost = error instanceof Problem && LOST.has(error.code)
     if (!lost || (await repository.findOwned(id, caller))?.status === 'pending') throw error
   }
   const winner = await repository.findOwned(id, caller)
   if (winner?.status === 'active') return publicity.addressed(winner)
-  // Still pending: the bytes were moved, but in more time than a move has.
+  // Still pending: the bytes were re-keyed, but it took too long.
   throw winner?.status === 'pending' ? tooSlow() : notFound()
 }
 
 type Examined = Found & Pick<StoredHead, 'etag' | 'ordinaryClass'>
 
-/** What a pending object's stored bytes are, if they are what was declared. */
+/** Inspects the stored bytes of a pending object, and checks them against its declaration. */
 async function examine({ storage, inspect, limits }: Uploading, row: MediaRow): Promise<Examined> {
   const stored = await storage.peek(row.key, { length: INSPECTED_BYTES })
   if (stored === null) throw new Problem('upload_incomplete', 'No bytes have arrived under the upload link yet.')
@@ -53,15 +54,18 @@ async function examine({ storage, inspect, limits }: Uploading, row: MediaRow): 
   return { ...found, sizeBytes: stored.size, etag, ordinaryClass }
 }
 
-/** The active row, under a further key where somebody could still write under its first one; null when it was moved on. */
+/**
+ * Activates the row, after re-keying the bytes if a link could still overwrite them. Null when the row has changed its
+ * state, or re-keying took too long.
+ */
 async function activate(
   { repository, storage, moves, publicity }: Uploading,
   row: UnsettledObject,
   { etag, ordinaryClass, ...found }: Examined,
 ): Promise<ChangedObject | null> {
-  // Links to parts are dead with their upload: no one can put other bytes there any more.
+  // Links to parts end with their multipart upload: nobody can overwrite these bytes any more.
   const overwritable = !storage.enforces.once && row.uploadId === null
-  // A copy is of the class that the service's own are, whatever its uploader has asked for.
+  // A copy gets the service's own storage class, whatever class its uploader has asked for.
   const movedTo =
     overwritable || !ordinaryClass ? await moves.copy(row, 'media/', { etag, size: found.sizeBytes }) : undefined
   const object = { ...row, key: movedTo ?? row.key }

@@ -54,7 +54,7 @@ export async function uploadDirectly(deps: Uploading, caller: Caller, upload: Up
   throw refusal(stored)
 }
 
-/** Writes bytes and row in parallel. The active row, or why there is none, and then no bytes either. */
+/** Writes bytes and row in parallel. Returns the active row; or why there is none, with the bytes removed as well. */
 async function store(deps: Uploading, object: NewObject, bytes: Uint8Array, { mimeType, dimensions }: Inspection) {
   const { repository, storage } = deps
   const [put, insert] = await Promise.allSettled([
@@ -62,7 +62,7 @@ async function store(deps: Uploading, object: NewObject, bytes: Uint8Array, { mi
     repository.insert(object),
   ])
   if (insert.status === 'fulfilled' && insert.value !== 'inserted') {
-    // There is no row, and never will be: these bytes are nobody else's to remove.
+    // There is no row, and never will be: only this call knows of these bytes.
     await tryToRemoveBytes(deps, object)
     return insert.value
   }
@@ -72,7 +72,7 @@ async function store(deps: Uploading, object: NewObject, bytes: Uint8Array, { mi
     return await activate(deps, object, { mimeType, dimensions, sizeBytes: bytes.length })
   } catch (error) {
     const discarded = discard(deps, object)
-    // A database that has just missed its deadline would only make the client wait for another.
+    // When the database has just missed its deadline, waiting for it again would only delay the client.
     if (!(error instanceof Problem && error.code === 'database_unavailable')) await discarded
     throw error
   }

@@ -1,4 +1,4 @@
-/** A retry with the same Idempotency-Key gets the first answer, not a second object. */
+/** Idempotency keys: a retry with the same key gets the first answer, not a second object. */
 
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,7 +11,7 @@ import type { Repository } from '../table/repository.ts'
 const POLL_MS = 200
 const WAIT_MS = 5000
 
-/** What identifies a request: every part that makes a difference, bytes by their own hash. */
+/** Identifies a request by every part that makes a difference, bytes by their own hash. */
 export function idempotencyOf(key: string | undefined, ...parts: unknown[]): Idempotency | undefined {
   if (key === undefined) return undefined
   const hash = createHash('sha256')
@@ -23,9 +23,9 @@ export function idempotencyOf(key: string | undefined, ...parts: unknown[]): Ide
 }
 
 /**
- * What an earlier upload with this key made; null when there was none, or none that came to anything. Waits a while
- * for one that is still at work; one that has been for longer than `attemptSeconds` is dead, and given to `discard`.
- * Throws Problem `idempotency_conflict`, or `state_conflict` when the first is not done yet, or its object was deleted.
+ * The object of an earlier upload with this key; null when there was none, or it failed. Waits a while for one that is
+ * still running; one that has run for longer than `attemptSeconds` is dead, and given to `discard`. Throws Problem
+ * `idempotency_conflict`, or `state_conflict` when the first is still running, or its object was deleted.
  */
 export async function earlierUpload(
   { repository }: { repository: Repository },
@@ -52,9 +52,8 @@ export async function earlierUpload(
 }
 
 /**
- * The upload that an earlier request with this key announced and that is still under way; null when there was none, or
- * none that came to anything. Throws Problem `idempotency_conflict`, or `state_conflict` with the object's id when
- * that is complete or deleted.
+ * The pending upload of an earlier request with this key; null when there was none, or it failed. Throws Problem
+ * `idempotency_conflict`, or `state_conflict` with the object's id when that is complete or deleted.
  */
 export async function earlierAnnouncement(
   repository: Repository,
@@ -74,7 +73,7 @@ function refuseOther(row: { hash: string }, { hash }: Idempotency): void {
     throw new Problem('idempotency_conflict', 'This Idempotency-Key came with another request before.')
 }
 
-/** A client whose answer was lost goes on with the id: to `complete`, which is idempotent. */
+/** A client that lost the answer continues with the id: with `complete`, which is idempotent. */
 function settled({ id, status }: MediaRow): Problem {
   const became = status === 'active' ? 'is complete: call complete, or get it' : 'was deleted'
   return new Problem('state_conflict', `The upload of this Idempotency-Key ${became}.`, { id })

@@ -1,6 +1,6 @@
 /**
- * Multipart uploads: the client sends parts straight to the store, in any order and again where one failed. The service
- * begins the upload, says what has arrived, and gives it up; see `part-links.ts` and `assemble.ts` for the rest.
+ * Multipart uploads: the client sends parts straight to the store, in any order, and again if one fails. This file
+ * begins, lists and aborts them; `part-links.ts` signs links to parts, and `assemble.ts` joins the parts.
  */
 
 import type { Caller } from '../../auth/caller.ts'
@@ -29,10 +29,10 @@ export type MultipartDeclaration = {
   idempotencyKey: string | undefined
 }
 
-/** `partSize`: of every part but the last, in bytes. `expiresAt`: until when it may be under way. */
+/** `partSize`: the size of every part but the last, in bytes. `expiresAt`: until when the upload may stay pending. */
 export type MultipartUpload = { id: string; key: string; uploadId: string; partSize: number; expiresAt: Date }
 
-/** What has arrived; `parts` is null when they are put together already, so that none is to be sent. */
+/** The stored parts; `parts` is null when they are assembled already, so that none is to be sent. */
 export type ArrivedParts = UploadRow & { parts: StoredPart[] | null }
 
 type Declared = { mimeType: string; size: number }
@@ -66,7 +66,7 @@ export async function beginMultipart(
   throw refusal(inserted)
 }
 
-/** The upload that an earlier request with the same key began and that is still pending; null when there is none. */
+/** The pending upload that an earlier request with the same key began; null when there is none. */
 async function beginAgain(
   deps: Uploading,
   userId: string,
@@ -83,7 +83,10 @@ async function beginAgain(
   return { id, key, ...kept, partSize: partSizeOf(declared.size) }
 }
 
-/** Gives a pending row its upload, unless it has one. The row is there before, so that no upload is without. */
+/**
+ * Begins the store's upload for a pending row, unless the row has one. The row exists first, so that no upload is
+ * without one.
+ */
 async function open(
   { repository, storage }: Uploading,
   { id, key }: { id: string; key: string },
@@ -125,7 +128,7 @@ export async function abort(deps: Uploading, id: string, caller: Caller): Promis
   await tryToRemoveBytes(deps, { id, key: row.key })
 }
 
-/** Why an upload can't go on: for a caller who may know it, else it is not there. */
+/** Throws why an upload cannot go on, if the caller may know; else `not_found`. */
 export async function refuse({ repository }: Uploading, id: string, caller: Caller): Promise<never> {
   const row = await repository.findOwned(id, caller)
   if (row?.status === 'active') throw new Problem('state_conflict', 'The upload is complete.')

@@ -1,4 +1,4 @@
-/** What uploads have in common while they are under way, however the bytes come. */
+/** Shared by all uploads: a new object's id and key, and the reasons for which it gets no row. */
 
 import { v7 as uuidv7 } from 'uuid'
 import { Problem } from '../../problem.ts'
@@ -8,7 +8,7 @@ import type { Inserted } from '../object/new-object.ts'
 import { prefixOf } from '../object/object.ts'
 import { overQuota } from '../object/quota.ts'
 
-/** A new object's id and key. Ids are in order of time, so that a listing of the store is, too. */
+/** A new object's id and key. Ids are in order of time, and so are listings of the store. */
 export function newId(madeAt: number, mimeType: string): { id: string; madeAt: number; key: string } {
   const id = uuidv7({ msecs: madeAt })
   concerns(id)
@@ -19,7 +19,7 @@ export function tooSlow(): Problem {
   return new Problem('database_unavailable', 'The upload took too long. Start it again.')
 }
 
-/** Why there is no row for an upload. */
+/** Why an upload got no row. */
 export function refusal(inserted: Exclude<Inserted, 'inserted'>): Problem {
   return inserted === 'over_quota' ? overQuota() : tooSlow()
 }

@@ -1,4 +1,4 @@
-/** Links for the parts of a multipart upload. */
+/** Signed links to the parts of a multipart upload. */
 
 import type { Caller } from '../../auth/caller.ts'
 import { type ArgumentError, notFound, Problem } from '../../problem.ts'
@@ -10,10 +10,10 @@ import type { Uploading } from './settle.ts'
 
 export type PartLink = { partNumber: number; url: string }
 
-/** `partSize`: what the page has told Uppy, in bytes, if it has. */
+/** `partSize`: the part size that the page gave Uppy, in bytes, if it did. */
 export type UppyPart = { partNumber: number; uploadId: string; partSize: number | undefined }
 
-/** `named`: which argument the number is. `divide`: the size of parts for a file of this size. */
+/** `named`: the argument that has the part number. `divide`: the part size for a file of this size. */
 type Links = {
   parts: { partNumber: number; named: Pick<ArgumentError, 'argument' | 'index'> }[]
   from: Date
@@ -44,8 +44,8 @@ export async function linkPart(deps: Uploading, id: string, caller: Caller, part
 }
 
 /**
- * Links for parts of one division of the file, which all links of an upload have in common: else their parts could
- * be more than the file together, up to any size.
+ * Signs links to parts. All links of an upload share one part size: otherwise the parts together could exceed the file,
+ * up to any size.
  */
 async function link(
   deps: Uploading,
@@ -58,7 +58,7 @@ async function link(
   const row = (await repository.extendUpload(id, caller, linksSeconds)) ?? (await refuse(deps, id, caller))
   if (uploadId !== undefined && row.uploadId !== uploadId) throw notFound()
   const { key, sizeBytes } = row
-  // However a file of one part would be divided, that part is all of it.
+  // A part size beyond the file's size makes no difference: the one part is the whole file.
   const wanted = Math.min(sizeBytes, divide(sizeBytes))
   const kept = row.partSize ?? (await repository.keepPartSize(id, wanted))?.partSize ?? (await refuse(deps, id, caller))
   if (kept !== wanted)

@@ -1,4 +1,4 @@
-/** Presigned uploads: the file goes straight to the store, over one link. */
+/** Presigned uploads: the client sends the file straight to the store, over one link. */
 
 import type { Caller } from '../../auth/caller.ts'
 import { fileTooLarge, Problem } from '../../problem.ts'
@@ -23,7 +23,7 @@ export type Declaration = {
   idempotencyKey: string | undefined
 }
 
-/** `expiresAt`: until when the PUT can begin. */
+/** `expiresAt`: until when the PUT may begin. */
 export type UploadLink = {
   id: string
   key: string
@@ -65,7 +65,7 @@ export async function presign(deps: Uploading, caller: Caller, declared: Declara
   throw refusal(inserted)
 }
 
-/** The type of what was declared, if that may be uploaded. */
+/** Returns the declared type, if a file as declared may be uploaded. */
 function acceptDeclared({ storage, limits }: Uploading, declared: Omit<Declaration, 'idempotencyKey'>): string {
   const { fileType, size, sha256 } = declared
   if (sha256 !== undefined && !storage.enforces.checksum)
@@ -87,7 +87,7 @@ async function linkTo(
   return { id, key, uploadUrl: url, headers, expiresAt }
 }
 
-/** A link for the pending object of an earlier request with the same key; null when there is none. */
+/** A new link for the pending object of an earlier request with the same key; null when there is none. */
 async function linkAgain(
   deps: Uploading,
   userId: string,
@@ -97,7 +97,8 @@ async function linkAgain(
   const { repository, limits } = deps
   const first = idempotency && (await earlierAnnouncement(repository, userId, idempotency))
   if (!first) return null
-  // The statement's own answer decides what is signed: an active key on a store without `once` would be open.
+  // The statement's own answer decides what is signed: on a store without `once`, a link to an active key could
+  // overwrite it.
   const pending = await repository.extendPending(first.id, limits.uploadUrlSeconds + WRITER_GRACE_SECONDS)
   if (pending === null) return linkAgain(deps, userId, idempotency, content)
   return linkTo(deps, { id: first.id, ...pending }, content)

@@ -1,4 +1,4 @@
-/** The end of an upload: the object is announced, or what came of it is discarded. */
+/** Ends an upload: announces the object, or discards it. */
 
 import { Problem } from '../../problem.ts'
 import type { Inspection } from '../bytes/inspect.ts'
@@ -7,19 +7,22 @@ import { tryToRemoveBytes } from '../bytes/remove.ts'
 import type { Deps } from '../deps.ts'
 import type { Addressed, ChangedObject, StoredObject } from '../object/object.ts'
 
-/** What the verbs of uploads are given. */
+/** Dependencies of the upload use cases. */
 export type Uploading = Deps & { moves: Moves }
 
-/** What is known of an upload's bytes once they have been looked at. */
+/** What inspection found in an upload's bytes. */
 export type Found = Inspection & { sizeBytes: number }
 
-/** Has the row's events sent; the object with its address. */
+/** Sends the row's events in the background, and returns the object with its URL. */
 export function announced({ relay, publicity }: Uploading, row: ChangedObject): Addressed {
   relay.announce(row)
   return publicity.addressed(row)
 }
 
-/** Moves a pending object to purging, unless something else has just moved it on, and removes its bytes. Never fails. */
+/**
+ * Moves a pending object to purging, unless another call has just changed its state, and removes its bytes. Never
+ * fails.
+ */
 export async function discard(deps: Uploading, object: { id: string; key: string }): Promise<void> {
   const { id } = object
   try {

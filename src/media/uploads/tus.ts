@@ -1,4 +1,4 @@
-/** tus uploads as the domain sees them: a pending object whose bytes come through the service, in any number of pieces. */
+/** tus uploads in the domain: pending objects whose bytes come through the service in any number of pieces. */
 
 import type { Caller } from '../../auth/caller.ts'
 import { fileTooLarge } from '../../problem.ts'
@@ -17,7 +17,7 @@ import { empty } from './settle.ts'
 export type TusDeclaration = {
   filename: string
   fileType: string
-  /** Bytes; undefined when the client says later. */
+  /** Bytes; undefined if the client declares them later. */
   size: number | undefined
   visibility: Visibility
   /** The Upload-Metadata as it was sent. */

@@ -1,4 +1,4 @@
-/** Uploads that did not end in time are given up. */
+/** Step: moves uploads that did not complete in time to purging. */
 import { BATCH_ROWS, type Step } from '../step.ts'
 
 export const expire: Step = async ({ repository }, report) => {

@@ -1,4 +1,4 @@
-/** What other decoders refused, or other limits did not allow, is tried again. */
+/** Step: clears decoding outcomes of other decoders or other limits, so that the tasks are tried again. */
 import { BATCH_ROWS, type Step } from '../step.ts'
 
 export const forgetOutcomes: Step = async ({ repository, decode, stopping }) => {

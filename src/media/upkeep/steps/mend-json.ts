@@ -1,13 +1,13 @@
-/** Rows whose JSON an earlier version stored encoded twice are mended, and then kept from coming back. */
+/** Step: repairs rows whose JSON an earlier version stored encoded twice, then has the database refuse such rows. */
 import type { Step } from '../step.ts'
 
 const WINDOW_ROWS = 1000
-// A quarter of a second of the database's time in a pass, at most, for a look at rows that are fine.
+// At most a quarter of a second of the database's time in a pass, for reading rows that need no repair.
 const MOST_WINDOWS = 20
 
 /**
- * Looks through the table by id, as far as a pass may go. A look at all of it that began when no replica of such a version
- * was connected, and found nothing, ends the search: the database itself then refuses such rows.
+ * Reads the table by id, as far as one pass may go. A full search that began when no replica of such a version was
+ * connected, and found nothing, is the last one: the database itself then refuses such rows.
  */
 export const mendJson: Step = async ({ repository }, report) => {
   const search = await repository.takeShapeSearch()

@@ -1,22 +1,22 @@
 /**
- * Bytes without a row are removed. Two searches compare a listing of the store, which is in order of time, with the
- * table. The first goes from where the last pass came to, up to PENDING_SECONDS ago, so that bytes without a row go soon.
- * Bytes can arrive after it has passed, as from a PUT that took hours: the second goes through everything again and
- * again, at a rate that costs the store little.
+ * Step: removes orphans, which are bytes without a row. Two searches compare a listing of the store, which is in order
+ * of time, with the table. The first continues where the last pass ended, up to PENDING_SECONDS ago, so that orphans go
+ * soon. Bytes can arrive after it has passed, such as from a PUT that took hours: the second goes through all keys
+ * again and again, at a rate that costs the store little.
  *
- * How old a key is says the id in it, compared with the database's clock: what a store, or a process, takes for the time
- * may be anything. The table refuses an id that is older than half of PENDING_SECONDS, so that bytes without a row at
+ * The age of a key is that of the id in it, by the database's clock: the clock of a store, or of a process, may be
+ * wrong. The table refuses an id that is older than half of PENDING_SECONDS, so that bytes without a row at
  * PENDING_SECONDS never get one.
  */
 import { type Home, homes, idOf, madeAtOf } from '../../object/object.ts'
 import { doEach, failWith } from '../rows.ts'
 import { LISTED_KEYS, type Step, type UpkeepDeps, type UpkeepReport } from '../step.ts'
 
-// At most 10,000 keys of each home a minute, in all replicas together: ten million keys take 17 hours. At what AWS asks for
-// a request (November 2026), that is below 20 cents a day.
+// At most 10,000 keys of each home a minute, in all replicas together: ten million keys take 17 hours. At the price
+// that AWS asks for a request (November 2026), that is below 20 cents a day.
 const RECHECK_PAGES = 10
 const RECHECK_SECONDS = 60
-// A small store is not gone through all the time.
+// So that a small store is not listed all the time.
 const RECHECK_PAUSE_SECONDS = 3600
 
 export const removeOrphans: Step = async (deps, report) => {
@@ -64,8 +64,8 @@ async function searchAgain(home: Home, deps: UpkeepDeps, report: UpkeepReport): 
 }
 
 /**
- * What has no row is removed. What has one is not touched: where the row does not know a key, it is swept in time. Returns
- * why some could not be removed, for which the search does not wait: the second one comes by again.
+ * Removes the keys whose id has no row. An object that has a row is not touched: if its row does not know a key, it is
+ * swept in time. Returns the failures, for which the search does not wait: the second search comes by again.
  */
 async function removeOrphansOf(
   listed: readonly { key: string }[],
@@ -93,7 +93,9 @@ async function removeOrphansOf(
   }
 }
 
-/** The smallest key of an object made at a time or later: UUID version 7 begins with it in milliseconds (RFC 9562). */
+/**
+ * The smallest key of an object created at a time or later: a UUID version 7 begins with it in milliseconds (RFC 9562).
+ */
 function firstKeyAt(home: Home, time: number): string {
   const hex = Math.max(0, time).toString(16).padStart(12, '0')
   return `${home}${hex.slice(0, 8)}-${hex.slice(8)}`

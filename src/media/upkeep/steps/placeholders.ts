@@ -1,4 +1,4 @@
-/** Pictures get the placeholder that is shown until they are there. */
+/** Step: makes placeholders, which pages show until a picture has loaded. */
 
 import { Problem } from '../../../problem.ts'
 import { NotDone } from '../../decoding/decode.ts'
@@ -29,7 +29,7 @@ async function makeOne(
       await repository.releasePlaceholder(row)
       return 'busy'
     }
-    // Noted on the row, with when to try again.
+    // The row has the outcome, and when to try again.
     if (isRefusal(error) || error.code === 'overloaded') return 'done'
     throw error
   }

@@ -1,4 +1,4 @@
-/** Public objects get to the CDN. */
+/** Step: copies public objects to the CDN. */
 
 import { Problem } from '../../../problem.ts'
 import { NotDone } from '../../decoding/decode.ts'
@@ -30,7 +30,7 @@ async function publishOne(
       await repository.releasePublication(row)
       return 'busy'
     }
-    // Noted on the row, with when to try again; or it is not public any more.
+    // The row has the outcome, and when to try again; or the object is no longer public.
     if (isRefusal(error) || error.code === 'overloaded' || error.code === 'not_found') return 'done'
     throw error
   }

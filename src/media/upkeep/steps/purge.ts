@@ -1,4 +1,4 @@
-/** Objects on their way out lose their bytes, and then their rows. */
+/** Step: removes the bytes of purging objects, and then their rows. */
 import { removeBytes } from '../../bytes/remove.ts'
 import type { PurgingRow } from '../../table/upkeep.ts'
 import { inBatches } from '../rows.ts'
@@ -8,14 +8,14 @@ export const purge: Step = async (deps, report) => {
   await inBatches(deps, PURGE_ROWS, deps.repository.claimPurging, (row) => purgeOne(row, deps, report))
 }
 
-/** The bytes go before the row does: a row may lack its bytes here, but no bytes their row. */
+/** The bytes go before the row does: a purging row may lack its bytes, but no bytes their row. */
 async function purgeOne(
   { id, key, transientKeys, linksDead }: PurgingRow,
   { repository, storage }: UpkeepDeps,
   report: UpkeepReport,
 ): Promise<void> {
   const cancel = { signal: AbortSignal.timeout(ROW_MS) }
-  // Copies in parts that ended halfway: stores list uploads by their exact key only (MinIO of February 2026).
+  // Aborts multipart copies that ended halfway: stores list uploads by their exact key only (MinIO of February 2026).
   for (const other of Object.keys(transientKeys)) await storage.abortUploads(other, cancel)
   await removeBytes(storage, { id, key }, cancel)
   report.emptied += 1

@@ -1,4 +1,4 @@
-/** Originals that an earlier version moved to where a CDN serves them come back. */
+/** Step: re-keys originals out of the CDN's home, where an earlier version moved them. */
 import { createMoves, type Moves } from '../../bytes/rekey.ts'
 import type { StoredObject } from '../../object/object.ts'
 import { doEach, failWith } from '../rows.ts'

@@ -1,4 +1,4 @@
-/** Bytes below an object's prefixes that are not the object's are removed: what a move or a late writer left there. */
+/** Step: removes bytes under an object's prefixes that are not its own, left there by re-keying or a late writer. */
 import type { ListedObject, Storage } from '../../../storage/storage.ts'
 import { prefixesOf } from '../../object/object.ts'
 import type { SweepRow } from '../../table/upkeep.ts'
@@ -17,7 +17,7 @@ async function sweepOne(
   const signal = AbortSignal.timeout(ROW_MS)
   for (const prefix of prefixesOf(id)) {
     for await (const listed of pages(storage, prefix, signal)) {
-      // Asked after the listing, see `ownKeys`.
+      // Read after the listing, see `ownKeys`.
       const own = await repository.ownKeys(id)
       const others = own === null ? [] : listed.flatMap(({ key }) => (own.includes(key) ? [] : [key]))
       if (others.length > 0) await storage.remove(others, { signal })

@@ -1,4 +1,4 @@
-/** Keys that are not their objects' any more, as the copies for others of what became private, lose their bytes first. */
+/** Step: removes the bytes under transient keys, such as the public copies of objects that became private. */
 import { createMoves } from '../../bytes/rekey.ts'
 import { removable } from '../../object/transients.ts'
 import { inBatches } from '../rows.ts'
@@ -7,7 +7,7 @@ import { BATCH_ROWS, type Step } from '../step.ts'
 export const removeTransients: Step = async (deps, report) => {
   const { withdraw } = createMoves(deps)
   await inBatches(deps, BATCH_ROWS, deps.repository.claimTransients, async ({ id, ...transients }) => {
-    // A copy in parts may have ended halfway.
+    // A multipart copy may have ended halfway.
     for (const key of removable(transients)) await deps.storage.abortUploads(key)
     report.orphans += await withdraw(id, transients)
   })
