@@ -287,7 +287,6 @@ function toConfig(values: Values) {
     : undefined
   const { HOST: host, PORT: port } = values
   const allowedTypes: ReadonlySet<string> = new Set(values.ALLOWED_TYPES)
-  const limits = { maxUploadBytes: values.MAX_UPLOAD_BYTES, maxObjectBytes: values.MAX_OBJECT_BYTES }
   return {
     listen: { host, port },
     log: { level: values.LOG_LEVEL },
@@ -317,7 +316,8 @@ function toConfig(values: Values) {
       console: values.CONSOLE,
     },
     media: {
-      ...limits,
+      maxUploadBytes: values.MAX_UPLOAD_BYTES,
+      maxObjectBytes: values.MAX_OBJECT_BYTES,
       allowedTypes,
       maxImagePixels: values.MAX_IMAGE_PIXELS,
       renditionSizes: values.RENDITION_SIZES,

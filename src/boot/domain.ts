@@ -3,8 +3,8 @@ import type { EventBus } from '../events/events.ts'
 import type { Log } from '../log.ts'
 import { createInspect } from '../media/bytes/inspect.ts'
 import { createDecode } from '../media/decoding/decode.ts'
+import type { Limits } from '../media/deps.ts'
 import { createMedia, type Media } from '../media/media.ts'
-import type { Quotas } from '../media/object/quota.ts'
 import { createLiveEvents, type LiveEvents } from '../media/outbox/live-events.ts'
 import { createRelay, type Relay } from '../media/outbox/relay.ts'
 import { createPublicity, type Publicity } from '../media/public-copies/address.ts'
@@ -28,17 +28,9 @@ export type DomainPorts = {
 }
 
 /** Sizes in bytes, times in seconds. */
-export type DomainSettings = {
-  allowedTypes: ReadonlySet<string>
+export type DomainSettings = Limits & {
   maxImagePixels: number
-  maxUploadBytes: number
-  maxObjectBytes: number
-  /** Sides of renditions in pixels, ascending. */
-  renditionSizes: readonly number[]
-  signedUrlSeconds: number
-  uploadUrlSeconds: number
   pendingSeconds: number
-  quotas: Quotas
   /** Absent: the service itself serves public objects. */
   cdnBaseUrl?: string | undefined
   /** Whether public pictures are served as uploaded, with their metadata. */

@@ -21,14 +21,17 @@ export type Deps = {
   now: () => number
   publicity: Publicity
   publish: Publish
-  limits: {
-    allowedTypes: ReadonlySet<string>
-    maxUploadBytes: number
-    maxObjectBytes: number
-    /** Sides of renditions in pixels, ascending. */
-    renditionSizes: readonly number[]
-    signedUrlSeconds: number
-    uploadUrlSeconds: number
-    quotas: Quotas
-  }
+  limits: Limits
+}
+
+/** Sizes in bytes, times in seconds. */
+export type Limits = {
+  allowedTypes: ReadonlySet<string>
+  maxUploadBytes: number
+  maxObjectBytes: number
+  /** Sides of renditions in pixels, ascending. */
+  renditionSizes: readonly number[]
+  signedUrlSeconds: number
+  uploadUrlSeconds: number
+  quotas: Quotas
 }

@@ -7,6 +7,7 @@ import { timed } from '../telemetry/record.ts'
 import { readGif } from './gif.ts'
 import { checkHeif } from './heif.ts'
 import { checkJpeg } from './jpeg.ts'
+import { limitLoaders } from './libvips.ts'
 import { checkFrames, INSPECTED_BYTES, isPixelLimit, type PictureHeader, tooLarge, unreadable } from './limits.ts'
 import { checkPng, readPng } from './png.ts'
 import { createProbing } from './probing.ts'
@@ -22,17 +23,6 @@ export type ProbeImage = (bytes: Uint8Array, mimeType: string) => Promise<Dimens
 /** All frames of an animation together may have this many times the pixel limit of a still picture. */
 const ANIMATION_FACTOR = 10
 
-/** libvips' loaders by media type. No other loader gets a client's bytes. */
-const LOADERS: Record<string, string> = {
-  'image/jpeg': 'VipsForeignLoadJpegBuffer',
-  'image/png': 'VipsForeignLoadPngBuffer',
-  'image/webp': 'VipsForeignLoadWebpBuffer',
-  'image/gif': 'VipsForeignLoadNsgifBuffer',
-  'image/avif': 'VipsForeignLoadHeifBuffer',
-  'image/heic': 'VipsForeignLoadHeifBuffer',
-  'image/tiff': 'VipsForeignLoadTiffBuffer',
-}
-
 const DEADLINE_MS = 5000
 
 /**
@@ -47,11 +37,7 @@ export function createImageProbe({
   maxPixels: number
 }): ProbeImage {
   const probe = createProbing({ concurrency: availableParallelism(), deadlineMs: DEADLINE_MS })
-  sharp.cache(false)
-  sharp.block({ operation: ['VipsForeignLoad'] })
-  sharp.unblock({
-    operation: Object.keys(LOADERS).flatMap((type) => (allowedTypes.has(type) ? (LOADERS[type] ?? []) : [])),
-  })
+  limitLoaders([...allowedTypes])
 
   return async function probeImage(bytes, mimeType) {
     const read = READERS[mimeType]

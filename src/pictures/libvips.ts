@@ -2,7 +2,7 @@
 import sharp from 'sharp'
 import type { PictureHeader } from './limits.ts'
 
-/** libvips' loaders by media type. */
+/** libvips' loaders by media type. No other loader gets a client's bytes. */
 const LOADERS: Record<string, string> = {
   'image/jpeg': 'VipsForeignLoadJpegBuffer',
   'image/png': 'VipsForeignLoadPngBuffer',
@@ -10,13 +10,20 @@ const LOADERS: Record<string, string> = {
   'image/webp': 'VipsForeignLoadWebpBuffer',
   'image/gif': 'VipsForeignLoadNsgifBuffer',
   'image/avif': 'VipsForeignLoadHeifBuffer',
+  // The header only; libvips as sharp ships it decodes no HEIC.
+  'image/heic': 'VipsForeignLoadHeifBuffer',
   'image/tiff': 'VipsForeignLoadTiffBuffer',
 }
 
-/** Disables the cache, uses one thread, and allows only the loaders that the types need. */
+/** For a decoder process: one thread, and what `limitLoaders` does. */
 export function setUpLibvips(types: readonly string[]): void {
-  sharp.cache(false)
   sharp.concurrency(1)
+  limitLoaders(types)
+}
+
+/** Disables the cache and allows, in this process, only the loaders that the types need. */
+export function limitLoaders(types: readonly string[]): void {
+  sharp.cache(false)
   sharp.block({ operation: ['VipsForeignLoad'] })
   sharp.unblock({ operation: types.flatMap((type) => LOADERS[type] ?? []) })
 }

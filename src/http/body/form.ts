@@ -3,7 +3,7 @@ import { parse as parseDisposition } from 'content-disposition'
 import { fileTooLarge, Problem } from '../../problem.ts'
 import { malformed, type Part, partsOf, textOf } from './form-data.ts'
 import type { UploadMemory } from './memory.ts'
-import { announcedLength, bodyTooLarge, brokenOff, readBody } from './read.ts'
+import { announcedLength, bodyTooLarge, orBrokenOff, readBody } from './read.ts'
 
 export type Form = { file: { name: string; bytes: Uint8Array }; fields: Record<string, string> }
 
@@ -29,7 +29,8 @@ export async function withForm<T>(
   const tooLarge = () => fileTooLarge(fileLimit)
   const limits = { limit: fileLimit + FRAME_BYTES, tooLarge, contended: memory.contended }
   const bytes = announcedLength(request, limits) ?? limits.limit
-  const release = await reserveFor(request, () => memory.reserve(caller, bytes, request.signal))
+  // A client that disconnects while it waits gives its place up: 200 of them would be served one after the other.
+  const release = await orBrokenOff(memory.reserve(caller, bytes, request.signal))
   let body: Uint8Array<ArrayBuffer> | undefined
   try {
     body = await readBody(request, limits)
@@ -40,15 +41,6 @@ export async function withForm<T>(
     // Frees the buffer now: the garbage collector does not count memory outside the heap and would run too late.
     body?.buffer.transfer(0)
     release()
-  }
-}
-
-/** A client that disconnects while it waits gives its place up: 200 of them would be served one after the other. */
-async function reserveFor<T>({ signal }: Request, reserve: () => Promise<T>): Promise<T> {
-  try {
-    return await reserve()
-  } catch (error) {
-    throw signal.aborted ? brokenOff(error) : error
   }
 }
 

@@ -67,7 +67,7 @@ export function jsonOnly(): MiddlewareHandler<{ Variables: object }> {
 }
 
 /** A client that disconnects within a body is no failure of the server. */
-async function orBrokenOff<T>(reading: Promise<T>): Promise<T> {
+export async function orBrokenOff<T>(reading: Promise<T>): Promise<T> {
   try {
     return await reading
   } catch (error) {
@@ -140,7 +140,7 @@ async function next(reader: ReadableStreamDefaultReader<Uint8Array>) {
   }
 }
 
-export function brokenOff(cause?: unknown): Problem {
+function brokenOff(cause?: unknown): Problem {
   return new Problem('request_invalid', 'The connection closed before the end of the request body.', { cause })
 }
 
