@@ -1,39 +1,12 @@
 import { expect } from 'bun:test'
 import { SignJWT } from 'jose'
+import type { MediaObject, MediaPage, Presigned } from '../../../src/client/types.ts'
 import { readCorpus } from '../pictures/corpus.ts'
 import { multipart, type Part } from './multipart.ts'
 
 export const JWT_SECRET = 'the secret of the acceptance tests, long enough'
 
-export type MediaObject = {
-  id: string
-  userId: string
-  originalName: string
-  mimeType: string
-  sizeBytes: number
-  key: string
-  url: string
-  metadata: {
-    width: number | null
-    height: number | null
-    thumbHash: string | null
-    dominantColor: string | null
-  }
-  visibility: 'private' | 'public'
-  status: 'active' | 'deleted'
-  createdAt: string
-}
-export type SignedMediaObject = MediaObject & { signedUrl: string; signedUrlExpiresAt: string }
-export type Page = { items: SignedMediaObject[]; nextCursor: string | null }
-export type Presigned = {
-  id: string
-  key: string
-  uploadUrl: string
-  method: string
-  headers: Record<string, string>
-  publicUrl: string
-  expiresAt: string
-}
+export type { MediaObject, MediaPage as Page, Presigned, SignedMediaObject } from '../../../src/client/types.ts'
 export type ProblemBody = {
   type: string
   title: string
@@ -143,8 +116,8 @@ export function createClient(baseUrl: string) {
     },
 
     /** A page of this user's objects; `query` as in `?limit=2`. */
-    async page(as: string, query = ''): Promise<Page> {
-      return answered<Page>(200, await call(`/media${query}`, { as }))
+    async page(as: string, query = ''): Promise<MediaPage> {
+      return answered<MediaPage>(200, await call(`/media${query}`, { as }))
     },
   }
 }
