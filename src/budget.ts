@@ -4,10 +4,11 @@ import { Problem } from './problem.ts'
 export type Budget = {
   /**
    * Waits in order until there is room; the result releases it. A request for more than the whole budget is admitted
-   * alone. Throws Problem `overloaded` after half a minute, or the reason of `signal`.
+   * alone. Throws Problem `overloaded` after half a minute, or the reason of the signal.
    * @param caller gets at most half of the budget while other callers wait
+   * @param signalOf called only if the caller has to wait: making a request's signal has a price
    */
-  reserve(caller: string, bytes: number, signal?: AbortSignal): Promise<() => void>
+  reserve(caller: string, bytes: number, signalOf?: () => AbortSignal): Promise<() => void>
   /** Whether a caller is waiting, so that slow bodies must not keep their room. */
   contended(): boolean
   /** Bytes reserved now, and how many callers wait. */
@@ -50,9 +51,9 @@ export function createBudget(limit: number): Budget {
   }
 
   return {
-    async reserve(caller, bytes, signal) {
-      signal?.throwIfAborted()
+    async reserve(caller, bytes, signalOf) {
       let late: ReturnType<typeof setTimeout> | undefined
+      let signal: AbortSignal | undefined
       let aborted = () => {}
       const place: Waiting = { caller, bytes, admit: () => {} }
       await new Promise<void>((resolve, reject) => {
@@ -60,6 +61,7 @@ export function createBudget(limit: number): Budget {
         queue.push(place)
         admitNext()
         if (!queue.includes(place)) return
+        signal = signalOf?.()
         const leave = (reason: unknown) => {
           queue = queue.filter((waiting) => waiting !== place)
           admitNext()
@@ -67,6 +69,7 @@ export function createBudget(limit: number): Budget {
         }
         aborted = () => leave(signal?.reason)
         signal?.addEventListener('abort', aborted)
+        if (signal?.aborted) aborted()
         late = setTimeout(() => leave(tooMany()), LONGEST_WAIT_MS)
       }).finally(() => {
         clearTimeout(late)

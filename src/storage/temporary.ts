@@ -42,7 +42,7 @@ export async function openTemporaryFiles(limit: number, folder = tmpdir()): Prom
     contended: budget.contended,
     usage: budget.usage,
     async create(caller, most, signal) {
-      const release = await budget.reserve(caller, most, signal)
+      const release = await budget.reserve(caller, most, () => signal)
       try {
         return openFile(await nameless(folder), release)
       } catch (error) {

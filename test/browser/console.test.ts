@@ -274,7 +274,12 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
       expect(await tab.locator('.tile').count()).toBeLessThan(MANY)
       await until(async () => {
         await tab.keyboard.press('End')
-        expect(await tab.locator('.tile').count()).toBe(all)
+        const failure = await tab.getByRole('alert').allTextContents()
+        const loading = await tab.locator('.tiles').getAttribute('aria-busy')
+        expect({ tiles: await tab.locator('.tile').count(), failure, loading }).toMatchObject({
+          tiles: all,
+          failure: [],
+        })
       }, 60_000)
       await tab.close()
     },

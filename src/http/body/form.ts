@@ -30,7 +30,7 @@ export async function withForm<T>(
   const limits = { limit: fileLimit + FRAME_BYTES, tooLarge, contended: memory.contended }
   const bytes = announcedLength(request, limits) ?? limits.limit
   // A client that disconnects while it waits gives its place up: 200 of them would be served one after the other.
-  const release = await orBrokenOff(memory.reserve(caller, bytes, request.signal))
+  const release = await orBrokenOff(memory.reserve(caller, bytes, () => request.signal))
   let body: Uint8Array<ArrayBuffer> | undefined
   try {
     body = await readBody(request, limits)

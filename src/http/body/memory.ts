@@ -13,6 +13,6 @@ export function createUploadMemory(limit: number): UploadMemory {
   const budget = createBudget(limit)
   return {
     ...budget,
-    reserve: (caller, bytes, signal) => budget.reserve(caller, bytes * BYTES_PER_BYTE, signal),
+    reserve: (caller, bytes, signalOf) => budget.reserve(caller, bytes * BYTES_PER_BYTE, signalOf),
   }
 }

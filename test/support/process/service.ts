@@ -108,6 +108,8 @@ export function commandFor(runtime: Runtime, port: number, code = repository): s
   return [
     denoBinary(),
     'serve',
+    // Without it Deno prints a line about `Request.signal`, and aborts the signal of requests that ended well.
+    '--unstable-no-legacy-abort',
     ...['--port', String(port), '--host', '127.0.0.1'],
     // What the service may do, ffi for sharp, and a shell that starts decoder processes within limits.
     ...['--allow-net', '--allow-env', '--allow-read', '--allow-write', '--allow-sys', '--allow-ffi', '--allow-run=sh'],
