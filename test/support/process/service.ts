@@ -62,6 +62,11 @@ export async function startService(options: {
     pid: child.pid,
     logs: () => written,
     async stop() {
+      const ended = child.exitCode ?? child.signalCode
+      if (ended !== null) {
+        await reading
+        throw new Error(`The service ended by itself (${ended}):\n${written.slice(-4000)}`)
+      }
       const inTime = new AbortController()
       const late = sleep(30_000, undefined, { signal: inTime.signal }).then(
         () => child.kill('SIGKILL'),
