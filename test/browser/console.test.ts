@@ -268,7 +268,7 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
         const names = await namesIn(page)
         expect(names.filter((name) => name.startsWith('small-')).length).toBe(MANY)
         return names.length
-      }, 30_000)
+      }, 60_000)
       const tab = await open(context)
       await tab.locator('.tile').first().waitFor()
       expect(await tab.locator('.tile').count()).toBeLessThan(MANY)
@@ -280,10 +280,10 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
           tiles: all,
           failure: [],
         })
-      }, 60_000)
+      }, 120_000)
       await tab.close()
     },
-    2 * TEST_MS,
+    4 * TEST_MS,
   )
 
   test.each(['light', 'dark'] as const)(
