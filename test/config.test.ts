@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
-import { ConfigError, describeSettings, readConfig } from '../src/config.ts'
+import { ConfigError, describeSettings, readConfig } from '../src/config/config.ts'
 import { NO_QUOTAS } from '../src/media/object/quota.ts'
 import { repository } from './support/repository.ts'
 

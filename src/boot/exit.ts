@@ -1,6 +1,6 @@
 /** Ends a process that cannot start, with a message for the operator and exit code 1. */
 import process from 'node:process'
-import { type Config, ConfigError, readConfig } from '../config.ts'
+import { type Config, ConfigError, readConfig } from '../config/config.ts'
 
 export function readOrExit(): Config {
   try {

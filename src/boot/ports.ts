@@ -2,7 +2,7 @@
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import pRetry from 'p-retry'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { connect, POOL_CONNECTIONS, type Sql, serverVersion } from '../db/connect.ts'
 import { migrate } from '../db/migrate.ts'
 import { startPGlite } from '../db/pglite.ts'

@@ -1,5 +1,5 @@
 /** The service that the server and the commands share: the opened ports, and the domain on them. */
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { Log } from '../log.ts'
 import { createRepository, type Repository } from '../media/table/repository.ts'
 import { createDecoders } from '../pictures/decoders.ts'

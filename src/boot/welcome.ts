@@ -1,6 +1,6 @@
 /** The greeting of the embedded default: commands to paste for a first upload. */
 import { join } from 'node:path'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { Server } from './server.ts'
 
 const PICTURE = join(import.meta.dirname, '../../test/corpus/accept/rocket.jpg')

@@ -1,7 +1,7 @@
 /** Runs a command on an opened service and closes the service afterwards. */
 import process from 'node:process'
 import { openService, type Service } from '../boot/service.ts'
-import { type Config, readConfig } from '../config.ts'
+import { type Config, readConfig } from '../config/config.ts'
 import { createLog, openLogOutput } from '../log.ts'
 
 /** When the service cannot be opened or the command fails, prints why and exits with code 1. */

@@ -1,6 +1,6 @@
 /** `bun run config`: prints every setting, and the errors among them. */
 import process from 'node:process'
-import { ConfigError, describeSettings, readConfig } from '../config.ts'
+import { ConfigError, describeSettings, readConfig } from '../config/config.ts'
 
 console.log(describeSettings())
 try {

@@ -1,0 +1,75 @@
+/** Reads and checks the settings: the only module that reads the environment. */
+import process from 'node:process'
+import { type Name, type Setting, settings, type Values } from './settings.ts'
+import { toSlices } from './slices.ts'
+
+/** The settings as slices, one for each room that is given any. Sizes are in bytes, times in seconds. */
+export type Config = ReturnType<typeof readConfig>
+
+/** All wrong settings: each line names one and says what was expected. */
+export class ConfigError extends Error {
+  constructor(problems: string[]) {
+    super(`The settings are wrong:\n${problems.map((p) => `  ${p}`).join('\n')}`)
+    this.name = 'ConfigError'
+  }
+}
+
+/**
+ * Reads and checks all settings. An empty value counts as absent, as Compose passes them.
+ * @throws ConfigError that lists every wrong setting, never only the first
+ */
+export function readConfig(env: Record<string, string | undefined> = process.env) {
+  const problems: string[] = []
+  const values: Record<string, unknown> = {}
+  for (const [name, { schema, fallback }] of Object.entries<Setting<unknown>>(settings)) {
+    const given = env[name] || fallback
+    if (given === undefined) continue
+    const parsed = schema.safeParse(given)
+    if (parsed.success) values[name] = parsed.data
+    else problems.push(`${name}: ${parsed.error.issues[0]?.message}`)
+  }
+  problems.push(...contradictions((name) => Boolean(env[name]), values.NODE_ENV === 'production'))
+  if (problems.length > 0) throw new ConfigError(problems)
+  const defaults = Object.entries<Setting<unknown>>(settings).flatMap(([name, { fallback }]) =>
+    fallback === undefined || env[name] ? [] : [name],
+  )
+  return { ...toSlices(values as Values), defaults }
+}
+
+/** The settings as text, one block each: name, documentation, and current value or default (secrets hidden). */
+export function describeSettings(env: Record<string, string | undefined> = process.env): string {
+  return Object.entries<Setting<unknown>>(settings)
+    .map(([name, { doc, fallback, secret }]) => {
+      const given = env[name]
+      const now = given
+        ? `set: ${secret ? '(hidden)' : withoutCredentials(given)}`
+        : fallback
+          ? `default: ${fallback}`
+          : 'not set'
+      return `${name}\n  ${doc}\n  ${now}`
+    })
+    .join('\n')
+}
+
+/** Hides user info and query of a URL that is not a secret as a whole: both may hold one. */
+function withoutCredentials(value: string): string {
+  return value.replace(/\/\/[^/]*@/, '//(hidden)@').replace(/\?.*$/, '?(hidden)')
+}
+
+/** Settings that are each valid, but not in this combination. */
+function contradictions(isSet: (name: Name) => boolean, production: boolean): string[] {
+  const problems: string[] = []
+  const needInProduction = (...names: Name[]) => {
+    if (production && !names.some(isSet)) problems.push(`${names.join(' or ')}: expected in production`)
+  }
+  needInProduction('PUBLIC_BASE_URL')
+  needInProduction('DATABASE_URL')
+  needInProduction('REDIS_URL')
+  needInProduction('S3_BUCKET', 'S3_ENDPOINT')
+  needInProduction('AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'GATEWAY_SECRET')
+  if (isSet('AWS_ACCESS_KEY_ID') !== isSet('AWS_SECRET_ACCESS_KEY'))
+    problems.push('AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: expected both or neither')
+  if (isSet('S3_PUBLIC_ENDPOINT') && !isSet('S3_ENDPOINT') && !isSet('S3_BUCKET'))
+    problems.push('S3_PUBLIC_ENDPOINT: expected S3_ENDPOINT or S3_BUCKET beside it')
+  return problems
+}

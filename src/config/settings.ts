@@ -1,0 +1,170 @@
+/** Every setting of the service, with its documentation, default and check. */
+import { z } from 'zod'
+import {
+  bucket,
+  flag,
+  httpUrl,
+  linkSeconds,
+  MiB,
+  mediaTypes,
+  origins,
+  quota,
+  seconds,
+  secret,
+  sizes,
+  text,
+  whole,
+} from './values.ts'
+
+export const settings = {
+  NODE_ENV: withDefault(
+    z.enum(['development', 'test', 'production'], 'expected development, test or production'),
+    'development',
+    'In production, the service does not start with an embedded database, store or event bus, or without authentication',
+  ),
+  PORT: withDefault(whole(1, 65_535), 8080, 'Port to listen on (under `deno serve`, its --port decides)'),
+  HOST: withDefault(text, '127.0.0.1', 'Address to listen on (under `deno serve`, its --host decides)'),
+  LOG_LEVEL: withDefault(
+    z.enum(['debug', 'info', 'warn', 'error'], 'expected debug, info, warn or error'),
+    'info',
+    'Lowest level that is logged; requests are logged at info, those for health and metrics at debug',
+  ),
+  OTEL_EXPORTER_OTLP_ENDPOINT: optional(httpUrl, 'OpenTelemetry collector (OTLP over HTTP); absent: no traces'),
+  PUBLIC_BASE_URL: optional(
+    httpUrl,
+    "URL under which clients reach the service, used in links and events; may have a path; absent: the request's origin (not in production)",
+  ),
+  CDN_BASE_URL: optional(
+    httpUrl,
+    'CDN in front of public/ in the bucket; absent: the service serves public objects through links',
+  ),
+  PUBLIC_ORIGINALS: withDefault(
+    flag,
+    'false',
+    'Serve public pictures as uploaded, with metadata (GPS position, camera, comments); false: without metadata',
+  ),
+  CONSOLE: optional(flag, 'Serve the console at /console; absent: only with the development token'),
+  CORS_ORIGINS: optional(origins, 'Origins whose pages may call the service, comma-separated; absent: none'),
+
+  DATABASE_URL: optionalSecret(
+    z.url({ protocol: /^postgres(ql)?$/, error: 'expected a postgres:// URL' }),
+    'Postgres; absent: PGlite under DATA_DIR',
+  ),
+  REDIS_URL: optionalSecret(
+    z.url({ protocol: /^rediss?$/, error: 'expected a redis:// or rediss:// URL' }),
+    'Redis for events and rate limits; absent: both stay in this process',
+  ),
+
+  S3_ENDPOINT: optional(
+    httpUrl,
+    'URL of the S3 store for the service; absent: AWS if S3_BUCKET is set, else files in DATA_DIR',
+  ),
+  S3_PUBLIC_ENDPOINT: optional(httpUrl, 'URL of the same store for clients, used in signed links; absent: S3_ENDPOINT'),
+  S3_REGION: withDefault(text, 'us-east-1', 'Region of the store'),
+  S3_BUCKET: optional(
+    bucket,
+    'Bucket, created if it is missing and the key may create it; absent: media if S3_ENDPOINT is set',
+  ),
+  S3_FORCE_PATH_STYLE: optional(
+    flag,
+    'Path-style URLs (bucket in the path, not in the host name); absent: true if S3_ENDPOINT is set',
+  ),
+  AWS_ACCESS_KEY_ID: optional(text, "Access key of the store; absent: the AWS SDK's default credential chain"),
+  AWS_SECRET_ACCESS_KEY: optionalSecret(text, 'Secret of that access key'),
+  DATA_DIR: withDefault(text, '.data', 'Folder of the embedded database and store'),
+
+  AUTH_JWT_SECRET: optionalSecret(secret, 'Shared secret of HS256 bearer tokens'),
+  AUTH_JWKS_URL: optional(httpUrl, "URL of the auth service's public keys (JWKS), which verify bearer tokens"),
+  AUTH_ISSUER: optional(text, 'The `iss` a bearer token must have; absent: any'),
+  AUTH_AUDIENCE: optional(text, 'The `aud` a bearer token must have; absent: any'),
+  GATEWAY_SECRET: optionalSecret(secret, 'X-Gateway-Secret of a gateway whose X-User-Id and X-User-Role are trusted'),
+  LINK_SECRET: optionalSecret(
+    secret,
+    'Key that signs links to the service itself; absent: derived from another secret that all replicas share',
+  ),
+
+  MAX_UPLOAD_BYTES: withDefault(whole(1, 1024 * MiB), 32 * MiB, 'Largest file of a direct upload, in bytes'),
+  UPLOAD_MEMORY_BYTES: withDefault(
+    whole(MiB, 1024 * 1024 * MiB),
+    128 * MiB,
+    'Memory for the bodies of direct uploads, in bytes',
+  ),
+  DECODERS: optional(
+    whole(1, 64),
+    "Number of decoder processes; absent: 1 up to 1.5 GB of memory, else as many as the container's cores and memory allow",
+  ),
+  DECODER_MEMORY_BYTES: withDefault(
+    whole(128 * MiB, 64 * 1024 * MiB),
+    832 * MiB,
+    'Memory limit of each decoder process, in bytes; a picture that needs more is not decoded',
+  ),
+  DECODER_CPU_SECONDS: withDefault(whole(1, 3600), 20, 'CPU time limit for decoding one picture, in seconds'),
+  TEMPORARY_BYTES: withDefault(
+    whole(MiB, 1024 * 1024 * MiB),
+    56 * MiB,
+    'Bytes of tus uploads buffered in the temporary folder before they are sent to an S3 store',
+  ),
+  MAX_OBJECT_BYTES: withDefault(
+    whole(1, 5 * 1024 * 1024 * MiB),
+    5 * 1024 * MiB,
+    'Largest file of every other upload, in bytes',
+  ),
+  ALLOWED_TYPES: withDefault(
+    mediaTypes,
+    'image/jpeg,image/png,image/webp,image/gif,image/avif',
+    'Media types to accept, comma-separated',
+  ),
+  RATE_LIMIT_PER_MINUTE: withDefault(
+    whole(0, 1_000_000),
+    6000,
+    'Requests per minute for each caller, and for each address of anonymous clients; 0: unlimited',
+  ),
+  TRUSTED_PROXIES: withDefault(
+    whole(0, 10),
+    0,
+    'Number of trusted proxies that append to X-Forwarded-For; used to rate-limit anonymous clients by address',
+  ),
+  QUOTA_BYTES: withDefault(quota, 0, 'Quota of one owner in bytes, soft-deleted objects included; 0: unlimited'),
+  QUOTA_OBJECTS: withDefault(quota, 0, 'Quota of one owner in objects, soft-deleted ones included; 0: unlimited'),
+  MAX_IMAGE_PIXELS: withDefault(
+    whole(1, 2 ** 31),
+    100_000_000,
+    'Pixel limit of a picture (width × height); all frames of an animation together may have ten times as many',
+  ),
+  RENDITION_SIZES: withDefault(
+    sizes,
+    '160,320,640,960,1280,1920,2560,3840',
+    'Widths and heights of renditions in pixels, comma-separated; a requested size is rounded up to one of them',
+  ),
+  SIGNED_URL_SECONDS: withDefault(linkSeconds, 900, 'Lifetime of a download link, in seconds'),
+  UPLOAD_URL_SECONDS: withDefault(linkSeconds, 900, 'Lifetime of an upload link, in seconds'),
+  PENDING_SECONDS: withDefault(seconds, 86_400, 'How long an upload may stay incomplete, in seconds'),
+  RETENTION_SECONDS: withDefault(
+    seconds,
+    30 * 86_400,
+    'Retention: how long a soft-deleted object can be restored, in seconds',
+  ),
+} satisfies Record<string, Setting<unknown>>
+
+/** `doc` is shown by `bun run config`, and so is the value unless it is a secret. */
+export type Setting<T> = { doc: string; schema: z.ZodType<T, string>; fallback?: string; secret: boolean }
+type Defaulted<T> = Setting<T> & { fallback: string }
+
+type Settings = typeof settings
+export type Name = keyof Settings
+/** The checked values by name. */
+export type Values = {
+  [N in Name]: Settings[N] extends Defaulted<infer T> ? T : Settings[N] extends Setting<infer T> ? T | undefined : never
+}
+
+function withDefault<T>(schema: z.ZodType<T, string>, fallback: string | number, doc: string): Defaulted<T> {
+  return { doc, schema, fallback: String(fallback), secret: false }
+}
+
+function optional<T>(schema: z.ZodType<T, string>, doc: string): Setting<T> {
+  return { doc, schema, secret: false }
+}
+
+function optionalSecret<T>(schema: z.ZodType<T, string>, doc: string): Setting<T> {
+  return { doc, schema, secret: true }
+}

@@ -1,0 +1,59 @@
+/** The kinds of values that settings have: each a schema from text to value, whose error says what was expected. */
+import { supportedMimeTypes } from 'file-type'
+import { z } from 'zod'
+
+export const MiB = 1024 * 1024
+
+export const text = z.string()
+export const bucket = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'expected 3 to 63 lower-case letters, digits, dots and hyphens')
+export const secret = z.string().min(32, 'expected at least 32 characters')
+export const httpUrl = z
+  .url({ protocol: /^https?$/, error: 'expected an http or https URL' })
+  .transform((v) => v.replace(/\/+$/, ''))
+const list = z.string().transform((v) =>
+  v
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== ''),
+)
+export const origins = list.refine(
+  (v) => v.every(isOrigin),
+  'expected origins like https://app.example.com, comma-separated; no wildcard',
+)
+export const mediaTypes = list.refine((v) => v.length > 0 && v.every(isDetectable), {
+  error: ({ input }) =>
+    `expected media types that can be detected from the bytes, comma-separated; not so: ${undetectable(input).join(', ') || '(none given)'}`,
+})
+export const whole = (min: number, max: number) => {
+  const expected = `expected a whole number from ${min} to ${max}`
+  return z
+    .string()
+    .regex(/^\d{1,16}$/, expected)
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, expected)
+}
+export const sizes = list
+  .refine(
+    (v) => v.length > 0 && v.length <= 16 && v.every((size) => /^[1-9]\d{0,3}$/.test(size)),
+    'expected 1 to 16 whole numbers from 1 to 9999, comma-separated',
+  )
+  .transform((v) => [...new Set(v.map(Number))].sort((a, b) => a - b))
+export const quota = whole(0, 2 ** 50).transform((n) => (n === 0 ? null : n))
+export const flag = z.enum(['true', 'false'], 'expected true or false').transform((v) => v === 'true')
+export const seconds = whole(1, 10 * 365 * 86_400)
+// SigV4 links are valid for at most seven days (AWS, "Authenticating Requests: Using Query Parameters").
+export const linkSeconds = whole(1, 7 * 86_400)
+
+function isOrigin(value: string): boolean {
+  return URL.canParse(value) && new URL(value).origin === value && !value.includes('*')
+}
+
+function isDetectable(type: string): boolean {
+  return (supportedMimeTypes as ReadonlySet<string>).has(type)
+}
+
+function undetectable(input: unknown): string[] {
+  return Array.isArray(input) ? input.filter((type) => typeof type === 'string' && !isDetectable(type)) : []
+}
