@@ -122,8 +122,10 @@ async function openDatabase(
 ): Promise<Sql> {
   if (databaseUrl !== undefined) {
     const prepare = await reachable('database', log, () => carriesPreparedStatements(databaseUrl))
-    if (!prepare) log.warn('database: a pooler does not carry prepared statements; each statement is sent whole')
-    const sql = connect({ url: databaseUrl, prepare })
+    const onPlain = () =>
+      log.warn('database: a pooler does not carry prepared statements; each statement is sent whole')
+    if (!prepare) onPlain()
+    const sql = connect({ url: databaseUrl, prepare, onPlain })
     closers.push(() => sql.end({ timeout: 1 }))
     return sql
   }

@@ -1,15 +1,13 @@
 /** The connection to Postgres, and the deadline of every query. */
 import postgres from 'postgres'
 import { inTime } from '../deadline.ts'
-import { Problem } from '../problem.ts'
 import { begin } from '../telemetry/record.ts'
+import { isOutage, isSerializationFailure, Late, unavailable } from './errors.ts'
 import { readJson } from './json.ts'
+import { originOf, renewable } from './pool.ts'
+import type { Queryable, Sql } from './sql.ts'
 
-type Types = { bigint: number; json: unknown; boolean: boolean; uuids: string[]; varchars: string[] }
-export type Sql = postgres.Sql<Types>
-export type TransactionSql = postgres.TransactionSql<Types>
-/** A connection, or an open transaction on one. */
-export type Queryable = Sql | TransactionSql
+export type { Queryable, Sql, TransactionSql } from './sql.ts'
 
 /**
  * Size of the connection pool. Gathered statements make the number nearly irrelevant. With durable commits, on a busy
@@ -23,16 +21,21 @@ export const POOL_CONNECTIONS = 8
 /** How long any query may take, in milliseconds. */
 export const DATABASE_DEADLINE_MS = 5000
 
-// A pool younger than this is not replaced: a slow server must not be flooded with new connections.
-const SLOW_RENEWAL_MS = 15_000
-const BROKEN_RENEWAL_MS = 1000
+export type ServerTarget = {
+  url: string
+  /** Whether to use prepared statements, which some poolers do not support; absent: true. */
+  prepare?: boolean
+  /** Called when a pooler turns out not to support them, and none are used any more; absent: they always are. */
+  onPlain?: () => void
+  /** Size of the pool. */
+  connections?: number
+}
 
 /**
  * Connects to Postgres at a URL, or to the embedded one over a Unix socket. No connection is opened before the first
  * query. A pool whose connections hang or break is replaced behind the returned handle.
- * @param target `prepare: false`: no prepared statements, for a pooler that does not support them
  */
-export function connect(target: { url: string; prepare?: boolean } | { socket: string }): Sql {
+export function connect(target: ServerTarget | { socket: string }): Sql {
   const options = {
     // Distinguishes this version's connections from those of versions that corrupt rows during a migration.
     connection: { application_name: 'media-service' },
@@ -52,17 +55,19 @@ export function connect(target: { url: string; prepare?: boolean } | { socket: s
       varchars: arrayOf(1015),
     },
   }
-  if ('url' in target)
-    return renewable(() =>
-      postgres(target.url, { ...options, ...preparing(target), max: POOL_CONNECTIONS, idle_timeout: 60 }),
-    )
+  if ('url' in target) {
+    const { url, prepare = true, connections = POOL_CONNECTIONS, onPlain } = target
+    const open = (prepare: boolean) =>
+      postgres(url, { ...options, ...preparing(prepare), max: connections, idle_timeout: 60 })
+    return renewable(open, { prepare, ...(onPlain && { onPlain }) })
+  }
   // PGlite (0.5.14) serves one connection only: a second one gets `portal "" does not exist`.
   return postgres({ ...options, path: target.socket, username: 'postgres', database: 'postgres', max: 1 })
 }
 
 /** Leaves the option out unless it is given: it would override the URL's own `?prepare=false`. */
-function preparing({ prepare }: { prepare?: boolean }) {
-  return prepare === false ? { prepare } : {}
+function preparing(prepare: boolean) {
+  return prepare ? {} : { prepare }
 }
 
 /**
@@ -85,41 +90,6 @@ function arrayOf(oid: number) {
   return { to: oid, from: [], serialize, parse: (): string[] => [] }
 }
 
-/** For each query: the function that replaces its pool, if the pool is at least `age` milliseconds old. */
-const renewals = new WeakMap<object, (age: number) => void>()
-
-/**
- * A handle on a pool that can be replaced, which postgres.js (3.4.9) needs in two cases. It waits forever on a
- * connection that is open but dead, as after a failover or behind a packet filter, and sends it more queries; and a
- * connection that broke just before a query was written never writes again, not even after it reconnects. The library
- * does not show which connections are affected, so the whole pool is replaced, and closed once its running queries have
- * ended.
- */
-function renewable(open: () => Sql): Sql {
-  let pool = open()
-  let renewedAt = Number.NEGATIVE_INFINITY
-  let ended = false
-  const renew = (age: number) => {
-    if (ended || performance.now() - renewedAt < age) return
-    renewedAt = performance.now()
-    void pool.end({ timeout: DATABASE_DEADLINE_MS / 1000 })
-    pool = open()
-  }
-  const end: Sql['end'] = (options) => {
-    ended = true
-    return pool.end(options)
-  }
-  const renewing = <Q extends object>(query: Q): Q => {
-    renewals.set(query, renew)
-    return query
-  }
-  const unsafe: Sql['unsafe'] = (...args) => renewing(pool.unsafe(...args))
-  return new Proxy(pool, {
-    apply: (_, self, args) => renewing(Reflect.apply(pool, self, args)),
-    get: (_, name) => (name === 'end' ? end : name === 'unsafe' ? unsafe : Reflect.get(pool, name)),
-  })
-}
-
 /**
  * A statement whose text never changes, with parameters $1, $2 and so on. postgres.js builds the text of any other
  * statement from its pieces on each call, which for a long statement costs more than the rest of its work.
@@ -136,8 +106,10 @@ export function queriesUnderWay(): number {
 }
 
 /**
- * The result of a query, within the deadline. A query that misses it is cancelled, but its outcome is unknown.
- * Throws Problem `database_unavailable` when the database is to blame and trying again may help.
+ * The result of a query, within the deadline. A query that misses it is cancelled, but its outcome is unknown. One that
+ * the server rolled back in favour of another, or that a pooler sent to a session that does not know it, is repeated
+ * once; a query of a transaction is not. Throws Problem `database_unavailable` when the database is to blame and trying
+ * again may help.
  * @param ms the deadline
  */
 export async function within<T extends readonly (object | undefined)[]>(
@@ -145,16 +117,19 @@ export async function within<T extends readonly (object | undefined)[]>(
   ms = DATABASE_DEADLINE_MS,
 ) {
   const end = begin('database')
+  const dueAt = performance.now() + ms
   underWay += 1
   let outage = false
   try {
-    return await inTime(query, ms, () => {
-      cancel(query)
-      throw new Late(`no answer within ${Math.round(ms)} ms`)
-    })
+    try {
+      return await answered(query, ms)
+    } catch (error) {
+      const origin = originOf(query)
+      const repeatable = origin?.stopPreparing(error) || isSerializationFailure(error)
+      if (origin === undefined || !repeatable) throw error
+      return await answered(origin.repeat(), dueAt - performance.now())
+    }
   } catch (error) {
-    if (error instanceof Late) renewals.get(query)?.(SLOW_RENEWAL_MS)
-    else if (isBroken(error)) renewals.get(query)?.(BROKEN_RENEWAL_MS)
     outage = isOutage(error)
     throw outage ? unavailable(error) : error
   } finally {
@@ -163,7 +138,21 @@ export async function within<T extends readonly (object | undefined)[]>(
   }
 }
 
-class Late extends Error {}
+async function answered<T extends readonly (object | undefined)[]>(query: postgres.PendingQuery<T>, ms: number) {
+  const origin = originOf(query)
+  try {
+    const rows = await inTime(query, ms, () => {
+      cancel(query)
+      throw new Late(`no answer within ${Math.round(ms)} ms`)
+    })
+    // postgres.js repeats a statement that the session does not know, and stores here why.
+    if ('retried' in query && query.retried) origin?.stopPreparing(query.retried)
+    return rows
+  } catch (error) {
+    origin?.failed(error)
+    throw error
+  }
+}
 
 /**
  * Asks the server to cancel a query. `query.cancel()` (postgres.js 3.4.9) does the same, but leaves a promise
@@ -178,45 +167,4 @@ function cancel(query: object): void {
 export async function serverVersion(sql: Sql): Promise<string> {
   const [row] = await within(sql<{ server_version: string }[]>`SHOW server_version`)
   return row?.server_version ?? ''
-}
-
-/** Whether an error reports a violation of this unique index or constraint (SQLSTATE class 23). */
-export function violates(error: unknown, constraint: string): boolean {
-  return error instanceof postgres.PostgresError && error.constraint_name === constraint
-}
-
-/** The SQLSTATE of a server error, five characters; undefined for any other error. */
-export function sqlStateOf(error: unknown): string | undefined {
-  return error instanceof postgres.PostgresError ? error.code : undefined
-}
-
-// SQLSTATE classes: connection exception, transaction rollback, insufficient resources, operator intervention, system.
-const OUTAGE_CLASSES = new Set(['08', '40', '53', '57', '58'])
-
-function isOutage(error: unknown): boolean {
-  if (error instanceof postgres.PostgresError) return OUTAGE_CLASSES.has(error.code.slice(0, 2))
-  return error instanceof Late || isBroken(error)
-}
-
-/**
- * Whether the server rolled a statement back because of its own data, or in favour of another statement (serialization
- * failure, deadlock): nothing of it was applied, and some of its rows may succeed without the others.
- */
-export function isRolledBack(error: unknown): boolean {
-  const cause = error instanceof Problem ? error.cause : error
-  return cause instanceof postgres.PostgresError && /^(22...|23...|40001|40P01)$/.test(cause.code)
-}
-
-/** The problem for a call that missed its deadline, before or after it was sent to the database. */
-export function outOfTime(): Problem {
-  return unavailable(new Late('the deadline passed before the statement was answered'))
-}
-
-/** Errors of postgres.js and of sockets have codes in letters, such as CONNECTION_CLOSED or ECONNREFUSED. */
-function isBroken(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && /^(CONNECT|ECONN|ENO|EPIPE|ETIMEDOUT)/.test(String(error.code))
-}
-
-function unavailable(cause: unknown): Problem {
-  return new Problem('database_unavailable', 'The database did not answer as it should. Try again.', { cause })
 }

@@ -24,7 +24,8 @@ import { setImmediate } from 'node:timers'
 import pLimit from 'p-limit'
 import { Problem } from '../problem.ts'
 import { beginForRequest, unrecorded } from '../telemetry/record.ts'
-import { DATABASE_DEADLINE_MS, isRolledBack, outOfTime } from './connect.ts'
+import { DATABASE_DEADLINE_MS } from './connect.ts'
+import { isRolledBack, outOfTime } from './errors.ts'
 
 /** The answer for a call whose row is locked by another transaction. */
 export const LOCKED = Symbol('locked')

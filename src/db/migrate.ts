@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Queryable, type Sql, sqlStateOf, type TransactionSql } from './connect.ts'
+import type { Queryable, Sql, TransactionSql } from './connect.ts'
+import { sqlStateOf } from './errors.ts'
 
 /** The migrations of this package. */
 export const MIGRATIONS_FOLDER = join(import.meta.dirname, '../../sql')

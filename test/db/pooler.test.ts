@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { connect } from '../../src/db/connect.ts'
+import postgres from 'postgres'
+import { connect, within } from '../../src/db/connect.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { carriesPreparedStatements } from '../../src/db/pooler.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
@@ -33,6 +34,38 @@ for (const mode of ['transaction', 'session'] as const) {
       await database.drop()
       await folder.remove()
     }, 30_000)
+
+    test('is found out the same under load of other clients, which take and return sessions all the time', async () => {
+      const expected = mode === 'session' || (await pgBouncerCarries())
+      let over = false
+      const others = Array.from({ length: 6 }, async () => {
+        const sql = postgres(pooler.url, { max: 1, prepare: false, onnotice: () => {} })
+        while (!over) await sql`SELECT pg_sleep(0.001)`
+        await sql.end()
+      })
+      const found: boolean[] = []
+      for (let round = 0; round < 10; round++) found.push(await carriesPreparedStatements(pooler.url))
+      over = true
+      await Promise.all(others)
+      expect(found).toEqual(found.map(() => expected))
+    }, 60_000)
+
+    test('is found out at run time, too, and costs no call', async () => {
+      const carries = mode === 'session' || (await pgBouncerCarries())
+      let plain = 0
+      const replicas = Array.from({ length: 2 }, () =>
+        connect({ url: pooler.url, prepare: true, onPlain: () => plain++ }),
+      )
+      const ask = async (i: number) => {
+        const [sql = expect.unreachable()] = [replicas[i % 2]]
+        const [row] = await within(sql<{ n: number }[]>`SELECT ${i}::int AS n, pg_sleep(0.002)`)
+        return row?.n
+      }
+      for (let i = 0; i < 200; i += 4)
+        expect(await Promise.all([ask(i), ask(i + 1), ask(i + 2), ask(i + 3)])).toEqual([i, i + 1, i + 2, i + 3])
+      expect(plain).toBe(carries ? 0 : 2)
+      for (const sql of replicas) await sql.end({ timeout: 1 })
+    }, 60_000)
 
     test('is found out whether it carries prepared statements, and every change is stored as it should be', async () => {
       // Debian 12 has 1.18, which does not know of prepared statements; later versions do.

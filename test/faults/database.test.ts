@@ -24,7 +24,7 @@ describe.skipIf(!(await haveServices()))('a database', () => {
     },
   )
 
-  // Without `renewable` in src/db/connect.ts, the twenty connections wait for ever and every later query with them.
+  // Without `renewable` in src/db/pool.ts, the twenty connections wait for ever and every later query with them.
   faultTest(
     'whose connections hang costs each request its deadline; the dead ones are then replaced',
     async (stage) => {

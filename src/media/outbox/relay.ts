@@ -1,6 +1,6 @@
 /** The relay: sends the events in the rows' outboxes, at once after a change, and again later if that failed. */
 import { setImmediate as turn } from 'node:timers/promises'
-import { violates } from '../../db/connect.ts'
+import { violates } from '../../db/errors.ts'
 import type { EventBus, MediaEvent } from '../../events/events.ts'
 import type { Log } from '../../log.ts'
 import { beginForRequest, timed, unrecorded } from '../../telemetry/record.ts'

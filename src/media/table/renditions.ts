@@ -1,5 +1,6 @@
 /** Statements on renditions. A row lists the key of a rendition before its bytes are stored. */
-import { type Queryable, violates, within } from '../../db/connect.ts'
+import { type Queryable, within } from '../../db/connect.ts'
+import { violates } from '../../db/errors.ts'
 import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import type { Placeholder, VisibleObject } from '../object/object.ts'
 import { forOwner, forStrangers, type Remembered } from '../object/outcomes.ts'

@@ -1,5 +1,6 @@
 /** Statements that repair rows whose JSON was stored encoded twice (see src/db/json.ts), and prevent new ones. */
-import { type Queryable, sqlStateOf, within } from '../../db/connect.ts'
+import { type Queryable, within } from '../../db/connect.ts'
+import { sqlStateOf } from '../../db/errors.ts'
 import type { Fragments } from './fragments.ts'
 
 /** The constraint that a statement violates if it changes a row of other shapes. */

@@ -1,6 +1,7 @@
 /** Statements of tus uploads: the state that the row keeps, and the writer's lease. */
 import type { Caller } from '../../auth/caller.ts'
-import { type Queryable, violates, within } from '../../db/connect.ts'
+import { type Queryable, within } from '../../db/connect.ts'
+import { violates } from '../../db/errors.ts'
 import type { UploadRecord } from '../../storage/tus.ts'
 import { TUS_LINKS_SECONDS, UPLOAD_LEASE_SECONDS } from '../object/graces.ts'
 import { overQuota } from '../object/quota.ts'

@@ -1,5 +1,6 @@
 /** Statements of uploads: insert the pending row, extend it, activate or abandon it. */
-import { type Queryable, violates, within } from '../../db/connect.ts'
+import { type Queryable, within } from '../../db/connect.ts'
+import { violates } from '../../db/errors.ts'
 import type { Inserted, NewObject } from '../object/new-object.ts'
 import type { ChangedObject, Dimensions, MediaRow } from '../object/object.ts'
 import { type Announcement, type Fragments, QUOTA } from './fragments.ts'

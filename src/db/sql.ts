@@ -1,0 +1,9 @@
+/** The types of connections. */
+import type postgres from 'postgres'
+
+/** What the values of these Postgres types are in TypeScript. */
+export type Types = { bigint: number; json: unknown; boolean: boolean; uuids: string[]; varchars: string[] }
+export type Sql = postgres.Sql<Types>
+export type TransactionSql = postgres.TransactionSql<Types>
+/** A connection, or an open transaction on one. */
+export type Queryable = Sql | TransactionSql
