@@ -30,13 +30,13 @@ export async function openPGlite(): Promise<OpenDatabase> {
 
 /** Copies a database that has just been created to a folder that is not there yet: a new one takes seconds. */
 async function copyNewPGlite(to: string): Promise<void> {
-  created ??= prepare(VERSION, async () => {})
+  created ??= prepare(async () => VERSION)
   await cp(await created, to, { recursive: true })
 }
 
 /** The same, with all migrations done, which take a service a quarter of its start. */
 export async function copyMigratedPGlite(to: string): Promise<void> {
-  migrated ??= prepare(`${VERSION}-${await hashOfMigrations()}`, async (sql) => void (await migrate(sql)))
+  migrated ??= prepare(async () => `${VERSION}-${await hashOfMigrations()}`, migrate)
   await cp(await migrated, to, { recursive: true })
 }
 
@@ -52,16 +52,18 @@ async function hashOfMigrations(): Promise<string> {
   return hash.digest('hex').slice(0, 16)
 }
 
-/** Made once for all runs, and kept beside the packages, for it is of what `name` says. */
-async function prepare(name: string, work: (sql: Sql) => Promise<void>): Promise<string> {
-  const kept = join(repository, 'node_modules', '.cache', `pglite-${name}`)
+/** Made once for all runs, and kept beside the packages under a name that says what it depends on. */
+async function prepare(nameIt: () => Promise<string>, work?: (sql: Sql) => Promise<unknown>): Promise<string> {
+  const kept = join(repository, 'node_modules', '.cache', `pglite-${await nameIt()}`)
   if (existsSync(kept)) return kept
   const folder = await createFolder()
   const data = join(folder.path, 'data')
   const { socket, stop } = await startPGlite(data)
-  const sql = connect({ socket })
-  await work(sql)
-  await sql.end({ timeout: 1 })
+  if (work) {
+    const sql = connect({ socket })
+    await work(sql)
+    await sql.end({ timeout: 1 })
+  }
   await stop()
   // Whole from its first moment, and somebody else's is as good.
   const whole = `${kept}-${process.pid}`
