@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { createAuthenticate } from '../../src/auth/auth.ts'
 import { developmentToken } from '../../src/auth/development.ts'
-import { migrate } from '../../src/db/migrate.ts'
 import { createMemoryEventBus } from '../../src/events/memory.ts'
 import { type AppDeps, createApp } from '../../src/http/app.ts'
 import { createUploadMemory } from '../../src/http/body/memory.ts'
@@ -30,8 +29,7 @@ const limits = {
 let database: OpenDatabase
 let folder: Folder
 beforeAll(async () => {
-  database = await openPGlite()
-  await migrate(database.sql)
+  database = await openPGlite({ migrated: true })
   folder = await createFolder()
 }, 60_000)
 afterAll(async () => {

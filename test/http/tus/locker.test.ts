@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { migrate } from '../../../src/db/migrate.ts'
 import { createLeaseLocker, type UploadLeases } from '../../../src/http/tus/locker.ts'
 import type { NewObject } from '../../../src/media/object/new-object.ts'
 import { createRepository, type Repository } from '../../../src/media/table/repository.ts'
@@ -19,9 +18,15 @@ for (const { name, present, open } of databases) {
     let database: OpenDatabase
     let repository: Repository
     beforeAll(async () => {
-      database = await open()
-      await migrate(database.sql)
+      database = await open({ migrated: true })
       repository = createRepository({ sql: database.sql, ...settings })
+      // The first statement of its kind takes PGlite so long that a lease of a second could be over.
+      const { key } = await begun()
+      const [lease, other] = [crypto.randomUUID(), crypto.randomUUID()]
+      await repository.takeUploadLease(key, lease, { ask: false })
+      await repository.takeUploadLease(key, other, { ask: true })
+      await repository.renewUploadLease(key, lease)
+      await repository.releaseUploadLease(key, lease)
     }, 60_000)
     afterAll(() => database.close(), 30_000)
     const begun = async () => {

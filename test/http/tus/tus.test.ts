@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { Readable } from 'node:stream'
 import { Upload } from '@tus/server'
-import { migrate } from '../../../src/db/migrate.ts'
 import { createLeaseLocker } from '../../../src/http/tus/locker.ts'
 import { createTus, type Tus } from '../../../src/http/tus/server.ts'
 import type { Media } from '../../../src/media/media.ts'
@@ -39,8 +38,7 @@ describe('an upload whose last request died', () => {
   let media: Media
   let tus: Tus
   beforeAll(async () => {
-    database = await openPGlite()
-    await migrate(database.sql)
+    database = await openPGlite({ migrated: true })
     disk = await openDisk()
     const { storage } = disk
     const { log } = createRecordingLog()

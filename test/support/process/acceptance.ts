@@ -108,7 +108,7 @@ export async function openParts(): Promise<Parts> {
     return { env: { DATA_DIR: path }, services: undefined, remove }
   }
   const shared = await services()
-  const database = await createDatabase()
+  const database = await createDatabase({ migrated: true })
   const bucket = createBucketName()
   return {
     env: settingsFor(shared, database.url, bucket),

@@ -34,7 +34,7 @@ export function faultTest(name: string, body: (stage: FaultStage) => Promise<voi
 async function onStage(body: (stage: FaultStage) => Promise<void>): Promise<void> {
   const shared = await services()
   const [own, database, store, redis] = await Promise.all([
-    createDatabase(),
+    createDatabase({ migrated: true }),
     startProxy(shared.databaseUrl),
     startProxy(shared.s3.endpoint),
     startProxy(shared.redisUrl),

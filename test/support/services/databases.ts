@@ -11,14 +11,17 @@ export type OpenDatabase = {
   close(): Promise<void>
 }
 
-/** What a suite about SQL runs on, each time empty: `describe.skipIf(!present)(name, …)`. */
+/** Whether all migrations of the service are done in it; it is empty otherwise. */
+export type Wanted = { migrated?: boolean }
+
+/** What a suite about SQL runs on: `describe.skipIf(!present)(name, …)`. */
 export const databases = [
   { name: 'Postgres', present: await haveServices(), open: openPostgres },
   { name: 'PGlite', present: true, open: openPGlite },
 ]
 
-export async function openPostgres(): Promise<OpenDatabase> {
-  const { url, drop } = await createDatabase()
+export async function openPostgres(options: Wanted = {}): Promise<OpenDatabase> {
+  const { url, drop } = await createDatabase(options)
   const connections: Sql[] = []
   const connectAgain = () => {
     const sql = connect({ url })

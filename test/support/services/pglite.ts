@@ -1,20 +1,20 @@
-import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { cp, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { cp, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { dependencies } from '../../../package.json'
 import { connect, type Sql } from '../../../src/db/connect.ts'
-import { MIGRATIONS_FOLDER, migrate } from '../../../src/db/migrate.ts'
+import { migrate } from '../../../src/db/migrate.ts'
 import { startPGlite } from '../../../src/db/pglite.ts'
 import { repository } from '../repository.ts'
-import type { OpenDatabase } from './databases.ts'
+import type { OpenDatabase, Wanted } from './databases.ts'
 import { createFolder } from './folder.ts'
+import { hashOfMigrations } from './migrations.ts'
 
-/** An empty database in this process, as the embedded default has it. */
-export async function openPGlite(): Promise<OpenDatabase> {
+/** A database in this process, as the embedded default has it. */
+export async function openPGlite({ migrated = false }: Wanted = {}): Promise<OpenDatabase> {
   const folder = await createFolder()
   const data = join(folder.path, 'data')
-  await copyNewPGlite(data)
+  await (migrated ? copyMigratedPGlite(data) : copyNewPGlite(data))
   const { socket, stop } = await startPGlite(data)
   const sql = connect({ socket })
   return {
@@ -36,21 +36,14 @@ async function copyNewPGlite(to: string): Promise<void> {
 
 /** The same, with all migrations done, which take a service a quarter of its start. */
 export async function copyMigratedPGlite(to: string): Promise<void> {
-  migrated ??= prepare(async () => `${VERSION}-${await hashOfMigrations()}`, migrate)
-  await cp(await migrated, to, { recursive: true })
+  done ??= prepare(async () => `${VERSION}-${await hashOfMigrations()}`, migrate)
+  await cp(await done, to, { recursive: true })
 }
 
 const VERSION = dependencies['@electric-sql/pglite']
 
 let created: Promise<string> | undefined
-let migrated: Promise<string> | undefined
-
-async function hashOfMigrations(): Promise<string> {
-  const hash = createHash('sha256')
-  for (const file of (await readdir(MIGRATIONS_FOLDER)).sort())
-    hash.update(await readFile(join(MIGRATIONS_FOLDER, file)))
-  return hash.digest('hex').slice(0, 16)
-}
+let done: Promise<string> | undefined
 
 /** Made once for all runs, and kept beside the packages under a name that says what it depends on. */
 async function prepare(nameIt: () => Promise<string>, work?: (sql: Sql) => Promise<unknown>): Promise<string> {
