@@ -13,7 +13,7 @@ import { PENDING_SECONDS, type World, worlds } from './world.ts'
 
 const OBJECTS = 6
 const PROCESSES = 2
-const ORDERS = 5
+const ORDERS = Number(process.env.PROMISES_ORDERS ?? 3)
 const seed = Number(process.env.PROMISES_SEED ?? Math.floor(Math.random() * 2 ** 31))
 const stranger: Caller = { userId: crypto.randomUUID(), role: 'user' }
 

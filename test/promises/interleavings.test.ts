@@ -17,7 +17,7 @@ import { PENDING_SECONDS, RETENTION_SECONDS, type World, worlds } from './world.
 const gif = picture('image/gif', 300)
 const png = picture('image/png', 400)
 const seed = Number(process.env.PROMISES_SEED ?? Math.floor(Math.random() * 2 ** 31))
-const ORDERS = 12
+const ORDERS = Number(process.env.PROMISES_ORDERS ?? 6)
 
 // Long enough to shrink what failed.
 setDefaultTimeout(60_000)

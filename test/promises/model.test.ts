@@ -10,7 +10,7 @@ import { type Step, sequences } from './sequences.ts'
 import { type World, worlds } from './world.ts'
 
 const seed = Number(process.env.PROMISES_SEED ?? Math.floor(Math.random() * 2 ** 31))
-const counts: Record<string, number> = { embedded: 120, real: 40 }
+const counts: Record<string, number> = { embedded: 50, real: 25 }
 
 for (const { name, present, open } of worlds) {
   describe.skipIf(!present)(`a model of the service, ${name}`, () => {
