@@ -7,7 +7,8 @@ import { ERRORS, type KvStore, Upload } from '@tus/server'
 import { notFound } from '../../problem.ts'
 import { reached, type TusStore, type TusStores, type UploadRecords } from '../tus.ts'
 import { unavailable } from '../unavailable.ts'
-import { type DiskStorage, ifMissing } from './storage.ts'
+import { ifMissing } from './files.ts'
+import type { DiskStorage } from './storage.ts'
 
 type Disk = Pick<DiskStorage, 'adopt' | 'head' | 'uploads'>
 
