@@ -29,8 +29,9 @@ import { objectRoutes } from './routes/objects.ts'
 import { ownerRoutes } from './routes/owners.ts'
 import { uploadRoutes } from './routes/uploads.ts'
 import { uppyRoutes } from './routes/uppy.ts'
+import { TUS_PATH } from './tus/deps.ts'
 import { TUS_EXPOSED_HEADERS, tusCapabilities, tusRoutes } from './tus/routes.ts'
-import { TUS_PATH, type Tus } from './tus/server.ts'
+import type { Tus } from './tus/server.ts'
 
 export type AppDeps = Omit<RouteDeps, 'identify' | 'addressOf'> & {
   authenticate: Authenticate

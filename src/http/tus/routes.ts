@@ -5,12 +5,11 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { validate as isUuid } from 'uuid'
 import { notFound, type Problem } from '../../problem.ts'
 import type { Deps } from '../deps.ts'
-import { KNOWN, problems } from '../openapi/schemas/problems.ts'
-import type { FileLimits } from '../openapi/schemas/uploads.ts'
 import { originOf, type RequiresCaller, requireCaller } from '../request/context.ts'
 import { HttpProblem } from '../request/problem-response.ts'
-import { METADATA_BYTES } from './declaration.ts'
-import { TUS_PATH, type Tus } from './server.ts'
+import { TUS_PATH } from './deps.ts'
+import { describe } from './description.ts'
+import type { Tus } from './server.ts'
 
 /** Response headers that pages of other origins may read. */
 export const TUS_EXPOSED_HEADERS = [
@@ -73,117 +72,4 @@ function overridden(request: Request): Request {
 function misused(method: string, id: string | undefined): Problem {
   const allow = id === undefined ? 'OPTIONS, POST' : 'DELETE, HEAD, OPTIONS, PATCH'
   return new HttpProblem('method_not_allowed', `${method} is not allowed here; ${allow} is.`, { headers: { allow } })
-}
-
-/** Documents only the paths and the service's own rules; the tus specification describes the protocol. */
-function describe(app: OpenAPIHono, { allowedTypes, maxObjectBytes }: FileLimits): void {
-  const tus = { description: 'tus 1.0', url: 'https://tus.io/protocols/resumable-upload' }
-  const failures = [...KNOWN, 'precondition_failed', 'storage_unavailable', 'database_unavailable'] as const
-  const ofUpload = [...failures, 'not_found', 'upload_locked'] as const
-  const protocol = header('Tus-Resumable', { type: 'string', enum: [TUS_RESUMABLE] })
-  const offset = header('Upload-Offset', { type: 'integer', minimum: 0, maximum: maxObjectBytes, example: 0 })
-  const id = { name: 'id', in: 'path' as const, required: true, schema: { type: 'string' as const, format: 'uuid' } }
-  const parameters = [id, protocol]
-  const own = { externalDocs: tus, tags: ['tus'] }
-  const registry = app.openAPIRegistry
-  registry.registerPath({
-    ...own,
-    method: 'post',
-    path: TUS_PATH,
-    parameters: [
-      protocol,
-      header('Upload-Length', { type: 'integer', minimum: 1, maximum: maxObjectBytes, example: 112_525 }),
-      header('Upload-Metadata', {
-        type: 'string',
-        pattern: metadataOf(allowedTypes),
-        maxLength: METADATA_BYTES,
-        description: 'Comma-separated keys with base64 values.',
-        // Decoded: image/jpeg, rocket.jpg
-        example: 'filetype aW1hZ2UvanBlZw==,filename cm9ja2V0LmpwZw==',
-      }),
-    ],
-    summary: 'Begin a tus upload',
-    description: 'Upload-Metadata: `filetype` (one of the accepted media types), `filename`, `visibility`.',
-    responses: {
-      201: {
-        description: 'Created; send the bytes to `Location`, whose last segment is the id of the media object.',
-        headers: { Location: { required: true, schema: { type: 'string' } } },
-      },
-      ...problems(...failures, 'file_empty', 'quota_exceeded', 'file_too_large', 'media_type_unsupported'),
-    },
-  })
-  registry.registerPath({
-    ...own,
-    method: 'head',
-    path: `${TUS_PATH}/{id}`,
-    parameters,
-    summary: 'Get the offset of a tus upload',
-    responses: {
-      200: { description: '`Upload-Offset`, and `Media-Location` (the media object) when the upload is complete.' },
-      ...problems(...ofUpload),
-    },
-  })
-  registry.registerPath({
-    ...own,
-    method: 'patch',
-    path: `${TUS_PATH}/{id}`,
-    parameters: [...parameters, offset],
-    request: { body: { required: true, content: { 'application/offset+octet-stream': { schema: BYTES } } } },
-    summary: 'Send bytes of a tus upload',
-    description: 'The last bytes complete the upload; it is then checked, and may be refused, like a direct upload.',
-    responses: {
-      204: { description: '`Upload-Offset`, and `Media-Location` (the media object) when the upload is complete.' },
-      ...problems(
-        ...ofUpload,
-        'content_type_unsupported',
-        'state_conflict',
-        'file_too_large',
-        'media_type_unsupported',
-        'image_unreadable',
-        'image_too_large',
-        'overloaded',
-        'type_mismatch',
-        'size_mismatch',
-      ),
-    },
-  })
-  registry.registerPath({
-    ...own,
-    method: 'delete',
-    path: `${TUS_PATH}/{id}`,
-    parameters,
-    summary: 'Abort a tus upload',
-    responses: {
-      204: { description: 'Aborted; the service removes the uploaded bytes.' },
-      ...problems(...ofUpload, 'state_conflict'),
-    },
-  })
-}
-
-const BYTES = { type: 'string' as const, format: 'binary' }
-
-/**
- * The pattern of Upload-Metadata (tus 1.0): comma-separated keys, each with an optional base64 value after a space; one
- * of them is an accepted type.
- */
-function metadataOf(allowedTypes: ReadonlySet<string>): string {
-  const types = [...allowedTypes].map((type) => btoa(type).replaceAll('+', '\\+'))
-  return `^(${PAIR},)*filetype (${types.join('|')})(,${PAIR})*$`
-}
-
-const PAIR = '[!-+\\--~]+( ([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)?'
-
-type HeaderSchema = {
-  type: 'string' | 'integer'
-  enum?: string[]
-  pattern?: string
-  minimum?: number
-  maximum?: number
-  maxLength?: number
-  description?: string
-  example?: unknown
-}
-
-function header(name: string, schema: HeaderSchema) {
-  return { name, in: 'header' as const, required: true, schema }
 }
