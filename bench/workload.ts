@@ -42,7 +42,7 @@ export function usualConnections(operation: Operation): number {
 // What goes on behind the last answer, such as sending its event, belongs to it.
 const AFTERMATH_MS = 300
 // More than anybody does in a second.
-const MOST_A_SECOND = { delete: 8000, complete: 1000, firstRendition: 4 }
+const MOST_A_SECOND = { delete: 8000, complete: 1000, firstRendition: 12 }
 const ROWS_TO_READ = 5000
 const MINUTES = { connections: 16, seconds: 600 }
 

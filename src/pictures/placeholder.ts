@@ -18,16 +18,22 @@ export async function placeholderOf(picture: Sharp): Promise<Placeholder> {
   return { thumbHash, dominantColor: dominantColor(data) }
 }
 
+/** Sums over the pixels of a group: of alpha, and of alpha times each channel. */
+type Group = [weight: number, red: number, green: number, blue: number]
+
 /**
  * `#rrggbb`: the mean of the largest group of similar pixels, which share the first three bits of each channel.
  * Transparent pixels are ignored unless all are transparent.
  */
 function dominantColor(rgba: Uint8Array): string {
-  const groups = new Map<number, [weight: number, red: number, green: number, blue: number]>()
+  const groups = new Map<number, Group>()
   for (let at = 0; at < rgba.length; at += 4) {
-    const [red = 0, green = 0, blue = 0, alpha = 0] = rgba.subarray(at, at + 4)
+    const red = rgba[at] ?? 0
+    const green = rgba[at + 1] ?? 0
+    const blue = rgba[at + 2] ?? 0
+    const alpha = rgba[at + 3] ?? 0
     const like = ((red >> 5) << 6) | ((green >> 5) << 3) | (blue >> 5)
-    const group = groups.get(like) ?? [0, 0, 0, 0]
+    const group: Group = groups.get(like) ?? [0, 0, 0, 0]
     groups.set(like, group)
     group[0] += alpha
     group[1] += alpha * red
