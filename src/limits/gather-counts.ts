@@ -10,7 +10,7 @@ export type SendCounts = (counts: ReadonlyMap<string, number>) => Promise<Standi
 type Waiting = { resolve: (standing: Standing) => void; reject: (error: unknown) => void }
 
 /** Most keys in one command: Redis does nothing else while the script runs. */
-const MOST_KEYS = 64
+export const MOST_KEYS = 64
 
 /**
  * Each call gets its own answer, as if it had been sent alone: calls with the same key get ascending positions in the

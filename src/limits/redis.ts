@@ -1,15 +1,23 @@
-/** The rate limiter in Redis, which counts for all replicas together. */
+/**
+ * The rate limiter in Redis, which counts for all replicas together. Up to half of the limit, a request whose key was
+ * counted before passes at once, and its count follows within milliseconds; from there on, each waits for Redis' answer.
+ * So one replica never lets more than the limit pass. A burst at several replicas within those milliseconds can pass
+ * half of the limit more for each of them.
+ */
 import { type ClientContext, Redis, type Result } from 'ioredis'
 import type { Log } from '../log.ts'
 import { begin, beginForRequest, unrecorded } from '../telemetry/record.ts'
-import { createBlockedKeys } from './blocked-keys.ts'
+import { countBehind } from './count-behind.ts'
 import { gatherCounts, type Standing } from './gather-counts.ts'
 import { type Allowance, type Limiter, WINDOW_SECONDS } from './limits.ts'
+import { createStandings } from './standings.ts'
 
 const DEADLINE_MS = 250
 // After a failed call, Redis is not asked for this long, so that an outage does not slow requests down.
 const PASS_MS = 5000
 const PREFIX = 'media:limit:'
+// With fewer requests left, each waits for Redis' answer, so that a small limit is exact at all replicas together.
+const FEW = 50
 // A key's window begins with its first request. A key without an expiry, which nothing here creates, is given one.
 const SCRIPT = `local standings = {}
 for i, key in ipairs(KEYS) do
@@ -57,39 +65,53 @@ export async function createRedisLimiter(deps: {
   // `take` logs each outage, once.
   redis.on('error', () => {})
   await redis.connect().catch(() => {})
-  const count = gatherCounts((counts) => unrecorded(() => send(redis, counts)))
-  const blocked = createBlockedKeys(now)
+  const sendCounts = (counts: ReadonlyMap<string, number>) => unrecorded(() => send(redis, counts))
+  const count = gatherCounts(sendCounts)
+  const behind = countBehind(sendCounts, fail)
+  const standings = createStandings(now)
+  const mostAhead = limit - Math.max(limit / 2, FEW)
   let passUntil = 0
   let counting = true
+
+  function fail(error: unknown): void {
+    if (counting) log.warn({ err: error }, 'limits: Redis does not answer, requests pass without being counted')
+    counting = false
+    passUntil = now() + PASS_MS
+  }
+
+  async function ask(key: string): Promise<Allowance | null> {
+    behind.sendIfAny(key)
+    // One request finds out whether Redis is back; concurrent ones do not wait for it.
+    if (!counting) passUntil = now() + PASS_MS
+    const end = beginForRequest('limits')
+    try {
+      const standing = await count(key)
+      if (!counting) log.info('limits: requests are counted again')
+      counting = true
+      passUntil = 0
+      end()
+      standings.note(key, standing)
+      return allowanceAt(standing, limit)
+    } catch (error) {
+      end(true)
+      fail(error)
+      return null
+    }
+  }
 
   return {
     limit,
 
     async take(key) {
       if (now() < passUntil) return null
-      const blockedMs = blocked.msLeft(key)
-      if (blockedMs > 0) return allowanceAt({ place: limit + 1, msLeft: blockedMs }, limit)
-      // One request finds out whether Redis is back; concurrent ones do not wait for it.
-      if (!counting) passUntil = now() + PASS_MS
-      const end = beginForRequest('limits')
-      try {
-        const standing = await count(key)
-        if (!counting) log.info('limits: requests are counted again')
-        counting = true
-        passUntil = 0
-        end()
-        if (standing.place > limit) blocked.block(key, standing.msLeft)
-        return allowanceAt(standing, limit)
-      } catch (error) {
-        end(true)
-        if (counting) log.warn({ err: error }, 'limits: Redis does not answer, requests pass without being counted')
-        counting = false
-        passUntil = now() + PASS_MS
-        return null
-      }
+      const known = counting ? standings.get(key) : undefined
+      if (known === undefined || (known.place >= mostAhead && known.place <= limit)) return ask(key)
+      if (known.place < mostAhead) behind.add(key, known)
+      return allowanceAt({ place: known.place, msLeft: known.until - now() }, limit)
     },
 
     async close() {
+      await behind.send()
       redis.disconnect()
     },
   }

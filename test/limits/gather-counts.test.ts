@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'bun:test'
-import { createBlockedKeys } from '../../src/limits/blocked-keys.ts'
 import { gatherCounts, type Standing } from '../../src/limits/gather-counts.ts'
 
 /** Counts as Redis would; `sent` has what came in one command. */
@@ -64,24 +63,5 @@ describe('counts of one turn of the event loop', () => {
     const count = gatherCounts(async () => [{ place: 1, msLeft: 1000 }])
     const outcomes = await Promise.allSettled(['a', 'b'].map(count))
     expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected'])
-  })
-})
-
-describe('keys over their limit', () => {
-  test('are remembered for as long as they are', () => {
-    let now = 0
-    const { block, msLeft } = createBlockedKeys(() => now)
-    expect(msLeft('a')).toBe(0)
-    block('a', 1000)
-    now = 400
-    expect(msLeft('a')).toBe(600)
-    now = 1000
-    expect(msLeft('a')).toBe(0)
-  })
-
-  test('are so many at most; the oldest is forgotten first', () => {
-    const { block, msLeft } = createBlockedKeys(() => 0, 2)
-    for (const key of ['a', 'b', 'c']) block(key, 1000)
-    expect(['a', 'b', 'c'].map(msLeft)).toEqual([0, 1000, 1000])
   })
 })

@@ -20,8 +20,8 @@ const kept = (limiter: Limiter) => {
   limiters.push(limiter)
   return limiter
 }
-const onRedis = async (url: string, { log = createRecordingLog().log, now = Date.now } = {}) =>
-  kept(await createRedisLimiter({ url, limit: LIMIT, log, now }))
+const onRedis = async (url: string, { log = createRecordingLog().log, now = Date.now, limit = LIMIT } = {}) =>
+  kept(await createRedisLimiter({ url, limit, log, now }))
 
 const backends: [string, () => Promise<Limiter>][] = [
   ['memory', async () => kept(createMemoryLimiter({ limit: LIMIT }))],
@@ -167,5 +167,61 @@ describe.skipIf(!(await haveServices()))('a limiter in Redis', () => {
     for (let i = 0; i < 20; i++) expect(await take(key)).toMatchObject({ allowed: false, remaining: 0 })
     expect(proxy.received()).toBe(received)
     await proxy.close()
+  })
+
+  describe('with a limit of 200 a minute', () => {
+    const limit = 200
+
+    test('answers at once while less than half is used, and Redis counts each of these requests', async () => {
+      const { redisUrl } = await services()
+      const proxy = await startProxy(redisUrl)
+      const { take } = await onRedis(proxy.url, { limit })
+      const key = crypto.randomUUID()
+      expect(await take(key)).toMatchObject({ allowed: true, remaining: limit - 1 })
+      proxy.delay(100)
+      const begun = proxy.answered()
+      const answers = await Promise.all(Array.from({ length: 50 }, () => take(key)))
+      expect(proxy.answered()).toBe(begun)
+      expect(answers.at(-1)).toMatchObject({ allowed: true, remaining: limit - 51 })
+      proxy.delay(0)
+      const redis = new RedisClient(redisUrl)
+      await until(async () => (await redis.get(`media:limit:${key}`)) === '51')
+      redis.close()
+      await proxy.close()
+    })
+
+    test('allows exactly so many, one after the other or at the same time', async () => {
+      const { take } = await onRedis((await services()).redisUrl, { limit })
+      for (const together of [1, 20, 400]) {
+        const key = crypto.randomUUID()
+        let allowed = 0
+        for (let sent = 0; sent < 400; sent += together) {
+          const answers = await Promise.all(Array.from({ length: together }, () => take(key)))
+          allowed += answers.filter((answer) => answer?.allowed).length
+        }
+        expect([together, allowed]).toEqual([together, limit])
+      }
+    })
+
+    test('lets two replicas that are asked in turns pass no more than that', async () => {
+      const { redisUrl } = await services()
+      const replicas = [await onRedis(redisUrl, { limit }), await onRedis(redisUrl, { limit })]
+      const key = crypto.randomUUID()
+      let allowed = 0
+      for (let i = 0; i < 200; i++) for (const { take } of replicas) if ((await take(key))?.allowed) allowed += 1
+      expect(allowed).toBe(limit)
+    })
+
+    test('says once that Redis hangs, also when no request has waited for it', async () => {
+      const proxy = await startProxy((await services()).redisUrl)
+      const { log, lines } = createRecordingLog()
+      const { take } = await onRedis(proxy.url, { limit, log })
+      await take('anyone')
+      await proxy.blackhole()
+      expect(await take('anyone')).toMatchObject({ allowed: true })
+      await until(async () => (await take('anyone')) === null)
+      expect(lines.filter(({ level }) => level === 40)).toHaveLength(1)
+      await proxy.close()
+    })
   })
 })
