@@ -14,7 +14,7 @@ const rooms: Record<string, string> = {
   'main.ts': 'boot log.ts',
   cli: `boot config log.ts ${domain}`,
   boot: `config observe pictures ${web} ${domain} ${ports} ${ground}`,
-  config: 'storage/s3',
+  config: 'db storage/s3',
   http: `${web} observe auth events limits media media/outbox media/public-copies media/renditions storage/disk ${ground}`,
   'http/pages': `http http/openapi http/request storage console ${ground}`,
   'http/tus': `http http/openapi http/request auth media media/object media/uploads storage ${ground}`,

@@ -1,12 +1,9 @@
 /** Opens the ports: the database, store and event bus of the settings, or their embedded replacements. */
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import pRetry from 'p-retry'
 import type { Config } from '../config/config.ts'
-import { connect, POOL_CONNECTIONS, type Sql, serverVersion } from '../db/connect.ts'
-import { migrate } from '../db/migrate.ts'
-import { startPGlite } from '../db/pglite.ts'
-import { carriesPreparedStatements } from '../db/pooler.ts'
+import type { Sql } from '../db/connect.ts'
+import { parseDatabaseUrl } from '../db/url.ts'
 import type { EventBus } from '../events/events.ts'
 import { createMemoryEventBus } from '../events/memory.ts'
 import { createRedisEventBus } from '../events/redis.ts'
@@ -24,6 +21,8 @@ import { openTemporaryFiles } from '../storage/temporary.ts'
 import { timedStorage } from '../storage/timed.ts'
 import type { TusStores } from '../storage/tus.ts'
 import { type DataDir, openDataDir } from './data-dir.ts'
+import { openDatabase } from './database.ts'
+import { reachable } from './reachable.ts'
 
 export type Ports = {
   sql: Sql
@@ -79,11 +78,8 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Po
   }
 
   const { databaseUrl, redisUrl } = settings
-  const sql = await openDatabase(settings, inDataDir, closers, log)
-  const applied = await reachable('database', log, () => migrate(sql))
-  if (applied.length > 0) log.info({ applied }, 'database: migrated')
-
-  const database = { name: databaseUrl ? 'postgres' : 'pglite', version: await serverVersion(sql) }
+  const { sql, connections, found: database, close } = await openDatabase(settings, inDataDir, log)
+  closers.push(close)
 
   const embedded = settings.s3 === undefined || databaseUrl === undefined
   const linkSecret = linkSecretOf(config) ?? (await linkSecretIn(embedded ? await inDataDir() : undefined, log))
@@ -103,7 +99,6 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Po
     storage: store,
     events: { name: events.name, version: (await redis?.version()) ?? undefined },
   }
-  const connections = databaseUrl ? POOL_CONNECTIONS : 1
   return { sql, connections, ...stores, events, limiter, linkSecret, jwtSecret, development, found }
 }
 
@@ -112,31 +107,6 @@ async function openLimiter({ rateLimitPerMinute: limit, redisUrl }: Settings, lo
   return redisUrl === undefined
     ? createMemoryLimiter({ limit })
     : createRedisLimiter({ url: redisUrl, limit, log, now: Date.now })
-}
-
-async function openDatabase(
-  { databaseUrl }: Settings,
-  inDataDir: () => Promise<DataDir>,
-  closers: Closers,
-  log: Log,
-): Promise<Sql> {
-  if (databaseUrl !== undefined) {
-    const prepare = await reachable('database', log, () => carriesPreparedStatements(databaseUrl))
-    const onPlain = () =>
-      log.warn('database: a pooler does not carry prepared statements; each statement is sent whole')
-    if (!prepare) onPlain()
-    const sql = connect({ url: databaseUrl, prepare, onPlain })
-    closers.push(() => sql.end({ timeout: 1 }))
-    return sql
-  }
-  const { path } = await inDataDir()
-  const { socket, stop } = await startPGlite(join(path, 'postgres'))
-  const sql = connect({ socket })
-  closers.push(async () => {
-    await sql.end({ timeout: 1 })
-    await stop()
-  })
-  return sql
 }
 
 async function openStorage(
@@ -192,20 +162,9 @@ async function linkSecretIn(dataDir: DataDir | undefined, log: Log): Promise<str
 /** A link secret that all replicas share, derived from another shared secret; undefined if there is none. */
 function linkSecretOf({ auth, ports: { linkSecret, s3, databaseUrl } }: Config): string | undefined {
   if (linkSecret !== undefined) return linkSecret
-  const password = databaseUrl === undefined ? '' : new URL(databaseUrl).password
+  const password = databaseUrl === undefined ? '' : (parseDatabaseUrl(databaseUrl).password ?? '')
   const shared = auth.jwtSecret ?? auth.gatewaySecret ?? s3?.credentials?.secretAccessKey ?? password
   if (shared === '') return undefined
   // Derived for this purpose only (HKDF, RFC 5869), so that it reveals nothing about the other secret.
   return Buffer.from(hkdfSync('sha256', shared, '', 'links to the service itself', 32)).toString('base64url')
-}
-
-/** Retries, because services that start together become ready in any order. */
-function reachable<T>(name: string, log: Log, attempt: () => Promise<T>): Promise<T> {
-  return pRetry(attempt, {
-    retries: 20,
-    minTimeout: 200,
-    maxTimeout: 3000,
-    maxRetryTime: 30_000,
-    onFailedAttempt: ({ error }) => log.warn({ err: error.cause ?? error }, `${name}: not ready, trying again`),
-  })
 }

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import {
   bucket,
+  databaseUrl,
   flag,
   httpUrl,
   linkSeconds,
@@ -46,9 +47,14 @@ export const settings = {
   CONSOLE: optional(flag, 'Serve the console at /console; absent: only with the development token'),
   CORS_ORIGINS: optional(origins, 'Origins whose pages may call the service, comma-separated; absent: none'),
 
-  DATABASE_URL: optionalSecret(
-    z.url({ protocol: /^postgres(ql)?$/, error: 'expected a postgres:// URL' }),
-    'Postgres; absent: PGlite under DATA_DIR',
+  DATABASE_URL: optionalSecret(databaseUrl, 'Postgres; absent: PGlite under DATA_DIR'),
+  DATABASE_CONNECTIONS: optional(
+    whole(2, 500),
+    'Most connections to Postgres at once; absent: `connection_limit` of DATABASE_URL, else 8',
+  ),
+  DATABASE_PREPARED_STATEMENTS: optional(
+    flag,
+    'Prepare statements; false behind a pooler that does not carry them; absent: found out at start',
   ),
   REDIS_URL: optionalSecret(
     z.url({ protocol: /^rediss?$/, error: 'expected a redis:// or rediss:// URL' }),

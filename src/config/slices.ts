@@ -19,6 +19,8 @@ export function toSlices(values: Values) {
 function portsOf(values: Values) {
   return {
     databaseUrl: values.DATABASE_URL,
+    databaseConnections: values.DATABASE_CONNECTIONS,
+    preparedStatements: values.DATABASE_PREPARED_STATEMENTS,
     redisUrl: values.REDIS_URL,
     s3: s3Of(values),
     dataDir: values.DATA_DIR,

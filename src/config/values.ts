@@ -1,7 +1,16 @@
 /** The kinds of values that settings have: each a schema from text to value, whose error says what was expected. */
 import { supportedMimeTypes } from 'file-type'
 import { z } from 'zod'
+import { parseDatabaseUrl } from '../db/url.ts'
 
+/** A database URL, as text: the pool reads it again. */
+export const databaseUrl = z.string().superRefine((v, context) => {
+  try {
+    parseDatabaseUrl(v)
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : String(error) })
+  }
+})
 export const MiB = 1024 * 1024
 
 export const text = z.string()

@@ -5,6 +5,7 @@ import { begin } from '../telemetry/record.ts'
 import { isOutage, isSerializationFailure, Late, unavailable } from './errors.ts'
 import { readJson } from './json.ts'
 import { originOf, renewable } from './pool.ts'
+import { CONNECT_SECONDS, serverOf } from './server.ts'
 import type { Queryable, Sql } from './sql.ts'
 
 export type { Queryable, Sql, TransactionSql } from './sql.ts'
@@ -17,6 +18,9 @@ export type { Queryable, Sql, TransactionSql } from './sql.ts'
  * there are 8: gathered statements use up to six, half of them for locked rows, and all other statements two.
  */
 export const POOL_CONNECTIONS = 8
+
+// Distinguishes this version's connections from those of versions that corrupt rows during a migration.
+const CONNECTION = { application_name: 'media-service' }
 
 /** How long any query may take, in milliseconds. */
 export const DATABASE_DEADLINE_MS = 5000
@@ -37,9 +41,8 @@ export type ServerTarget = {
  */
 export function connect(target: ServerTarget | { socket: string }): Sql {
   const options = {
-    // Distinguishes this version's connections from those of versions that corrupt rows during a migration.
-    connection: { application_name: 'media-service' },
-    connect_timeout: DATABASE_DEADLINE_MS / 1000,
+    connection: CONNECTION,
+    connect_timeout: CONNECT_SECONDS,
     // Seconds. By default each failure triples the pause of all connections, up to 20 s: longer than any query waits.
     backoff: () => 0.1,
     onnotice: () => {},
@@ -57,17 +60,13 @@ export function connect(target: ServerTarget | { socket: string }): Sql {
   }
   if ('url' in target) {
     const { url, prepare = true, connections = POOL_CONNECTIONS, onPlain } = target
-    const open = (prepare: boolean) =>
-      postgres(url, { ...options, ...preparing(prepare), max: connections, idle_timeout: 60 })
-    return renewable(open, { prepare, ...(onPlain && { onPlain }) })
+    const { options: server, primary } = serverOf(url)
+    const own = { ...options, ...server, connection: { ...server.connection, ...CONNECTION } }
+    const open = (prepare: boolean) => postgres({ ...own, prepare, max: connections, idle_timeout: 60 })
+    return renewable(open, { prepare, ...(onPlain && { onPlain }), ...(primary && { onRenew: primary.forget }) })
   }
   // PGlite (0.5.14) serves one connection only: a second one gets `portal "" does not exist`.
   return postgres({ ...options, path: target.socket, username: 'postgres', database: 'postgres', max: 1 })
-}
-
-/** Leaves the option out unless it is given: it would override the URL's own `?prepare=false`. */
-function preparing(prepare: boolean) {
-  return prepare ? {} : { prepare }
 }
 
 /**

@@ -18,6 +18,14 @@ type Origin<T extends readonly (object | undefined)[]> = {
   stopPreparing(error: unknown): boolean
 }
 
+type Options = {
+  prepare: boolean
+  /** Called when the pool is replaced by one without prepared statements; absent: it never is. */
+  onPlain?: () => void
+  /** Called before each replacement. */
+  onRenew?: () => void
+}
+
 const origins = new WeakMap<object, Origin<never>>()
 
 /** Undefined for queries of a transaction, and of PGlite. */
@@ -32,9 +40,8 @@ export function originOf<T extends readonly (object | undefined)[]>(query: postg
  * connection that broke just before a query was written never writes again, not even after it reconnects; and
  * connections to a server that was demoted stay with it. The library does not show which connections are affected, so
  * the whole pool is replaced, and closed once its running queries have ended.
- * @param onPlain called when the pool is replaced by one without prepared statements; absent: it never is
  */
-export function renewable(open: (prepare: boolean) => Sql, options: { prepare: boolean; onPlain?: () => void }): Sql {
+export function renewable(open: (prepare: boolean) => Sql, options: Options): Sql {
   let { prepare } = options
   let pool = open(prepare)
   let renewedAt = Number.NEGATIVE_INFINITY
@@ -43,6 +50,7 @@ export function renewable(open: (prepare: boolean) => Sql, options: { prepare: b
     if (ended || performance.now() - renewedAt < age) return
     renewedAt = performance.now()
     void pool.end({ timeout: CLOSE_SECONDS })
+    options.onRenew?.()
     pool = open(prepare)
   }
   const failed = (error: unknown) => {

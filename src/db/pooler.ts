@@ -1,8 +1,9 @@
 /** Detects a connection pooler that does not support prepared statements. */
-import postgres from 'postgres'
+import type postgres from 'postgres'
 import { inTime } from '../deadline.ts'
 import { DATABASE_DEADLINE_MS } from './connect.ts'
 import { isUnprepared } from './errors.ts'
+import { connectOnce, serverOf } from './server.ts'
 
 // Traffic of other clients can hide a pooler in one round, hardly in all of them. A round takes four round trips.
 const ROUNDS = 12
@@ -21,10 +22,9 @@ type Session = { backend: number; repeated: boolean }
  * has to carry the statement; if it never changes, each client has a session of its own.
  */
 export async function carriesPreparedStatements(url: string): Promise<boolean> {
-  const open = () =>
-    postgres(url, { max: 1, onnotice: () => {}, fetch_types: false, connect_timeout: DATABASE_DEADLINE_MS / 1000 })
-  const client = open()
-  const other = open()
+  const server = serverOf(url)
+  const client = connectOnce(server)
+  const other = connectOnce(server)
   const ask = async (ms: number): Promise<Session | undefined> => {
     const query = client<{ backend: number }[]>`SELECT pg_backend_pid() AS backend, ${1}::int AS one`
     const [row] = await inTime(query, ms, () => [])

@@ -49,9 +49,12 @@ export function createRepository({ sql, pendingSeconds, retentionSeconds, quotas
       await Promise.all([...sent].map(([id, of]) => gathered.settle({ id, sent: eventIds(of) })))
     },
 
-    /** Resolves when the database answers. */
+    /**
+     * Resolves when the database answers and takes changes. On a standby (`pg_is_in_recovery()`) and on a primary that
+     * was made read-only, locking fails (25006), even of no rows, and the pool is replaced.
+     */
     async check(): Promise<void> {
-      await within(sql`SELECT 1 FROM media_objects LIMIT 1`)
+      await within(sql`SELECT FROM media_objects WHERE false FOR UPDATE`)
     },
   }
 }

@@ -16,6 +16,8 @@ export type TcpProxy = {
   moveAway(): Promise<void>
   /** Breaks every connection there is; new ones work. */
   cut(): void
+  /** As when an address is given to another server: new connections go there, and those that are open stay. */
+  leadTo(target: string): void
   /** Holds back everything that comes from behind it for so long. */
   delay(milliseconds: number): void
   /** How many bytes of clients have come in so far. */
@@ -35,7 +37,7 @@ type Connection = { client: Socket; behind: Socket; state: 'open' | 'deaf' | 'de
 
 /** @param target the URL of a service on this machine; its host and port are what is connected to */
 export async function startProxy(target: string): Promise<TcpProxy> {
-  const { hostname, port } = new URL(target)
+  let { hostname, port } = new URL(target)
   const own = await freePort()
   const connections = new Set<Connection>()
   let arrivals: Connection['state'] = 'open'
@@ -139,6 +141,9 @@ export async function startProxy(target: string): Promise<TcpProxy> {
       mark('dead')
     },
     cut,
+    leadTo(to) {
+      ;({ hostname, port } = new URL(to))
+    },
     delay(milliseconds) {
       lag = milliseconds
     },

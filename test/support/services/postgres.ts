@@ -1,9 +1,10 @@
-import { existsSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import postgres from 'postgres'
 import { freePort } from '../process/port.ts'
 import { runToEnd, tied } from '../process/process.ts'
+import type { Certificate } from './certificates.ts'
 import { type ServiceControl, startNative } from './native.ts'
 
 /** Of the superuser `postgres`; one that can be recognised where it should not be. */
@@ -13,15 +14,46 @@ export const POSTGRES_PASSWORD = 'the-password-of-the-test-postgres'
  * Starts Postgres with its data in `folder`/postgres, on the loopback address. Nothing waits for the disk, unless it is to be `durable`: what is
  * committed has been written to the kernel, so it outlives a killed Postgres, and only a power cut could lose it.
  */
-export async function startPostgres(folder: string, { durable = false } = {}): Promise<ServiceControl> {
+export async function startPostgres(
+  folder: string,
+  { durable = false, tls }: { durable?: boolean; tls?: Certificate } = {},
+): Promise<ServiceControl> {
   const binaries = findPostgres()
   if (!binaries) throw new Error('Postgres is not installed')
   const own = join(folder, 'postgres')
   const data = join(own, 'data')
   const user = await makeFolder(own)
+  await initialise(binaries, data, user)
+  return serve({ binaries, own, user, durable, settings: tls ? await tlsSettings(own, tls, user) : [] })
+}
+
+/** Starts a copy of a running Postgres that follows it, in `folder`/standby, until it is promoted. */
+export async function startStandby(folder: string, primaryUrl: string): Promise<ServiceControl> {
+  const binaries = findPostgres()
+  if (!binaries) throw new Error('Postgres is not installed')
+  const own = join(folder, 'standby')
+  const user = await makeFolder(own)
+  // Where only some programs are linked into a folder of PATH, the others are beside the real ones.
+  const copy = [
+    join(realpathSync(join(binaries, 'postgres')), '../pg_basebackup'),
+    '-D',
+    join(own, 'data'),
+    '-d',
+    primaryUrl,
+    '-R',
+    '-X',
+    'stream',
+  ]
+  await runToEnd(tied([...copy, '--checkpoint=fast', '--no-sync'], user ? { user } : {}), { cwd: own })
+  return serve({ binaries, own, user, durable: false, settings: [] })
+}
+
+type Serving = { binaries: string; own: string; user: string | undefined; durable: boolean; settings: string[] }
+
+async function serve({ binaries, own, user, durable, settings }: Serving): Promise<ServiceControl> {
+  const data = join(own, 'data')
   const port = await freePort()
   const url = postgresUrl(port)
-  await initialise(binaries, data, user)
   return startNative({
     name: 'Postgres',
     url,
@@ -32,6 +64,7 @@ export async function startPostgres(folder: string, { durable = false } = {}): P
       ...['-c', `port=${port}`],
       ...['-c', `unix_socket_directories=${own}`],
       ...['-c', 'max_connections=200'],
+      ...settings,
       ...(durable ? [] : ['-c', 'fsync=off', '-c', 'full_page_writes=off']),
       // Keeps its shared memory in the data folder instead of /dev/shm, where a SIGKILL would leave it.
       ...['-c', 'dynamic_shared_memory_type=mmap'],
@@ -43,6 +76,14 @@ export async function startPostgres(folder: string, { durable = false } = {}): P
     answers: () => postgresAnswers(url),
     afterKill: () => removeSharedMemory(data),
   })
+}
+
+/** The key has to be its own user's alone. */
+async function tlsSettings(own: string, { cert, key }: Certificate, user: string | undefined): Promise<string[]> {
+  const owned = user ? ['-o', user, '-g', user] : []
+  await runToEnd(['install', '-m', '600', ...owned, cert, key, own])
+  const files = [`ssl_cert_file=${join(own, basename(cert))}`, `ssl_key_file=${join(own, basename(key))}`]
+  return ['ssl=on', ...files].flatMap((setting) => ['-c', setting])
 }
 
 export function postgresUrl(port: number): string {

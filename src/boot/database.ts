@@ -1,0 +1,83 @@
+/** Opens the database of the settings, or the embedded one, and migrates it. */
+import { join } from 'node:path'
+import { connect, POOL_CONNECTIONS, type Sql, serverVersion } from '../db/connect.ts'
+import { migrate } from '../db/migrate.ts'
+import { startPGlite } from '../db/pglite.ts'
+import { carriesPreparedStatements } from '../db/pooler.ts'
+import { type Refusal, refusalOf } from '../db/refusal.ts'
+import { parseDatabaseUrl } from '../db/url.ts'
+import type { Log } from '../log.ts'
+import type { DataDir } from './data-dir.ts'
+import { reachable } from './reachable.ts'
+
+export type Database = {
+  sql: Sql
+  /** Most connections to the database at once. */
+  connections: number
+  /** For the log. */
+  found: object
+  close(): Promise<void>
+}
+
+type Settings = {
+  databaseUrl: string | undefined
+  /** Undefined: as the URL says, else `POOL_CONNECTIONS`. */
+  databaseConnections: number | undefined
+  /** Undefined: as the URL says, else it is found out. */
+  preparedStatements: boolean | undefined
+}
+
+/** @throws Error, a sentence that names the setting */
+export async function openDatabase(settings: Settings, inDataDir: () => Promise<DataDir>, log: Log): Promise<Database> {
+  const { databaseUrl } = settings
+  return databaseUrl === undefined
+    ? openEmbedded((await inDataDir()).path, log)
+    : openServer(databaseUrl, settings, log)
+}
+
+async function openServer(url: string, settings: Settings, log: Log): Promise<Database> {
+  const server = parseDatabaseUrl(url)
+  const { preparedStatements = server.prepare, databaseConnections } = settings
+  const refused = (error: unknown): Refusal => refusalOf(error, server)
+  const onPlain = () => log.warn('database: a pooler does not carry prepared statements; each statement is sent whole')
+  const opened = async <T>(attempt: () => Promise<T>): Promise<T> => {
+    try {
+      return await reachable('database', log, attempt, (error) => refused(error).permanent)
+    } catch (error) {
+      throw new Error(refused(error).sentence, { cause: error })
+    }
+  }
+  const prepare = preparedStatements ?? (await opened(() => carriesPreparedStatements(url)))
+  if (!prepare && preparedStatements === undefined) onPlain()
+  const connections = databaseConnections ?? server.connections ?? POOL_CONNECTIONS
+  const sql = connect({ url, connections, prepare, ...(preparedStatements === undefined && { onPlain }) })
+  const close = () => sql.end({ timeout: 1 })
+  try {
+    report(await opened(() => migrate(sql)), log)
+    const found = { name: 'postgres', version: await serverVersion(sql), prepared: prepare }
+    return { sql, connections, found, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function openEmbedded(path: string, log: Log): Promise<Database> {
+  const { socket, stop } = await startPGlite(join(path, 'postgres'))
+  const sql = connect({ socket })
+  const close = async () => {
+    await sql.end({ timeout: 1 })
+    await stop()
+  }
+  try {
+    report(await migrate(sql), log)
+    return { sql, connections: 1, found: { name: 'pglite', version: await serverVersion(sql) }, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function report(applied: string[], log: Log): void {
+  if (applied.length > 0) log.info({ applied }, 'database: migrated')
+}

@@ -1,0 +1,48 @@
+/** Says in one sentence why a database cannot be used, and whether trying again may help. */
+import { isReadOnly, sqlStateOf } from './errors.ts'
+import type { DatabaseServer } from './url.ts'
+
+export type Refusal = { sentence: string; permanent: boolean }
+
+export function refusalOf(error: unknown, { hosts, user, database }: DatabaseServer): Refusal {
+  const message = error instanceof Error ? error.message : String(error)
+  const known = permanentReason(sqlStateOf(error) ?? '', message, {
+    user: user ?? '',
+    database: database ?? user ?? '',
+  })
+  if (known !== undefined) return { sentence: `DATABASE_URL: ${known}`, permanent: true }
+  if (isCertificateError(error))
+    return { sentence: `DATABASE_URL: the server's certificate is not accepted; ${CA_HINT}`, permanent: true }
+  if (isReadOnly(error))
+    return { sentence: 'DATABASE_URL: the database takes no changes, as a standby', permanent: false }
+  const where = hosts.map(({ host, port }) => `${host}:${port}`).join(', ')
+  return { sentence: `DATABASE_URL: the database at ${where} does not answer as it should`, permanent: false }
+}
+
+const CA_HINT = 'sslrootcert in the URL names the file of its CA, or NODE_EXTRA_CA_CERTS (on Deno, DENO_CERT) does'
+
+/** What the server refuses however often it is asked. */
+function permanentReason(state: string, message: string, names: { user: string; database: string }) {
+  const { user, database } = names
+  // PgBouncer says all of this with one SQLSTATE, which it also uses for outages.
+  const told = state === '08P01' ? message : ''
+  if (
+    /^28/.test(state) ||
+    /auth failed|no such user|password authentication failed/i.test(told) ||
+    message.includes('SASL_SIGNATURE_MISMATCH')
+  )
+    return `the database does not let the user "${user}" in; the password may be wrong`
+  if (state === '3D000' || /no such database/i.test(told)) return `there is no database "${database}"`
+  if (state === '42501') return `the user "${user}" lacks a right`
+  if (state === '3F000') return 'the schema does not exist, or the user may not use it'
+  if (/^(42704|22023|55P02|42602)$/.test(state) || /unsupported startup parameter/i.test(told))
+    return 'the server refuses a parameter of the connection'
+  return undefined
+}
+
+/** By the codes of OpenSSL (Node and Bun) and the texts of rustls (Deno). */
+function isCertificateError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const code = 'code' in error ? String(error.code) : ''
+  return /CERT|VERIFY|ALTNAME|SELF_SIGNED|UNABLE_TO_GET_ISSUER/.test(code) || /certificate/i.test(error.message)
+}
