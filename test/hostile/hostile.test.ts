@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
 import { type MediaObject, newUser } from '../support/http/client.ts'
 import { hostilePictures, relatives } from '../support/pictures/hostile/hostile.ts'
+import type { Hostile } from '../support/pictures/hostile/kind.ts'
 import { openStage, runtime, type Stage } from '../support/process/acceptance.ts'
 import { heldBy, type Seen, watchWhile } from '../support/process/watch.ts'
 import { haveServices } from '../support/services/shared.ts'
@@ -18,7 +19,7 @@ const MARGIN = 64 * MiB
  */
 const LONGEST_STRETCH_MS = runtime === 'bun' ? 50 : 400
 const SEED = Number(process.env.HOSTILE_SEED ?? 20261128)
-const RELATIVES = Number(process.env.HOSTILE_RELATIVES ?? 12)
+const RELATIVES = Number(process.env.HOSTILE_RELATIVES ?? 6)
 
 /** Statuses that say no, or not now, of a file; anything else is a fault. */
 const REFUSALS = [413, 415, 422, 429, 503]
@@ -35,7 +36,7 @@ describe.skipIf(!(await haveServices()) || process.platform !== 'linux')('a host
   beforeAll(async () => {
     stage = await openStage({
       ...{ RATE_LIMIT_PER_MINUTE: '0', MAX_UPLOAD_BYTES: String(64 * MiB), UPLOAD_MEMORY_BYTES: String(UPLOAD_MEMORY) },
-      ...{ DECODERS: String(DECODERS), DECODER_MEMORY_BYTES: String(DECODER_MEMORY), DECODER_CPU_SECONDS: '5' },
+      ...{ DECODERS: String(DECODERS), DECODER_MEMORY_BYTES: String(DECODER_MEMORY), DECODER_CPU_SECONDS: '3' },
     })
     // What is compiled and filled at the first requests is not what a file costs.
     await honestly(new AbortController(), 40)
@@ -48,7 +49,7 @@ describe.skipIf(!(await haveServices()) || process.platform !== 'linux')('a host
 
   const limit = () => idle + UPLOAD_MEMORY + DECODERS * DECODER_MEMORY + MARGIN
 
-  for (const picture of [...hostilePictures(), ...relatives(SEED, RELATIVES)]) {
+  for (const picture of [...chosen(hostilePictures()), ...relatives(SEED, RELATIVES)]) {
     test(`${picture.name} hurts nobody else`, async () => {
       // Made before anybody looks at the time: it takes this process up to a second.
       const bytes = picture.make()
@@ -156,6 +157,17 @@ describe.skipIf(!(await haveServices()) || process.platform !== 'linux')('a host
     return `idle ${mb(idle)} MB, limit ${mb(limit())} MB, longest stretch ${LONGEST_STRETCH_MS} ms of CPU (seed ${SEED})\n| file | peak MB | stretch ms | slowest /health/live ms | uploads of others | outcome |\n|---|--:|--:|--:|--:|---|`
   }
 })
+
+/**
+ * On Deno one of each kind of picture for each place where they end, which is all in which the runtimes differ: how a body
+ * comes in, how fast headers are read, and the limits of the process that decodes. HOSTILE_FILES=all has all of them.
+ */
+function chosen(pictures: Hostile[]): Hostile[] {
+  if (runtime === 'bun' || process.env.HOSTILE_FILES === 'all') return pictures
+  const placeOf = ({ door, structure }: Hostile) => (door ? 'door' : structure ? 'structure' : 'decoder')
+  const groups = Map.groupBy(pictures, (picture) => `${picture.mimeType} ${placeOf(picture)}`)
+  return [...groups.values()].flatMap(([first]) => (first ? [first] : []))
+}
 
 function rowOf(name: string, { peak, stretchMs, slowestMs }: Seen, others: number, outcome: string): string {
   const figures = [peak / 1e6, stretchMs, slowestMs].map((figure) => figure.toFixed(0))

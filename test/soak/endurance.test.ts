@@ -9,7 +9,7 @@ const SPARE = 16
 // The short form; `bun run soak --requests 200000` is the long one.
 describe.skipIf(!(await haveServices()) || process.platform !== 'linux')('after thousands of requests', () => {
   test('a service holds no more than it did', async () => {
-    const endurance = await endure({ requests: 8000, warmUp: 4000 })
+    const endurance = await endure({ requests: 6000, warmUp: 3000 })
     console.log(summary(endurance))
     const { before, after, faults } = endurance
     expect(faults).toEqual([])
