@@ -32,6 +32,8 @@ export const ANY_RUNTIME: Names = [
   'presigned-corpus', // as corpus
   'public-pictures', // copies within the store, and headers
   'quotas', // statements
+  'rendition-owners', // signatures, statements and the reconcile command
+  'rendition-pictures', // what the decoder makes; renditions asks both runtimes for some, hostile for 32 at once
   'sign', // as presigned and multipart-upload, in other words
 ]
 
@@ -47,11 +49,15 @@ export const ANY_BACKEND: Names = [
   'event-replicas', // there is one process only
   'expired-uploads', // of uploads in parts, which the disk does not take
   'least-rights', // the key's rights in the store
+  'log-output', // what is written, and when
   'multipart', // how bodies are read
   'outages', // there is nothing outside to go away
   'presigned-corpus', // as corpus
   'presigned-reads', // what is asked of S3
+  'rendition-owners', // signatures and statements; renditions asks for links on the disk
+  'rendition-pictures', // what the decoder makes
   'tokens', // who is believed
+  'without-redis', // embedded parts have none
 ]
 
 /** Faults in which sockets of the runtime break. Those of statements, of nginx alone and of an upgrade run on Bun. */

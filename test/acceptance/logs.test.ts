@@ -1,28 +1,14 @@
-import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { createClient, expectProblem, JWT_SECRET, newUser, until } from '../support/http/client.ts'
+import { afterAll, describe, expect, test } from 'bun:test'
+import { newUser, until } from '../support/http/client.ts'
+import { type Line, linesOf } from '../support/http/log-lines.ts'
 import { multipart } from '../support/http/multipart.ts'
 import { openRawConnection, requestHead } from '../support/http/raw-connection.ts'
 import { readCorpus } from '../support/pictures/corpus.ts'
-import { backend, createDataDir, openStage, runtime } from '../support/process/acceptance.ts'
-import { freePort } from '../support/process/port.ts'
-import { tied } from '../support/process/process.ts'
-import { commandFor, startService } from '../support/process/service.ts'
-import { repository } from '../support/repository.ts'
+import { backend, openStage, runtime } from '../support/process/acceptance.ts'
 
 const stage = await openStage()
 const { call, complete, presigned, put, uploaded, service, close, baseUrl } = stage
-// Some start services of their own, the first on an empty folder.
-setDefaultTimeout(60_000)
 afterAll(close)
-
-type Line = Record<string, unknown>
-
-function linesOf(text: string): Line[] {
-  return text
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line))
-}
 
 /** The line of the request that was sent with this id. */
 async function lineOf(requestId: string): Promise<Line> {
@@ -215,76 +201,4 @@ test('the start is logged with what was found, and which settings have not been 
   expect(started?.runtime).toStartWith(runtime)
   expect(started?.defaults).toContain('MAX_UPLOAD_BYTES')
   expect(started?.defaults).not.toContain('PORT')
-})
-
-describe('LOG_LEVEL', () => {
-  const messagesAt = async (level: string) => {
-    const { path, remove: removeFolder } = await createDataDir()
-    const env = { DATA_DIR: path, AUTH_JWT_SECRET: JWT_SECRET, LOG_LEVEL: level }
-    const quiet = await startService({ runtime, env })
-    await expectProblem(await fetch(`${quiet.baseUrl}/media`), 401, 'token_missing')
-    await quiet.stop()
-    await removeFolder()
-    return linesOf(quiet.logs()).map(({ msg, route }) => route ?? msg)
-  }
-
-  test('debug shows the requests of health checks, which are not there otherwise', async () => {
-    expect(await messagesAt('debug')).toEqual(expect.arrayContaining(['/health/ready', '/media', 'service: started']))
-    expect(linesOf(service.logs()).map(({ route }) => route)).not.toContain('/health/ready')
-  })
-
-  test('warn leaves out what went as it should', async () => {
-    expect(await messagesAt('warn')).toEqual([])
-  })
-})
-
-test('an upload has its line while Redis is down, too, and the warning about its events is another', async () => {
-  const { path, remove: removeFolder } = await createDataDir()
-  const env = { DATA_DIR: path, AUTH_JWT_SECRET: JWT_SECRET, REDIS_URL: `redis://127.0.0.1:${await freePort()}` }
-  const alone = await startService({ runtime, env })
-  const { id } = await createClient(alone.baseUrl).uploaded(newUser())
-  await until(() => {
-    const lines = linesOf(alone.logs())
-    expect(lines).toContainEqual(expect.objectContaining({ msg: 'request', mediaId: id, eventsMs: duration }))
-    expect(lines).toContainEqual(expect.objectContaining({ level: 40, msg: expect.stringContaining('stay owed') }))
-  })
-  await alone.stop()
-  await removeFolder()
-})
-
-test('what was asked just before SIGTERM is in the log', async () => {
-  const { path, remove: removeFolder } = await createDataDir()
-  const env = { DATA_DIR: path, AUTH_JWT_SECRET: JWT_SECRET }
-  const ending = await startService({ runtime, env })
-  const answers = await Promise.all(Array.from({ length: 20 }, () => fetch(`${ending.baseUrl}/media`)))
-  await ending.stop()
-  await removeFolder()
-  const ids = answers.map(({ headers }) => headers.get('x-request-id'))
-  expect(linesOf(ending.logs()).map(({ requestId }) => requestId)).toEqual(expect.arrayContaining(ids))
-})
-
-test('on a terminal, lines are for people', async () => {
-  const { path, remove: removeFolder } = await createDataDir()
-  const port = await freePort()
-  let written = ''
-  const text = new TextDecoder()
-  const { PATH, HOME } = process.env
-  const child = Bun.spawn(tied(commandFor(runtime, port)), {
-    cwd: repository,
-    env: { PATH, HOME, DATA_DIR: path, PORT: String(port), AUTH_JWT_SECRET: JWT_SECRET },
-    terminal: {
-      cols: 200,
-      rows: 50,
-      data(_, bytes) {
-        written += text.decode(bytes, { stream: true })
-      },
-    },
-  })
-  await until(async () => expect((await fetch(`http://127.0.0.1:${port}/media`)).status).toBe(401), 20_000)
-  await until(() => expect(Bun.stripANSI(written)).toMatch(/INFO: request GET \/media 401, [\d.]+ ms/))
-  expect(Bun.stripANSI(written)).toContain('service: started')
-  expect(linesOf(written)).toEqual([])
-  child.kill('SIGTERM')
-  await child.exited
-  await removeFolder()
 })

@@ -1,33 +1,22 @@
-import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, describe, expect, test } from 'bun:test'
 import { POOL_CONNECTIONS } from '../../src/db/connect.ts'
-import { createClient, JWT_SECRET, newUser, until } from '../support/http/client.ts'
-import { type Family, parseMetrics, sumOf } from '../support/http/prometheus.ts'
+import { newUser, until } from '../support/http/client.ts'
+import { type Family, scrape, sumOf } from '../support/http/prometheus.ts'
 import { openRawConnection, requestHead } from '../support/http/raw-connection.ts'
 import { expectNoSecrets } from '../support/http/secrets.ts'
 import { readCorpus } from '../support/pictures/corpus.ts'
-import { backend, createDataDir, openStage, runtime } from '../support/process/acceptance.ts'
-import { freePort } from '../support/process/port.ts'
-import { startService } from '../support/process/service.ts'
+import { backend, openStage } from '../support/process/acceptance.ts'
 
 const stage = await openStage({ PENDING_SECONDS: '2', RATE_LIMIT_PER_MINUTE: '1000' })
 const { baseUrl, call, env, presign, remove, upload, uploaded, close } = stage
-// Some start services of their own, the first on an empty folder.
-setDefaultTimeout(60_000)
 afterAll(close)
-
-async function scrape(from = baseUrl): Promise<Family[]> {
-  const answer = await fetch(`${from}/metrics`)
-  expect(answer.status).toBe(200)
-  expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8')
-  return parseMetrics(await answer.text())
-}
 
 const REQUESTS = 'media_http_request_duration_seconds'
 const count = (families: Family[], labels: Record<string, string>) => sumOf(families, `${REQUESTS}_count`, labels) ?? 0
 
 describe('/metrics', () => {
   test('follows the conventions of Prometheus for names and units', async () => {
-    const families = await scrape()
+    const families = await scrape(baseUrl)
     expect(new Set(families.map(({ name }) => name)).size).toBe(families.length)
     for (const { name, help, type } of families) {
       expect(name).toMatch(/^(media|process)_[a-z_]+$/)
@@ -39,7 +28,7 @@ describe('/metrics', () => {
   })
 
   test('counts requests by the pattern of their route and their status, with their time and bytes', async () => {
-    const before = await scrape()
+    const before = await scrape(baseUrl)
     const user = newUser()
     const rocket = await readCorpus('accept/rocket.jpg')
     const answer = await upload(user, rocket)
@@ -49,7 +38,7 @@ describe('/metrics', () => {
     // The upload is counted when its event is out, too.
     const uploads = { method: 'POST', route: '/media/upload', status: '201' }
     const after = await until(async () => {
-      const found = await scrape()
+      const found = await scrape(baseUrl)
       expect(count(found, uploads)).toBe(count(before, uploads) + 1)
       return found
     })
@@ -76,13 +65,13 @@ describe('/metrics', () => {
       connection.destroy()
     }
     await odd('PROPFIND /hush')
-    const before = await scrape()
+    const before = await scrape(baseUrl)
     for (let i = 0; i < 20; i += 1) {
       await call(`/media/hush-${i}`)
       await call(`/hush/${i}?hush=${i}`)
     }
     for (const method of ['MKCOL', 'COPY', 'LOCK']) await odd(`${method} /hush`)
-    const after = await scrape()
+    const after = await scrape(baseUrl)
     const series = (families: Family[]) =>
       families.flatMap(({ samples }) =>
         samples
@@ -97,7 +86,7 @@ describe('/metrics', () => {
 
   test('tells how long what was waited for, and that all of it answers', async () => {
     await uploaded(newUser())
-    const families = await scrape()
+    const families = await scrape(baseUrl)
     const used = ['database', 'store', 'events', 'image', ...(backend === 'real' ? ['limits'] : [])]
     for (const dependency of used) {
       expect(sumOf(families, 'media_dependency_duration_seconds_count', { dependency })).toBeGreaterThan(0)
@@ -110,7 +99,7 @@ describe('/metrics', () => {
   })
 
   test('tells what is in use', async () => {
-    const families = await scrape()
+    const families = await scrape(baseUrl)
     expect(sumOf(families, 'media_upload_memory_limit_bytes')).toBe(128 * 1024 * 1024)
     expect(sumOf(families, 'media_upload_memory_used_bytes')).toBe(0)
     expect(sumOf(families, 'media_upload_memory_waiting')).toBe(0)
@@ -130,7 +119,7 @@ describe('/metrics', () => {
     expect((await remove(user, id)).status).toBe(204)
     expect((await presign(user, { filename: 'a.jpg', fileType: 'image/jpeg' })).status).toBe(200)
     await until(async () => {
-      const families = await scrape()
+      const families = await scrape(baseUrl)
       expect(sumOf(families, 'media_objects', { status: 'deleted' })).toBe(1)
       expect(sumOf(families, 'media_objects_oldest_seconds', { status: 'deleted' })).toBeGreaterThan(0)
       expect(sumOf(families, 'media_events_owed')).toBe(0)
@@ -155,23 +144,4 @@ describe('/metrics', () => {
     expect(text).not.toContain(user)
     expect(text).not.toContain(id)
   })
-})
-
-test('while Redis is down, metrics say what that means', async () => {
-  const { path, remove: removeFolder } = await createDataDir()
-  const redis = `redis://127.0.0.1:${await freePort()}`
-  const alone = await startService({ runtime, env: { DATA_DIR: path, AUTH_JWT_SECRET: JWT_SECRET, REDIS_URL: redis } })
-  await createClient(alone.baseUrl).uploaded(newUser())
-  await until(async () => {
-    const families = await scrape(alone.baseUrl)
-    expect(sumOf(families, 'media_limiter_passed_total')).toBeGreaterThan(0)
-    expect(sumOf(families, 'media_dependency_up', { dependency: 'events' })).toBe(0)
-    expect(sumOf(families, 'media_dependency_up', { dependency: 'database' })).toBe(1)
-    expect(sumOf(families, 'media_dependency_failures_total', { dependency: 'events' })).toBeGreaterThan(0)
-    expect(sumOf(families, 'media_dependency_failures_total', { dependency: 'limits' })).toBeGreaterThan(0)
-    expect(sumOf(families, 'media_events_owed')).toBe(1)
-    expect(sumOf(families, 'media_events_owed_oldest_seconds')).toBeGreaterThan(0)
-  })
-  await alone.stop()
-  await removeFolder()
 })

@@ -1,3 +1,5 @@
+import { expect } from 'bun:test'
+
 export type Sample = { name: string; labels: Record<string, string>; value: number }
 export type Family = { name: string; help: string; type: string; samples: Sample[] }
 
@@ -16,6 +18,14 @@ export function parseMetrics(text: string): Family[] {
     else throw new Error(`before any family: ${line}`)
   }
   return families
+}
+
+/** What a service says of itself now. */
+export async function scrape(baseUrl: string): Promise<Family[]> {
+  const answer = await fetch(`${baseUrl}/metrics`)
+  expect(answer.status).toBe(200)
+  expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8')
+  return parseMetrics(await answer.text())
 }
 
 /** The sum of what all samples of this name have that have these labels; undefined when there is none. */
