@@ -25,16 +25,19 @@ export const ANY_RUNTIME: Names = [
   'gateway', // who is believed; the peer's address, by runtime, is in rate-limits
   'idempotency', // statements
   'least-rights', // the key's rights in the store
+  'limits', // statements, and the dates in links
   'list', // statements
   'objects', // statements
   'outages', // faults/database, store and events break the same parts of a service on Deno
   'placeholder', // statements, and the decoder that renditions runs on both
   'presigned-corpus', // as corpus
+  'presigned-reads', // what is asked of S3
   'public-pictures', // copies within the store, and headers
   'quotas', // statements
   'rendition-owners', // signatures, statements and the reconcile command
   'rendition-pictures', // what the decoder makes; renditions asks both runtimes for some, hostile for 32 at once
   'sign', // as presigned and multipart-upload, in other words
+  'typed-client', // the client runs in Bun here, and in each runtime in test/client
 ]
 
 /** Acceptance files that have nothing to do with where rows, bytes and events are, which run on the real parts alone. */
@@ -46,17 +49,25 @@ export const ANY_BACKEND: Names = [
   'cross-site', // headers that the routes set
   'dashboards', // names of metrics
   'decoders', // processes of the pool
+  'event-limits', // streams of one process; event-streams has those of both event buses
   'event-replicas', // there is one process only
   'expired-uploads', // of uploads in parts, which the disk does not take
+  'gateway', // who is believed
   'least-rights', // the key's rights in the store
+  'limits', // statements
   'log-output', // what is written, and when
   'multipart', // how bodies are read
   'outages', // there is nothing outside to go away
+  'placeholder', // statements
   'presigned-corpus', // as corpus
   'presigned-reads', // what is asked of S3
+  'quotas', // statements
   'rendition-owners', // signatures and statements; renditions asks for links on the disk
   'rendition-pictures', // what the decoder makes
+  'settings', // how they are read; data-dir has what a folder is used for
   'tokens', // who is believed
+  'traces', // how spans are made and sent
+  'typed-client', // as presigned, multipart-upload and event-streams, by another client
   'without-redis', // embedded parts have none
 ]
 

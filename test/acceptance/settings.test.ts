@@ -1,16 +1,8 @@
-import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { join } from 'node:path'
-import { backend, openStage, runtime } from '../support/process/acceptance.ts'
-import { startService } from '../support/process/service.ts'
+import { describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { startAndFail } from '../support/process/acceptance.ts'
 import { repository } from '../support/repository.ts'
-import { createFolder, type Folder } from '../support/services/folder.ts'
 
 setDefaultTimeout(60_000)
-
-const cleanups: (() => Promise<unknown>)[] = []
-afterAll(async () => {
-  for (const clean of cleanups.reverse()) await clean()
-})
 
 describe('wrong settings', () => {
   const wrong = {
@@ -87,25 +79,6 @@ describe('wrong settings', () => {
   })
 })
 
-describe('DATA_DIR', () => {
-  test('is for one process at a time, and says so to the second', async () => {
-    // With a database and Redis elsewhere, only the files are embedded: that is enough.
-    const files = await newFolder()
-    const { env, get, service, uploaded, close } = await openStage(backend === 'real' ? onDisk(files.path) : {})
-    cleanups.push(close)
-    const object = await uploaded(crypto.randomUUID())
-    const { code, logs } = await startAndFail(env)
-    expect(code).toBe('1')
-    expect(logs).toContain('in use by another process')
-    expect(logs).toContain(env.DATA_DIR ?? 'DATA_DIR')
-    expect((await get(object.userId, object.id)).status).toBe(200)
-
-    await service.kill()
-    const next = await startService({ runtime, env })
-    expect(await next.stop()).toBe(0)
-  })
-})
-
 describe('bun run config', () => {
   test('prints every setting with its documentation, default and value, and no secret', async () => {
     const secret = 'a secret that nobody else may read'
@@ -125,21 +98,6 @@ describe('bun run config', () => {
     QUOTA_OBJECTS`.split(/\s+/)
 })
 
-/** Starts the service with these settings alone; its exit code and what it wrote. */
-async function startAndFail(env: Record<string, string>): Promise<{ code: string; logs: string }> {
-  const folder = await newFolder()
-  const settings = { DATA_DIR: join(folder.path, 'data'), ...env }
-  const failure = await startService({ runtime, env: settings }).then(
-    async (service) => {
-      await service.stop()
-      throw new Error(`The service started with ${JSON.stringify(env)}`)
-    },
-    (error: Error) => error.message,
-  )
-  const [, code = '', logs = ''] = /^The service ended with (\w+) before it was ready\n(.*)$/s.exec(failure) ?? []
-  return { code, logs }
-}
-
 async function printConfig(env: Record<string, string>): Promise<{ code: number; stdout: string }> {
   const child = Bun.spawn([process.execPath, '--no-env-file', 'run', 'config'], {
     cwd: repository,
@@ -148,21 +106,4 @@ async function printConfig(env: Record<string, string>): Promise<{ code: number;
   })
   const stdout = await new Response(child.stdout).text()
   return { code: await child.exited, stdout }
-}
-
-/** Empty settings count as absent, so this takes the store away again. */
-function onDisk(path: string): Record<string, string> {
-  return {
-    DATA_DIR: path,
-    S3_ENDPOINT: '',
-    S3_BUCKET: '',
-    AWS_ACCESS_KEY_ID: '',
-    AWS_SECRET_ACCESS_KEY: '',
-  }
-}
-
-async function newFolder(): Promise<Folder> {
-  const folder = await createFolder()
-  cleanups.push(folder.remove)
-  return folder
 }

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { createClient, JWT_SECRET, newUser, until } from '../support/http/client.ts'
 import { multipart } from '../support/http/multipart.ts'
 import { readCorpus } from '../support/pictures/corpus.ts'
-import { backend, createDataDir, openStage, runtime } from '../support/process/acceptance.ts'
+import { backend, openParts, openStage, runtime } from '../support/process/acceptance.ts'
 import { freePort } from '../support/process/port.ts'
 import { runToEnd } from '../support/process/process.ts'
 import { startService } from '../support/process/service.ts'
@@ -53,10 +53,12 @@ function openCollector() {
 const collector = openCollector()
 const stage = await openStage({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url })
 const { call, service } = stage
-// Some start services of their own, the first on an empty folder.
+// Of services that are started one after the other.
+const parts = await openParts()
 setDefaultTimeout(60_000)
 afterAll(async () => {
   await stage.close()
+  await parts.remove()
   await collector.close()
 })
 
@@ -139,21 +141,18 @@ test('a request that is in no trace begins one, and its line in the log names it
 })
 
 test('what was asked just before SIGTERM is sent', async () => {
-  const { path, remove } = await createDataDir()
   const own = openCollector()
-  const env = { DATA_DIR: path, AUTH_JWT_SECRET: JWT_SECRET, OTEL_EXPORTER_OTLP_ENDPOINT: own.url }
+  const env = { ...parts.env, AUTH_JWT_SECRET: JWT_SECRET, OTEL_EXPORTER_OTLP_ENDPOINT: own.url }
   const ending = await startService({ runtime, env })
   await fetch(`${ending.baseUrl}/media`)
   expect(await ending.stop()).toBe(0)
   expect(own.spans().map(({ name }) => name)).toContain('GET /media')
   await own.close()
-  await remove()
 })
 
 test('a collector that is down is warned about once, and nobody else hears of it', async () => {
-  const { path, remove } = await createDataDir()
   const endpoint = `http://127.0.0.1:${await freePort()}`
-  const env = { DATA_DIR: path, AUTH_JWT_SECRET: JWT_SECRET, OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }
+  const env = { ...parts.env, AUTH_JWT_SECRET: JWT_SECRET, OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }
   const alone = await startService({ runtime, env })
   await createClient(alone.baseUrl).uploaded(newUser())
   const warnings = () =>
@@ -167,21 +166,20 @@ test('a collector that is down is warned about once, and nobody else hears of it
   expect(await alone.stop()).toBe(0)
   expect(performance.now() - begun).toBeLessThan(10_000)
   expect(warnings()).toHaveLength(1)
-  await remove()
 })
 
-test('without a collector, nothing that makes or sends traces is loaded', async () => {
-  const { path, remove } = await createDataDir()
-  const port = String(await freePort())
-  const main = `${repository}/src/main.ts`
-  // Only Bun says what it has loaded.
-  const check = `await import(${JSON.stringify(main)}); const loaded = Object.keys(require.cache); if (!loaded.includes(${JSON.stringify(main)})) process.exit(2); process.exit(loaded.some((name) => /opentelemetry.(sdk|exporter|otlp|resources|core)/.test(name)) ? 1 : 0)`
-  const start = (env: Record<string, string>) =>
-    runToEnd([process.execPath, '--no-env-file', '-e', check], {
-      cwd: repository,
-      env: { DATA_DIR: path, PORT: port, AUTH_JWT_SECRET: JWT_SECRET, ...env },
-    })
-  await start({})
-  await expect(start({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url })).rejects.toThrow('ended with 1')
-  await remove()
-})
+// Only Bun says what it has loaded.
+if (runtime === 'bun') {
+  test('without a collector, nothing that makes or sends traces is loaded', async () => {
+    const port = String(await freePort())
+    const main = `${repository}/src/main.ts`
+    const check = `await import(${JSON.stringify(main)}); const loaded = Object.keys(require.cache); if (!loaded.includes(${JSON.stringify(main)})) process.exit(2); process.exit(loaded.some((name) => /opentelemetry.(sdk|exporter|otlp|resources|core)/.test(name)) ? 1 : 0)`
+    const start = (env: Record<string, string>) =>
+      runToEnd([process.execPath, '--no-env-file', '-e', check], {
+        cwd: repository,
+        env: { ...parts.env, PORT: port, AUTH_JWT_SECRET: JWT_SECRET, ...env },
+      })
+    await start({})
+    await expect(start({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url })).rejects.toThrow('ended with 1')
+  })
+}

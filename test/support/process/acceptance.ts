@@ -118,3 +118,19 @@ export async function openParts(): Promise<Parts> {
     },
   }
 }
+
+/** Starts the service with these settings alone; its exit code and what it wrote. */
+export async function startAndFail(env: Record<string, string>): Promise<{ code: string; logs: string }> {
+  const folder = await createFolder()
+  const settings = { DATA_DIR: join(folder.path, 'data'), ...env }
+  const failure = await startService({ runtime, env: settings }).then(
+    async (service) => {
+      await service.stop()
+      throw new Error(`The service started with ${JSON.stringify(env)}`)
+    },
+    (error: Error) => error.message,
+  )
+  await folder.remove()
+  const [, code = '', logs = ''] = /^The service ended with (\w+) before it was ready\n(.*)$/s.exec(failure) ?? []
+  return { code, logs }
+}
