@@ -37,7 +37,6 @@ export const ANY_RUNTIME: Names = [
   'rendition-owners', // signatures, statements and the reconcile command
   'rendition-pictures', // what the decoder makes; renditions asks both runtimes for some, hostile for 32 at once
   'sign', // as presigned and multipart-upload, in other words
-  'typed-client', // the client runs in Bun here, and in each runtime in test/client
 ]
 
 /** Acceptance files that have nothing to do with where rows, bytes and events are, which run on the real parts alone. */

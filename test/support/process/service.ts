@@ -50,7 +50,9 @@ export async function startService(options: {
       for await (const text of stream.pipeThrough(new TextDecoderStream())) written += text
     }),
   )
+  let told = false
   const end = async (signal: NodeJS.Signals) => {
+    told = true
     child.kill(signal)
     const code = await child.exited
     await reading
@@ -63,7 +65,7 @@ export async function startService(options: {
     logs: () => written,
     async stop() {
       const ended = child.exitCode ?? child.signalCode
-      if (ended !== null) {
+      if (ended !== null && !told) {
         await reading
         throw new Error(`The service ended by itself (${ended}):\n${written.slice(-4000)}`)
       }
