@@ -135,9 +135,9 @@ async function costsOf(candidate: Candidate, bench: Bench): Promise<Record<strin
   await candidate.sql`VACUUM ANALYZE media_objects`
   const repository = createRepository({ sql: candidate.sql, pendingSeconds: 86_400, retentionSeconds: 86_400 })
   const passes = {
-    'looking for events to send': () => repository.claimOwed(100),
-    'looking for what has expired': () => repository.expire(100),
-    'looking for what is to be purged': () => repository.claimPurging(20),
+    'looking for events to send': () => repository.outbox.claim(100),
+    'looking for what has expired': () => repository.purging.expire(100),
+    'looking for what is to be purged': () => repository.purging.claim(20),
   }
   const pid = services.control?.postgres.pid
   for (const [what, pass] of Object.entries(passes)) {

@@ -47,10 +47,10 @@ export async function createServer(service: Service, config: Config, { log, trus
   const token = service.development && jwtSecret !== undefined ? () => developmentToken(jwtSecret) : undefined
   const hasConsole = config.http.console ?? service.development
   const uploadMemory = createUploadMemory(config.http.uploadMemoryBytes)
-  const checks = { database: service.repository.check, storage: storage.check, events: service.events.check }
+  const checks = { database: service.repository.health.check, storage: storage.check, events: service.events.check }
   const metrics = createMetrics({
     checks,
-    backlog: service.repository.backlog,
+    backlog: service.repository.health.backlog,
     uploadMemory: { budget: config.http.uploadMemoryBytes, usage: uploadMemory.usage },
     temporary: service.tusStores.room,
     decoders,

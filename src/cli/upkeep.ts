@@ -9,7 +9,7 @@ import { runCommand } from './command.ts'
 const { values } = parseArgs({ options: { 'resume-events': { type: 'boolean', default: false } } })
 
 await runCommand(async ({ upkeep, repository }) => {
-  if (values['resume-events']) console.log(`objects with events due again: ${await repository.resumeSetAside()}`)
+  if (values['resume-events']) console.log(`objects with events due again: ${await repository.outbox.resume()}`)
   const { failed, ...counts } = await upkeep.run()
   for (const [what, count] of Object.entries(counts)) console.log(`${what}: ${count}`)
   if (failed.length > 0) {

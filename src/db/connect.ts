@@ -8,7 +8,7 @@ import { originOf, renewable } from './pool.ts'
 import { CONNECT_SECONDS, serverOf } from './server.ts'
 import type { Queryable, Sql } from './sql.ts'
 
-export type { Queryable, Sql, TransactionSql } from './sql.ts'
+export type { Fragment, Queryable, Sql, TransactionSql } from './sql.ts'
 
 /**
  * Size of the connection pool. Gathered statements make the number nearly irrelevant. With durable commits, on a busy

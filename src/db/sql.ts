@@ -7,3 +7,5 @@ export type Sql = postgres.Sql<Types>
 export type TransactionSql = postgres.TransactionSql<Types>
 /** A connection, or an open transaction on one. */
 export type Queryable = Sql | TransactionSql
+/** A part of a statement, with its parameters. */
+export type Fragment = postgres.PendingQuery<postgres.Row[]>

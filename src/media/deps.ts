@@ -10,8 +10,9 @@ import type { Publicity } from './public-copies/address.ts'
 import type { Publish } from './public-copies/publish.ts'
 import type { Repository } from './table/repository.ts'
 
-export type Deps = {
-  repository: Repository
+/** `Group`: the groups of statements that a use case needs. */
+export type Deps<Group extends keyof Repository> = {
+  repository: Pick<Repository, Group>
   storage: Storage
   inspect: Inspect
   decode: Decode

@@ -27,7 +27,7 @@ import { type Locating, locate, sign } from './objects/links.ts'
 import { type Change, get, list, listByIds, remove, restore, update } from './objects/objects.ts'
 import { type Erasure, erase, usage } from './objects/owners.ts'
 import { type Asked, createRenditions, type StoredRendition } from './renditions/renditions.ts'
-import type { UploadRow } from './table/multipart-uploads.ts'
+import type { MultipartRow } from './table/multipart-uploads.ts'
 import type { Page } from './table/objects.ts'
 import type { Usage } from './table/owners.ts'
 import type { TusUpload } from './table/tus.ts'
@@ -85,7 +85,7 @@ interface Uploads {
    * The caller's multipart upload, pending or complete. Throws Problem `not_found` or `state_conflict`. Source:
    * `uploads/multipart-uploads.ts`.
    */
-  findMultipart(id: string, caller: Caller): Promise<UploadRow & { status: 'pending' | 'active' }>
+  findMultipart(id: string, caller: Caller): Promise<MultipartRow & { status: 'pending' | 'active' }>
   /**
    * A link for each part, valid for UPLOAD_URL_SECONDS, that accepts exactly as many bytes as `partSizeOf` gives this
    * part. Throws Problem `not_found`, `state_conflict`, or `request_invalid` for a part number beyond the end of the
@@ -186,7 +186,9 @@ interface Owners {
   erase(userId: string): Promise<Erasure>
 }
 
-export function createMedia(given: Deps): Media {
+type Groups = 'uploads' | 'multipartUploads' | 'tusUploads' | 'objects' | 'renditions' | 'transients' | 'owners'
+
+export function createMedia(given: Deps<Groups>): Media {
   const deps = { ...given, moves: createMoves(given) }
   return {
     uploads: {

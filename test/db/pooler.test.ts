@@ -79,10 +79,10 @@ for (const mode of ['transaction', 'session'] as const) {
         if (sql === undefined) return
         const repository = createRepository({ sql, pendingSeconds: 100, retentionSeconds: 1000 })
         const object = newObject()
-        expect(await repository.insert(object)).toBe('inserted')
-        expect(await repository.activate(object.id, arrived)).not.toBeNull()
-        const removed = await repository.remove(object.id, callerOf(object))
-        await repository.settle(removed?.outbox ?? [])
+        expect(await repository.uploads.insert(object)).toBe('inserted')
+        expect(await repository.uploads.activate(object.id, arrived)).not.toBeNull()
+        const removed = await repository.objects.remove(object.id, callerOf(object))
+        await repository.outbox.settle(removed?.outbox ?? [])
       })
       await Promise.all(lives)
       const [found] = await (replicas[0] ?? expect.unreachable())`

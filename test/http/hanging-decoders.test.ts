@@ -62,7 +62,7 @@ test('while every decoder hangs and pictures queue for them, all else is answere
     uploadMemory: createUploadMemory(1e7),
     corsOrigins: [],
     liveEvents: domain.liveEvents,
-    checks: { database: repository.check, storage: disk.check, events: events.check },
+    checks: { database: repository.health.check, storage: disk.check, events: events.check },
     metrics: { text: async () => '', contentType: 'text/plain' },
     stopping: () => false,
     closing: () => false,

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { migrate } from '../../src/db/migrate.ts'
-import { createBacklogStatements } from '../../src/media/table/backlog.ts'
+import { createHealthStatements } from '../../src/media/table/health.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
 import { arrived, callerOf, changed, newObject } from '../support/media/objects.ts'
 import { databases, type OpenDatabase } from '../support/services/databases.ts'
@@ -32,24 +32,24 @@ for (const { name, present, open } of databases) {
       FROM generate_series(1, ${count}::int) AS n`
 
     test('is zero for an empty table', async () => {
-      expect(await repository.backlog()).toEqual(nothing)
+      expect(await repository.health.backlog()).toEqual(nothing)
     })
 
     test('counts what is not active, and events by their number', async () => {
       const objects = [newObject(), newObject(), newObject(), newObject()] as const
-      for (const object of objects) await repository.insert(object)
+      for (const object of objects) await repository.uploads.insert(object)
       const [, active, deleted, purging] = objects
-      await repository.activate(active.id, arrived)
-      await repository.update(active.id, callerOf(active), { visibility: 'public', publicKey: null }, changed)
-      await repository.activate(deleted.id, arrived)
-      await repository.remove(deleted.id, callerOf(deleted))
-      await repository.abandon(purging.id)
+      await repository.uploads.activate(active.id, arrived)
+      await repository.objects.update(active.id, callerOf(active), { visibility: 'public', publicKey: null }, changed)
+      await repository.uploads.activate(deleted.id, arrived)
+      await repository.objects.remove(deleted.id, callerOf(deleted))
+      await repository.uploads.abandon(purging.id)
       await database.sql`
         UPDATE media_objects SET
           status_changed_at = now() - interval '1 hour',
           outbox = jsonb_set(outbox, '{0,payload,occurredAt}', to_jsonb(now() - interval '2 hours'))
         WHERE id IN (${objects[0].id}, ${deleted.id})`
-      const found = await repository.backlog()
+      const found = await repository.health.backlog()
       expect(found).toMatchObject({ owed: 4, pending: 1, deleted: 1, purging: 1 })
       expect(found.oldestPending).toBeWithin(3600, 3700)
       expect(found.oldestDeleted).toBeWithin(3600, 3700)
@@ -64,7 +64,7 @@ for (const { name, present, open } of databases) {
       await fill(50, 'purging')
       await database.sql`ANALYZE media_objects`
       await database.sql.begin(async (sql) => {
-        const { backlog } = createBacklogStatements({ sql })
+        const { backlog } = createHealthStatements({ sql })
         // The server makes a plan for all parameters only after it has seen some.
         for (let i = 0; i < 8; i += 1)
           expect(await backlog()).toMatchObject({ pending: 10_000, deleted: 50, purging: 50, owed: 0 })

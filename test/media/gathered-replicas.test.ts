@@ -49,7 +49,7 @@ describe.skipIf(!(await haveServices()))(`${CONNECTIONS} connections in opposite
     const all: NewObject[] = []
     for (let round = 0; round < ROUNDS; round++) {
       const objects = owners.map((userId) => newObject({ userId, sizeBytes: null, ...withoutLink }))
-      await Promise.all(objects.map(repository.insert))
+      await Promise.all(objects.map(repository.uploads.insert))
       all.push(...objects)
       // Of those that count in the same share, every other one goes the other way.
       const lives = inShares.flatMap((sharing) =>
@@ -63,7 +63,7 @@ describe.skipIf(!(await haveServices()))(`${CONNECTIONS} connections in opposite
     for (const userId of owners) {
       const objects = tally.kept.filter((object) => object.userId === userId).length
       expect(objects).toBe(ROUNDS * CONNECTIONS)
-      expect(await repository.usageOf(userId)).toMatchObject({ objects, bytes: objects * 12 })
+      expect(await repository.owners.usage(userId)).toMatchObject({ objects, bytes: objects * 12 })
     }
     expect(await deadlocksAfter(database.sql, pools, replicas)).toBe(before)
   }, 120_000)
@@ -89,18 +89,18 @@ async function live(replica: Repository, objects: NewObject[], tally: Tally): Pr
   const several = pLimit(AT_ONCE)
   await several.map(objects, async (object) => {
     const more = newObject({ userId: object.userId })
-    expect(await replica.insert(more)).toBe('inserted')
+    expect(await replica.uploads.insert(more)).toBe('inserted')
     tally.kept.push(more)
     // Another size than declared changes what its owner has.
-    const activated = await replica.activate(object.id, { ...arrived, sizeBytes: 5 })
+    const activated = await replica.uploads.activate(object.id, { ...arrived, sizeBytes: 5 })
     if (activated !== null) {
       tally.activated.push(object.id)
-      await replica.settle(activated.outbox)
+      await replica.outbox.settle(activated.outbox)
     }
-    const removed = await replica.remove(object.id, callerOf(object))
+    const removed = await replica.objects.remove(object.id, callerOf(object))
     if (removed !== null) {
       tally.removed.push(object.id)
-      await replica.settle(removed.outbox)
+      await replica.outbox.settle(removed.outbox)
     }
     await purge(replica, tally)
   })
@@ -108,12 +108,12 @@ async function live(replica: Repository, objects: NewObject[], tally: Tally): Pr
 
 /** What upkeep does with what is deleted; returns how many objects it had to do with. */
 async function purge(replica: Repository, tally: Tally): Promise<number> {
-  const retired = await replica.retire(20)
-  for (const { outbox } of retired) await replica.settle(outbox)
-  const claimed = await replica.claimPurging(20)
+  const retired = await replica.purging.retire(20)
+  for (const { outbox } of retired) await replica.outbox.settle(outbox)
+  const claimed = await replica.purging.claim(20)
   for (const { id } of claimed) {
-    await replica.postpone(id)
-    if (await replica.forget(id)) tally.forgotten.push(id)
+    await replica.purging.postpone(id)
+    if (await replica.purging.forget(id)) tally.forgotten.push(id)
   }
   return retired.length + claimed.length
 }

@@ -28,8 +28,8 @@ for (const { name, present, open } of databases) {
 
     const make = async (status: 'pending' | 'active', some: Partial<NewObject> = {}) => {
       const object = newObject(some)
-      expect(await repository.insert(object)).toBe('inserted')
-      if (status === 'active') await repository.activate(object.id, arrived)
+      expect(await repository.uploads.insert(object)).toBe('inserted')
+      if (status === 'active') await repository.uploads.activate(object.id, arrived)
       return object
     }
     const rowOf = async ({ id }: { id: string }) => (await sql`SELECT * FROM media_objects WHERE id = ${id}`)[0]
@@ -45,7 +45,7 @@ for (const { name, present, open } of databases) {
         { ...newObject(), id: there.id },
         newObject({ visibility: 'public' }),
       ]
-      const [made, late, bad, double, open] = await codesOf(objects.map(repository.insert))
+      const [made, late, bad, double, open] = await codesOf(objects.map(repository.uploads.insert))
       expect([made, late, double, open]).toEqual(['inserted', 'stale', '23505', 'inserted'])
       expect(bad).toStartWith('22')
       const row = await rowOf(objects[0]!)
@@ -64,25 +64,27 @@ for (const { name, present, open } of databases) {
       ]
       const event = { channel: 'photo:uploaded', fields: { mimeType: 'image/png', width: null } } as const
       const answers = await Promise.all([
-        repository.activate(first.id, { ...arrived, event }),
-        repository.activate(sized.id, { ...arrived, sizeBytes: 77 }),
-        repository.activate(done.id, arrived),
-        repository.activate(crypto.randomUUID(), arrived),
-        repository.activate(first.id, arrived),
+        repository.uploads.activate(first.id, { ...arrived, event }),
+        repository.uploads.activate(sized.id, { ...arrived, sizeBytes: 77 }),
+        repository.uploads.activate(done.id, arrived),
+        repository.uploads.activate(crypto.randomUUID(), arrived),
+        repository.uploads.activate(first.id, arrived),
       ])
       expect(answers.slice(2)).toEqual([null, null, null])
       const [row] = answers
       expect(row).toMatchObject({ id: first.id, status: 'active', metadata: arrived.metadata, userId: first.userId })
-      expect(Object.keys(row!).sort()).toEqual(Object.keys((await repository.restore(...(await removed())))!).sort())
+      expect(Object.keys(row!).sort()).toEqual(
+        Object.keys((await repository.objects.restore(...(await removed())))!).sort(),
+      )
       const { payload } = row!.outbox[0]!
       expect(payload).toMatchObject({ seq: 1, mimeType: 'image/png', width: null, userId: first.userId, id: first.id })
       expect(await rowOf(first)).toMatchObject({ status: 'active', event_seq: 1, outbox: row!.outbox as never })
       expect(answers[1]).toMatchObject({ id: sized.id, sizeBytes: 77 })
-      expect(await repository.usageOf(sized.userId)).toMatchObject({ bytes: 77, objects: 1 })
+      expect(await repository.owners.usage(sized.userId)).toMatchObject({ bytes: 77, objects: 1 })
     })
     const removed = async (): Promise<[string, Caller, { channel: 'photo:restored' }]> => {
       const object = await make('active')
-      await repository.remove(object.id, callerOf(object))
+      await repository.objects.remove(object.id, callerOf(object))
       return [object.id, callerOf(object), { channel: 'photo:restored' }]
     }
 
@@ -95,12 +97,12 @@ for (const { name, present, open } of databases) {
       ]
       await sql`UPDATE media_objects SET public_key = 'public/x' WHERE id = ${published.id}`
       const answers = await Promise.all([
-        repository.remove(own.id, callerOf(own)),
-        repository.remove(foreign.id, callerOf(own)),
-        repository.remove(published.id, service),
-        repository.remove(pending.id, callerOf(pending)),
-        repository.remove(own.id, newCaller()),
-        repository.remove(own.id, callerOf(own)),
+        repository.objects.remove(own.id, callerOf(own)),
+        repository.objects.remove(foreign.id, callerOf(own)),
+        repository.objects.remove(published.id, service),
+        repository.objects.remove(pending.id, callerOf(pending)),
+        repository.objects.remove(own.id, newCaller()),
+        repository.objects.remove(own.id, callerOf(own)),
       ])
       expect(answers.map((answer) => answer && removable(answer))).toEqual([[], null, ['public/x'], null, null, null])
       expect(answers[0]?.outbox.map(({ channel }) => channel)).toEqual(['photo:uploaded', 'photo:deleted'])
@@ -111,27 +113,27 @@ for (const { name, present, open } of databases) {
 
     test('events that were sent leave their rows, and no others', async () => {
       const objects = [await make('active'), await make('active'), await make('active')]
-      const boxes = await Promise.all(objects.map((object) => repository.remove(object.id, callerOf(object))))
+      const boxes = await Promise.all(objects.map((object) => repository.objects.remove(object.id, callerOf(object))))
       const [first, second, third] = boxes.map((box) => box!.outbox)
-      await repository.settle([...first!, second![0]!])
+      await repository.outbox.settle([...first!, second![0]!])
       expect(await rowOf(objects[0]!)).toMatchObject({ outbox: [], outbox_due_at: null })
       const left = await rowOf(objects[1]!)
       expect(left).toMatchObject({ outbox: second!.slice(1) as never })
       expect(left?.outbox_due_at.getTime()).toBeLessThan(Date.now() + 1000)
       expect(await rowOf(objects[2]!)).toMatchObject({ outbox: third as never })
-      await repository.settle([...first!, ...second!, ...third!])
+      await repository.outbox.settle([...first!, ...second!, ...third!])
       for (const object of objects) expect(await rowOf(object)).toMatchObject({ outbox: [], outbox_due_at: null })
     })
 
     test('settled twice at once, a row is settled once, and an event that came between stays', async () => {
       const object = await make('active')
-      const [first] = (await repository.remove(object.id, callerOf(object)))!.outbox
-      await Promise.all([repository.settle([first!]), repository.settle([first!]), make('active')])
+      const [first] = (await repository.objects.remove(object.id, callerOf(object)))!.outbox
+      await Promise.all([repository.outbox.settle([first!]), repository.outbox.settle([first!]), make('active')])
       const left = await rowOf(object)
       expect(left?.outbox.map((owed: { channel: string }) => owed.channel)).toEqual(['photo:deleted'])
-      const restoring = repository.restore(object.id, callerOf(object), { channel: 'photo:restored' })
+      const restoring = repository.objects.restore(object.id, callerOf(object), { channel: 'photo:restored' })
       const sent = left?.outbox as never
-      const [back] = await Promise.all([restoring, repository.settle(sent), repository.settle(sent)])
+      const [back] = await Promise.all([restoring, repository.outbox.settle(sent), repository.outbox.settle(sent)])
       expect(back?.outbox.at(-1)?.channel).toBe('photo:restored')
       expect((await rowOf(object))?.outbox).toMatchObject([{ channel: 'photo:restored' }])
     })
@@ -154,14 +156,16 @@ for (const { name, present, open } of databases) {
         [crypto.randomUUID(), me],
       ]
       const seen = [true, false, null, null, false, true, null, null]
-      const visible = await Promise.all(viewers.map(([id, viewer]) => repository.findVisible(id, viewer)))
+      const visible = await Promise.all(viewers.map(([id, viewer]) => repository.objects.findVisible(id, viewer)))
       expect(visible.map((row) => row?.own ?? null)).toEqual(seen)
       const rendered = await Promise.all(
-        viewers.map(([id, viewer]) => repository.findRendered(id, viewer, 'a version')),
+        viewers.map(([id, viewer]) => repository.renditions.find(id, viewer, 'a version')),
       )
       expect(rendered.map((row) => row?.own ?? null)).toEqual(seen)
       expect(rendered[0]).toMatchObject({ ...visible[0], renditions: {}, outcomes: {}, strangerBytes: 0 })
-      const owned = await Promise.all(viewers.map(([id, viewer]) => repository.findOwned(id, viewer ?? newCaller())))
+      const owned = await Promise.all(
+        viewers.map(([id, viewer]) => repository.objects.findOwned(id, viewer ?? newCaller())),
+      )
       expect(owned.map((row) => row?.id)).toEqual([
         mine.id,
         undefined,
@@ -173,9 +177,9 @@ for (const { name, present, open } of databases) {
         undefined,
       ])
       // As the statements for one call give it.
-      expect(visible[0]).toEqual(await repository.findVisible(mine.id, me))
-      expect(owned[0]).toEqual(await repository.findOwned(mine.id, me))
-      const single = await repository.findRendered(open.id, null, 'a version')
+      expect(visible[0]).toEqual(await repository.objects.findVisible(mine.id, me))
+      expect(owned[0]).toEqual(await repository.objects.findOwned(mine.id, me))
+      const single = await repository.renditions.find(open.id, null, 'a version')
       expect(Object.keys(rendered[1]!)).toEqual(Object.keys(single!))
     })
 
@@ -192,12 +196,14 @@ for (const { name, present, open } of databases) {
         })
         await isLocked.promise
         let answered = false
-        const late = repository.remove(locked!.id, callerOf(locked!)).finally(() => {
+        const late = repository.objects.remove(locked!.id, callerOf(locked!)).finally(() => {
           answered = true
         })
         await Promise.all([
-          ...free.map(async (object) => expect(await repository.remove(object.id, callerOf(object))).not.toBeNull()),
-          ...objects.map((object) => repository.findOwned(object.id, callerOf(object))),
+          ...free.map(async (object) =>
+            expect(await repository.objects.remove(object.id, callerOf(object))).not.toBeNull(),
+          ),
+          ...objects.map((object) => repository.objects.findOwned(object.id, callerOf(object))),
           ...Array.from({ length: 50 }, () => make('active')),
         ])
         expect(answered).toBe(false)
@@ -222,22 +228,23 @@ for (const { name, present, open } of databases) {
         const before = await deadlocks()
         for (let round = 0; round < 3; round++) {
           const objects = users.map((userId) => newObject({ userId, sizeBytes: null }))
-          await Promise.all(objects.map(repository.insert))
+          await Promise.all(objects.map(repository.uploads.insert))
           const winners = new Map<string, number>()
           await Promise.all(
             replicas.flatMap((replica, i) =>
               (i % 2 === 0 ? objects : objects.toReversed()).map(async (object) => {
-                await replica.insert(newObject({ userId: object.userId }))
-                const active = await replica.activate(object.id, { ...arrived, sizeBytes: 5 })
-                const gone = await replica.remove(object.id, callerOf(object))
+                await replica.uploads.insert(newObject({ userId: object.userId }))
+                const active = await replica.uploads.activate(object.id, { ...arrived, sizeBytes: 5 })
+                const gone = await replica.objects.remove(object.id, callerOf(object))
                 if (gone !== null) winners.set(object.id, (winners.get(object.id) ?? 0) + 1)
-                if (active !== null) await replica.settle(active.outbox)
+                if (active !== null) await replica.outbox.settle(active.outbox)
               }),
             ),
           )
           expect([...winners.values()]).toEqual(objects.map(() => 1))
         }
-        for (const userId of users) expect(await repository.usageOf(userId)).toMatchObject({ bytes: 3 * (5 + 5 * 12) })
+        for (const userId of users)
+          expect(await repository.owners.usage(userId)).toMatchObject({ bytes: 3 * (5 + 5 * 12) })
         expect(await deadlocks()).toBe(before)
       },
       30_000,
@@ -256,7 +263,7 @@ for (const { name, present, open } of databases) {
           await unlocked.promise
         })
         await isLocked.promise
-        const calls = objects.map((object) => refusal(replica.remove(object.id, callerOf(object))))
+        const calls = objects.map((object) => refusal(replica.objects.remove(object.id, callerOf(object))))
         await until(async () => {
           const ended = await sql`
             SELECT pg_terminate_backend(pid) FROM pg_stat_activity

@@ -59,8 +59,8 @@ for (const { name, present, open } of databases) {
 
     const make = async (uploadId?: string) => {
       const object = newObject({ sizeBytes: 100 * MiB })
-      await repository.insert(object)
-      if (uploadId !== undefined) await repository.keepUploadId(object.id, uploadId)
+      await repository.uploads.insert(object)
+      if (uploadId !== undefined) await repository.multipartUploads.keepUploadId(object.id, uploadId)
       return object
     }
     const linksUntil = async ({ id }: { id: string }): Promise<number> => {
@@ -72,57 +72,59 @@ for (const { name, present, open } of databases) {
     test('the first upload id stays, and is what a second one gets', async () => {
       const object = await make()
       const [first, second] = [
-        await repository.keepUploadId(object.id, 'a'),
-        await repository.keepUploadId(object.id, 'b'),
+        await repository.multipartUploads.keepUploadId(object.id, 'a'),
+        await repository.multipartUploads.keepUploadId(object.id, 'b'),
       ]
       expect(first).toEqual({ uploadId: 'a', expiresAt: expect.any(Date) })
       expect(second).toEqual(first)
       expect(Math.abs((first?.expiresAt.getTime() ?? 0) - Date.now() - 100_000)).toBeLessThan(5000)
-      expect((await repository.findOwned(object.id, callerOf(object)))?.uploadId).toBe('a')
+      expect((await repository.objects.findOwned(object.id, callerOf(object)))?.uploadId).toBe('a')
     })
 
     test('an object on its way out takes no upload id', async () => {
       const object = await make()
-      await repository.abandon(object.id)
-      expect(await repository.keepUploadId(object.id, 'a')).toBeNull()
+      await repository.uploads.abandon(object.id)
+      expect(await repository.multipartUploads.keepUploadId(object.id, 'a')).toBeNull()
     })
 
     test('links lengthen the life of the row, never shorten it, and only for its owner', async () => {
       const object = await make('a')
       const upload = { key: object.key, uploadId: 'a', sizeBytes: 100 * MiB, partSize: null }
-      expect(await repository.extendUpload(object.id, newCaller(), 9000)).toBeNull()
+      expect(await repository.multipartUploads.extend(object.id, newCaller(), 9000)).toBeNull()
       expect(await linksUntil(object)).toBeLessThan(1000)
-      expect(await repository.extendUpload(object.id, callerOf(object), 9000)).toEqual(upload)
-      expect(await repository.extendUpload(object.id, service, 10)).toEqual(upload)
+      expect(await repository.multipartUploads.extend(object.id, callerOf(object), 9000)).toEqual(upload)
+      expect(await repository.multipartUploads.extend(object.id, service, 10)).toEqual(upload)
       expect(await linksUntil(object)).toBeGreaterThan(8900)
     })
 
     test('the first division into parts stays, and is what a second one gets', async () => {
       const object = await make('a')
-      expect(await repository.keepPartSize(object.id, 8 * MiB)).toEqual({ partSize: 8 * MiB })
-      expect(await repository.keepPartSize(object.id, 5 * MiB)).toEqual({ partSize: 8 * MiB })
-      expect(await repository.extendUpload(object.id, callerOf(object), 10)).toMatchObject({ partSize: 8 * MiB })
-      await repository.abandon(object.id)
-      expect(await repository.keepPartSize(object.id, 8 * MiB)).toBeNull()
+      expect(await repository.multipartUploads.keepPartSize(object.id, 8 * MiB)).toEqual({ partSize: 8 * MiB })
+      expect(await repository.multipartUploads.keepPartSize(object.id, 5 * MiB)).toEqual({ partSize: 8 * MiB })
+      expect(await repository.multipartUploads.extend(object.id, callerOf(object), 10)).toMatchObject({
+        partSize: 8 * MiB,
+      })
+      await repository.uploads.abandon(object.id)
+      expect(await repository.multipartUploads.keepPartSize(object.id, 8 * MiB)).toBeNull()
     })
 
     test('there are links neither to an upload over one link, nor to one that is complete or given up', async () => {
       const [plain, complete, abandoned] = [await make(), await make('a'), await make('a')]
-      await repository.activate(complete.id, arrived)
-      await repository.abandon(abandoned.id)
+      await repository.uploads.activate(complete.id, arrived)
+      await repository.uploads.abandon(abandoned.id)
       for (const object of [plain, complete, abandoned])
-        expect(await repository.extendUpload(object.id, callerOf(object), 9000)).toBeNull()
+        expect(await repository.multipartUploads.extend(object.id, callerOf(object), 9000)).toBeNull()
     })
 
     test('only its owner gives an upload up, once, and only while it is under way', async () => {
       const [pending, complete] = [await make('a'), await make('a')]
-      await repository.activate(complete.id, arrived)
-      expect(await repository.abandonOwned(pending.id, newCaller())).toBeNull()
-      expect(await repository.abandonOwned(complete.id, callerOf(complete))).toBeNull()
-      expect(await repository.abandonOwned(pending.id, callerOf(pending))).toEqual({ key: pending.key })
-      expect(await repository.abandonOwned(pending.id, callerOf(pending))).toBeNull()
-      expect((await repository.findOwned(pending.id, service))?.status).toBe('purging')
-      expect((await repository.findOwned(complete.id, service))?.status).toBe('active')
+      await repository.uploads.activate(complete.id, arrived)
+      expect(await repository.uploads.abort(pending.id, newCaller())).toBeNull()
+      expect(await repository.uploads.abort(complete.id, callerOf(complete))).toBeNull()
+      expect(await repository.uploads.abort(pending.id, callerOf(pending))).toEqual({ key: pending.key })
+      expect(await repository.uploads.abort(pending.id, callerOf(pending))).toBeNull()
+      expect((await repository.objects.findOwned(pending.id, service))?.status).toBe('purging')
+      expect((await repository.objects.findOwned(complete.id, service))?.status).toBe('active')
     })
   })
 }

@@ -33,17 +33,17 @@ for (const { name, present, open } of databases) {
     /** An active object that owes its first event. */
     const newActive = async () => {
       const object = newObject()
-      await repository.insert(object)
-      await repository.activate(object.id, arrived)
+      await repository.uploads.insert(object)
+      await repository.uploads.activate(object.id, arrived)
       return object
     }
 
     test('holds what the statement of each change owes, in order and counted', async () => {
       const object = await newActive()
       const caller = callerOf(object)
-      await repository.update(object.id, caller, { visibility: 'public', publicKey: null }, changed)
-      await repository.remove(object.id, caller)
-      const row = await repository.restore(object.id, caller, restored)
+      await repository.objects.update(object.id, caller, { visibility: 'public', publicKey: null }, changed)
+      await repository.objects.remove(object.id, caller)
+      const row = await repository.objects.restore(object.id, caller, restored)
       const { outbox, event_seq } = await owed(object)
       expect(row?.outbox).toEqual(outbox)
       expect(event_seq).toBe(4)
@@ -71,32 +71,32 @@ for (const { name, present, open } of databases) {
     test('is left for a moment to the replica that made the change, then due for the relay', async () => {
       const object = await newActive()
       expect((await owed(object)).due).toBeWithin(3, 5.1)
-      expect(await repository.claimOwed(10)).toEqual([])
+      expect(await repository.outbox.claim(10)).toEqual([])
       await makeDue()
       const { outbox } = await owed(object)
-      expect(await repository.claimOwed(10)).toEqual([{ id: object.id, outbox }])
+      expect(await repository.outbox.claim(10)).toEqual([{ id: object.id, outbox }])
     })
 
     describe('settle', () => {
       test('removes exactly the events that were sent and keeps later ones, due at once', async () => {
         const object = await newActive()
         const { outbox: sent } = await owed(object)
-        await repository.remove(object.id, callerOf(object))
-        await repository.settle(sent)
+        await repository.objects.remove(object.id, callerOf(object))
+        await repository.outbox.settle(sent)
         const left = await owed(object)
         expect(channelsOf(left.outbox)).toEqual(['photo:deleted'])
         expect(left.due).toBeLessThanOrEqual(0)
         expect(left.event_seq).toBe(2)
-        await repository.settle(left.outbox)
+        await repository.outbox.settle(left.outbox)
         expect(await owed(object)).toEqual({ outbox: [], event_seq: 2, due: null })
       })
 
       test('leaves each of many rows with its unsent events, and other rows alone', async () => {
         const [one, two, bystander] = [await newActive(), await newActive(), await newActive()]
         const sent = [...(await owed(one)).outbox, ...(await owed(two)).outbox]
-        await repository.remove(two.id, callerOf(two))
+        await repository.objects.remove(two.id, callerOf(two))
         const before = (await owed(bystander)).outbox
-        await repository.settle(sent)
+        await repository.outbox.settle(sent)
         expect((await owed(one)).outbox).toEqual([])
         expect(channelsOf((await owed(two)).outbox)).toEqual(['photo:deleted'])
         expect((await owed(bystander)).outbox).toEqual(before)
@@ -105,8 +105,8 @@ for (const { name, present, open } of databases) {
       test('a second time, as a second sender does, changes nothing', async () => {
         const object = await newActive()
         const { outbox: sent } = await owed(object)
-        await repository.settle(sent)
-        await repository.settle(sent)
+        await repository.outbox.settle(sent)
+        await repository.outbox.settle(sent)
         expect((await owed(object)).outbox).toEqual([])
       })
 
@@ -114,18 +114,18 @@ for (const { name, present, open } of databases) {
         for (let i = 0; i < 10; i++) {
           const object = await newActive()
           const { outbox: sent } = await owed(object)
-          await Promise.all([repository.settle(sent), repository.remove(object.id, callerOf(object))])
+          await Promise.all([repository.outbox.settle(sent), repository.objects.remove(object.id, callerOf(object))])
           expect(channelsOf((await owed(object)).outbox)).toEqual(['photo:deleted'])
         }
       })
     })
 
-    describe('claimOwed', () => {
+    describe('claim', () => {
       test('gives a row to one sender for a while', async () => {
         const object = await newActive()
         await makeDue()
-        expect(await repository.claimOwed(10)).toHaveLength(1)
-        expect(await repository.claimOwed(10)).toEqual([])
+        expect(await repository.outbox.claim(10)).toHaveLength(1)
+        expect(await repository.outbox.claim(10)).toEqual([])
         expect((await owed(object)).due).toBeWithin(8, 10.1)
       })
 
@@ -134,7 +134,9 @@ for (const { name, present, open } of databases) {
         for (const [i, { id }] of objects.entries())
           await database.sql`
             UPDATE media_objects SET outbox_due_at = now() - ${10 - i} * interval '1 second' WHERE id = ${id}`
-        const claimed = (await repository.claimOwed(2)).flatMap(({ outbox }) => outbox.map(({ payload }) => payload.id))
+        const claimed = (await repository.outbox.claim(2)).flatMap(({ outbox }) =>
+          outbox.map(({ payload }) => payload.id),
+        )
         expect(claimed.sort()).toEqual(
           objects
             .slice(0, 2)
@@ -147,7 +149,7 @@ for (const { name, present, open } of databases) {
         for (let i = 0; i < 20; i++) await newActive()
         await makeDue()
         const others = Array.from({ length: 5 }, () =>
-          createRepository({ sql: database.connectAgain(), ...settings }).claimOwed(10),
+          createRepository({ sql: database.connectAgain(), ...settings }).outbox.claim(10),
         )
         const claimed = (await Promise.all(others)).flat().flatMap(({ outbox }) => outbox.map((e) => e.payload.eventId))
         expect(claimed).toHaveLength(20)
@@ -160,7 +162,7 @@ for (const { name, present, open } of databases) {
           await makeDue()
           await database.connectAgain().begin(async (tx) => {
             await tx`SELECT 1 FROM media_objects WHERE id = ${locked.id} FOR UPDATE`
-            const claimed = await repository.claimOwed(10)
+            const claimed = await repository.outbox.claim(10)
             expect(claimed.flatMap(({ outbox }) => outbox.map(({ payload }) => payload.id))).toEqual([free.id])
           })
         })

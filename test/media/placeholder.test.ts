@@ -108,13 +108,13 @@ for (const { name, present, open } of databases) {
 
     async function stored(bytes: Uint8Array = rocket, some: Partial<NewObject> = {}) {
       const object = newObject(some)
-      await repository().insert(object)
+      await repository().uploads.insert(object)
       await store.storage.put(object.key, bytes, JPEG)
-      await repository().activate(object.id, { ...arrived, sizeBytes: bytes.length })
+      await repository().uploads.activate(object.id, { ...arrived, sizeBytes: bytes.length })
       return object
     }
     const metadataOf = async (object: NewObject) =>
-      (await repository().findVisible(object.id, callerOf(object)))?.metadata
+      (await repository().objects.findVisible(object.id, callerOf(object)))?.metadata
     const later = (seconds: number) =>
       database.sql`UPDATE media_objects SET placeholder_due_at = placeholder_due_at - ${seconds} * interval '1 second'`
 
@@ -133,11 +133,11 @@ for (const { name, present, open } of databases) {
     test('are for pictures only, and for active ones', async () => {
       await stored(rocket, { mimeType: 'video/mp4' })
       const deleted = await stored()
-      await repository().remove(deleted.id, callerOf(deleted))
-      await repository().insert(newObject())
+      await repository().objects.remove(deleted.id, callerOf(deleted))
+      await repository().uploads.insert(newObject())
       await later(61)
       expect((await upkeep().run()).placeholders).toBe(0)
-      await repository().restore(deleted.id, callerOf(deleted), { channel: 'photo:restored' })
+      await repository().objects.restore(deleted.id, callerOf(deleted), { channel: 'photo:restored' })
       expect((await upkeep().run()).placeholders).toBe(1)
     })
 
@@ -262,13 +262,13 @@ for (const { name, present, open } of databases) {
       const object = await stored()
       const [first, second] = ['AAAA', 'BBBB'].map((thumbHash) => ({ thumbHash, dominantColor: '#000000' }))
       await later(61)
-      const asleep = await repository().claimPlaceholder()
+      const asleep = await repository().placeholders.claim()
       await later(601)
-      expect(await repository().keepPlaceholder(asleep!, second!)).toBe(false)
-      const awake = await repository().claimPlaceholder()
-      expect(await repository().keepPlaceholder(asleep!, second!)).toBe(false)
-      expect(await repository().keepPlaceholder(awake!, first!)).toBe(true)
-      expect(await repository().keepPlaceholder(awake!, second!)).toBe(false)
+      expect(await repository().placeholders.keep(asleep!, second!)).toBe(false)
+      const awake = await repository().placeholders.claim()
+      expect(await repository().placeholders.keep(asleep!, second!)).toBe(false)
+      expect(await repository().placeholders.keep(awake!, first!)).toBe(true)
+      expect(await repository().placeholders.keep(awake!, second!)).toBe(false)
       expect(await metadataOf(object)).toEqual({ ...arrived.metadata, ...first })
     })
   })

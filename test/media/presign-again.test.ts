@@ -55,10 +55,13 @@ describe('a presign with the key of an earlier one, on a store whose links work 
     const made = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
     const repository: Repository = {
       ...made,
-      async findAttempt(...args) {
-        const found = await made.findAttempt(...args)
-        await meanwhile()
-        return found
+      uploads: {
+        ...made.uploads,
+        async findAttempt(...args) {
+          const found = await made.uploads.findAttempt(...args)
+          await meanwhile()
+          return found
+        },
       },
     }
     media = domainOn({ repository, storage }, limits).media

@@ -34,12 +34,13 @@ beforeEach(async () => {
 /** An active object that owes its first event. */
 async function newActive(): Promise<ChangedObject> {
   const object = newObject()
-  await repository.insert(object)
-  return (await repository.activate(object.id, arrived)) ?? expect.unreachable()
+  await repository.uploads.insert(object)
+  return (await repository.uploads.activate(object.id, arrived)) ?? expect.unreachable()
 }
 
 const rename = async (row: ChangedObject, originalName: string) =>
-  (await repository.update(row.id, callerOf(row), { originalName, publicKey: null }, changed)) ?? expect.unreachable()
+  (await repository.objects.update(row.id, callerOf(row), { originalName, publicKey: null }, changed)) ??
+  expect.unreachable()
 
 async function owed(): Promise<MediaEvent[]> {
   const rows = await database.sql<{ outbox: MediaEvent[] }[]>`SELECT outbox FROM media_objects ORDER BY id`
@@ -159,7 +160,7 @@ describe('run', () => {
 
   test('goes on until nothing is due, however much that is', async () => {
     const ids = Array.from({ length: 250 }, () => newObject())
-    for (const object of ids) await repository.insert(object)
+    for (const object of ids) await repository.uploads.insert(object)
     await database.sql`
       UPDATE media_objects SET outbox_due_at = now(), outbox = jsonb_build_array(jsonb_build_object(
         'channel', 'photo:updated', 'payload', jsonb_build_object('id', id, 'eventId', gen_random_uuid(), 'seq', 1)))`

@@ -318,18 +318,18 @@ for (const { name, present, open } of databases) {
         const id = await uploaded()
         const { repository } = service()
         const [asleep, awake] = [claimOf(id, 'asleep', own), claimOf(id, 'awake', own)]
-        expect(await repository.claimRendition(asleep, life)).toBe(true)
-        expect(await repository.claimRendition(awake, life)).toBe(false)
+        expect(await repository.renditions.claim(asleep, life)).toBe(true)
+        expect(await repository.renditions.claim(awake, life)).toBe(false)
         await expire(id)
-        expect(await repository.renewRendition(asleep, 60)).toBe(false)
-        expect(await repository.keepRendition(asleep, made)).toBe('lost')
+        expect(await repository.renditions.renew(asleep, 60)).toBe(false)
+        expect(await repository.renditions.keep(asleep, made)).toBe('lost')
         expect((await rowOf(id)).metadata).not.toHaveProperty('thumbHash')
-        expect(await repository.claimRendition(awake, life)).toBe(true)
-        expect(await repository.keepRendition(asleep, made)).toBe('lost')
-        await repository.dropRendition(id, asleep.key)
-        expect(await repository.renewRendition(awake, 60)).toBe(true)
-        expect(await repository.keepRendition(awake, made)).toBe('kept')
-        expect(await repository.keepRendition(awake, made)).toBe('lost')
+        expect(await repository.renditions.claim(awake, life)).toBe(true)
+        expect(await repository.renditions.keep(asleep, made)).toBe('lost')
+        await repository.renditions.drop(id, asleep.key)
+        expect(await repository.renditions.renew(awake, 60)).toBe(true)
+        expect(await repository.renditions.keep(awake, made)).toBe('kept')
+        expect(await repository.renditions.keep(awake, made)).toBe('lost')
         expect(await rowOf(id)).toMatchObject({ own: own ? 10 : 0, strangers: own ? 0 : 10 })
         expect((await rowOf(id)).metadata).toMatchObject({ thumbHash: 'AAAA' })
       })
@@ -344,11 +344,11 @@ for (const { name, present, open } of databases) {
           return row
         }
         const one = claimOf(id, 'one')
-        expect(await repository.claimRendition(one, life)).toBe(true)
+        expect(await repository.renditions.claim(one, life)).toBe(true)
         expect(await due()).toEqual({ swept: true, writers: true })
         // A sweep that has ended meanwhile is due again with the bytes that a renewed claim may bring.
         await database.sql`UPDATE media_objects SET sweep_due_at = NULL WHERE id = ${id}`
-        expect(await repository.renewRendition(one, 60)).toBe(true)
+        expect(await repository.renditions.renew(one, 60)).toBe(true)
         expect(await due()).toEqual({ swept: true, writers: true })
       })
 
@@ -357,13 +357,13 @@ for (const { name, present, open } of databases) {
         const { repository } = service()
         for (const own of [true, false]) {
           const claim = claimOf(id, `kept-${own}`, own)
-          await repository.claimRendition(claim, life)
-          await repository.keepRendition(claim, made)
+          await repository.renditions.claim(claim, life)
+          await repository.renditions.keep(claim, made)
           const second = createRepository({ sql: database.connectAgain(), pendingSeconds: 1e6, retentionSeconds: 1e6 })
           await Promise.all([
-            repository.dropRendition(id, claim.key),
-            second.dropRendition(id, claim.key),
-            repository.dropRendition(id, claim.key),
+            repository.renditions.drop(id, claim.key),
+            second.renditions.drop(id, claim.key),
+            repository.renditions.drop(id, claim.key),
           ])
           expect(await rowOf(id)).toMatchObject({ renditions: {}, own: 0, strangers: 0 })
         }
@@ -375,7 +375,7 @@ for (const { name, present, open } of databases) {
           const id = await uploaded()
           const { repository } = service()
           const claim = claimOf(id, 'kept', own)
-          await repository.claimRendition(claim, life)
+          await repository.renditions.claim(claim, life)
           const second = createRepository({ sql: database.connectAgain(), pendingSeconds: 1e6, retentionSeconds: 1e6 })
           const waits = async () => {
             const [row] = await database.sql`
@@ -386,8 +386,8 @@ for (const { name, present, open } of databases) {
           let dropped: Promise<void> | undefined
           await database.sql.begin(async (tx) => {
             const keeper = createRepository({ sql: tx, pendingSeconds: 1e6, retentionSeconds: 1e6 })
-            expect(await keeper.keepRendition(claim, made)).toBe('kept')
-            dropped = second.dropRendition(id, claim.key)
+            expect(await keeper.renditions.keep(claim, made)).toBe('kept')
+            dropped = second.renditions.drop(id, claim.key)
             await until(waits)
           })
           await dropped
@@ -440,9 +440,9 @@ for (const { name, present, open } of databases) {
         const { key } = await service().media.objects.get(id, owner)
         const { repository, get, decoders } = service({ perform: making(7) })
         const failed = { id, source: key, task: 'placeholder', version: decoders.version, final: false } as const
-        for (let i = 0; i < 2; i += 1) await repository.noteOutcome({ ...failed, code: 'image_too_large' })
+        for (let i = 0; i < 2; i += 1) await repository.outcomes.note({ ...failed, code: 'image_too_large' })
         expect(await get(id, owner, wishOf(320))).toHaveProperty('made')
-        await repository.noteOutcome({ ...failed, code: 'image_too_large' })
+        await repository.outcomes.note({ ...failed, code: 'image_too_large' })
         expect(await codeOf(get, id, 800)).toBe('image_too_large')
       })
 
@@ -482,7 +482,11 @@ for (const { name, present, open } of databases) {
         expect((await rowOf(id)).own).toBe(0)
         // Only while it is the wrong one.
         const row = await media.objects.get(id, owner)
-        await repository.correctSize({ ...row, metadata: { width: 1, height: 1 } }, { width: 2, height: 2 }, 900)
+        await repository.outcomes.correctSize(
+          { ...row, metadata: { width: 1, height: 1 } },
+          { width: 2, height: 2 },
+          900,
+        )
         expect((await media.objects.get(id, owner)).metadata).toMatchObject({ width: 640, height: 427 })
       })
 

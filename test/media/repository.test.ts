@@ -24,10 +24,10 @@ for (const { name, present, open } of databases) {
     /** An object that has come to this status in the way objects do. */
     const make = async (status: Status, some: Partial<NewObject> = {}) => {
       const object = newObject(some)
-      expect(await repository.insert(object)).toBe('inserted')
-      if (status === 'purging') await repository.abandon(object.id)
-      if (status === 'active' || status === 'deleted') await repository.activate(object.id, arrived)
-      if (status === 'deleted') await repository.remove(object.id, callerOf(object))
+      expect(await repository.uploads.insert(object)).toBe('inserted')
+      if (status === 'purging') await repository.uploads.abandon(object.id)
+      if (status === 'active' || status === 'deleted') await repository.uploads.activate(object.id, arrived)
+      if (status === 'deleted') await repository.objects.remove(object.id, callerOf(object))
       return object
     }
     const rowOf = async ({ id }: { id: string }) =>
@@ -44,19 +44,19 @@ for (const { name, present, open } of databases) {
 
       test('refuses an id older than half of PENDING_SECONDS, whose bytes upkeep may have removed', async () => {
         const slept = newObject({ madeAt: Date.now() - 60_000 })
-        expect(await repository.insert(slept)).toBe('stale')
+        expect(await repository.uploads.insert(slept)).toBe('stale')
         expect(await rowOf(slept)).toBeUndefined()
-        expect(await repository.insert(newObject({ madeAt: Date.now() - 40_000 }))).toBe('inserted')
+        expect(await repository.uploads.insert(newObject({ madeAt: Date.now() - 40_000 }))).toBe('inserted')
       })
 
       test('makes one row for one idempotency key of one person, until that row is on its way out', async () => {
         const idempotency = { key: 'once', hash: 'a'.repeat(64) }
         const first = await make('pending', { idempotency })
         const { userId } = first
-        expect(await repository.insert(newObject({ userId, idempotency }))).toBe('taken')
+        expect(await repository.uploads.insert(newObject({ userId, idempotency }))).toBe('taken')
         await make('pending', { idempotency })
-        await repository.abandon(first.id)
-        expect(await repository.insert(newObject({ userId, idempotency }))).toBe('inserted')
+        await repository.uploads.abandon(first.id)
+        expect(await repository.uploads.insert(newObject({ userId, idempotency }))).toBe('inserted')
       })
     })
 
@@ -71,9 +71,9 @@ for (const { name, present, open } of databases) {
       test('is given back by its own holder, as if it had not been taken', async () => {
         const { id } = await shown()
         await dueNow(id)
-        const claim = await repository.claimPublication()
+        const claim = await repository.publicCopies.claim()
         expect(claim?.id).toBe(id)
-        await repository.releasePublication(claim ?? expect.unreachable())
+        await repository.publicCopies.release(claim ?? expect.unreachable())
         const row = await rowOf({ id })
         expect(row?.publish_tries).toBe(0)
         expect(row?.publish_due_at.getTime() - Date.now()).toBeWithin(50_000, 61_000)
@@ -82,27 +82,32 @@ for (const { name, present, open } of databases) {
       test('is not given back by one that slept, while another has it', async () => {
         const { id } = await shown()
         await dueNow(id)
-        const asleep = await repository.claimPublication()
+        const asleep = await repository.publicCopies.claim()
         await dueNow(id)
-        const awake = await repository.claimPublication()
+        const awake = await repository.publicCopies.claim()
         expect(awake?.id).toBe(id)
         const before = await rowOf({ id })
-        await repository.releasePublication(asleep ?? expect.unreachable())
+        await repository.publicCopies.release(asleep ?? expect.unreachable())
         expect(await rowOf({ id })).toEqual(before)
       })
     })
 
     describe('an arrow', () => {
       const arrows: { name: string; from: Status; to: Status; go: (object: NewObject) => Promise<unknown> }[] = [
-        { name: 'activate', from: 'pending', to: 'active', go: ({ id }) => repository.activate(id, arrived) },
-        { name: 'abandon', from: 'pending', to: 'purging', go: ({ id }) => repository.abandon(id) },
-        { name: 'remove', from: 'active', to: 'deleted', go: (o) => repository.remove(o.id, callerOf(o)) },
-        { name: 'restore', from: 'deleted', to: 'active', go: (o) => repository.restore(o.id, callerOf(o), restored) },
+        { name: 'activate', from: 'pending', to: 'active', go: ({ id }) => repository.uploads.activate(id, arrived) },
+        { name: 'abandon', from: 'pending', to: 'purging', go: ({ id }) => repository.uploads.abandon(id) },
+        { name: 'remove', from: 'active', to: 'deleted', go: (o) => repository.objects.remove(o.id, callerOf(o)) },
+        {
+          name: 'restore',
+          from: 'deleted',
+          to: 'active',
+          go: (o) => repository.objects.restore(o.id, callerOf(o), restored),
+        },
         {
           name: 'update',
           from: 'active',
           to: 'active',
-          go: (o) => repository.update(o.id, callerOf(o), { visibility: 'public', publicKey: null }, changed),
+          go: (o) => repository.objects.update(o.id, callerOf(o), { visibility: 'public', publicKey: null }, changed),
         },
       ]
       for (const { name, from, to, go } of arrows) {
@@ -125,7 +130,7 @@ for (const { name, present, open } of databases) {
 
       test('that many take at the same time is taken once, with one event', async () => {
         const object = await make('pending')
-        const won = await Promise.all(Array.from({ length: 8 }, () => repository.activate(object.id, arrived)))
+        const won = await Promise.all(Array.from({ length: 8 }, () => repository.uploads.activate(object.id, arrived)))
         expect(won.filter((row) => row !== null)).toHaveLength(1)
         expect((await rowOf(object))?.outbox).toHaveLength(1)
       })
@@ -134,8 +139,8 @@ for (const { name, present, open } of databases) {
         for (let i = 0; i < 5; i++) {
           const object = await make('pending')
           const [activated, abandoned] = await Promise.all([
-            repository.activate(object.id, arrived),
-            repository.abandon(object.id),
+            repository.uploads.activate(object.id, arrived),
+            repository.uploads.abandon(object.id),
           ])
           expect(activated !== null).toBe(!abandoned)
           expect((await rowOf(object))?.status).toBe(abandoned ? 'purging' : 'active')
@@ -148,13 +153,14 @@ for (const { name, present, open } of databases) {
           UPDATE media_objects SET status_changed_at = now() - ${seconds} * interval '1 second' WHERE id = ${object.id}`
         await age(inTime, 990)
         await age(late, 1010)
-        expect((await repository.restore(inTime.id, callerOf(inTime), restored))?.status).toBe('active')
-        expect(await repository.restore(late.id, callerOf(late), restored)).toBeNull()
+        expect((await repository.objects.restore(inTime.id, callerOf(inTime), restored))?.status).toBe('active')
+        expect(await repository.objects.restore(late.id, callerOf(late), restored)).toBeNull()
       })
 
       test('gives back the object as it is from then on', async () => {
         const object = await make('pending', { sizeBytes: null })
-        const { outbox, createdAt, ...row } = (await repository.activate(object.id, arrived)) ?? expect.unreachable()
+        const { outbox, createdAt, ...row } =
+          (await repository.uploads.activate(object.id, arrived)) ?? expect.unreachable()
         const { id, userId, originalName, mimeType, key, visibility } = object
         const { sizeBytes, metadata } = arrived
         expect(row).toMatchObject({
@@ -175,14 +181,19 @@ for (const { name, present, open } of databases) {
       test('update changes what it is given and leaves the rest', async () => {
         const object = await make('active')
         const caller = callerOf(object)
-        const renamed = await repository.update(
+        const renamed = await repository.objects.update(
           object.id,
           caller,
           { originalName: 'new.jpg', publicKey: null },
           changed,
         )
         expect(renamed).toMatchObject({ originalName: 'new.jpg', visibility: 'private' })
-        const shown = await repository.update(object.id, caller, { visibility: 'public', publicKey: null }, changed)
+        const shown = await repository.objects.update(
+          object.id,
+          caller,
+          { visibility: 'public', publicKey: null },
+          changed,
+        )
         expect(shown).toMatchObject({ originalName: 'new.jpg', visibility: 'public' })
       })
     })
@@ -192,21 +203,25 @@ for (const { name, present, open } of databases) {
         const object = await make('active')
         const before = await rowOf(object)
         const other = newCaller()
-        expect(await repository.update(object.id, other, { visibility: 'public', publicKey: null }, changed)).toBeNull()
-        expect(await repository.remove(object.id, other)).toBeNull()
+        expect(
+          await repository.objects.update(object.id, other, { visibility: 'public', publicKey: null }, changed),
+        ).toBeNull()
+        expect(await repository.objects.remove(object.id, other)).toBeNull()
         expect(await rowOf(object)).toEqual(before)
         expect(
-          await repository.update(object.id, service, { visibility: 'public', publicKey: null }, changed),
+          await repository.objects.update(object.id, service, { visibility: 'public', publicKey: null }, changed),
         ).not.toBeNull()
-        expect(await repository.remove(object.id, service)).not.toBeNull()
-        expect(await repository.restore(object.id, other, restored)).toBeNull()
-        expect(await repository.restore(object.id, service, restored)).not.toBeNull()
+        expect(await repository.objects.remove(object.id, service)).not.toBeNull()
+        expect(await repository.objects.restore(object.id, other, restored)).toBeNull()
+        expect(await repository.objects.restore(object.id, service, restored)).not.toBeNull()
       })
 
       test('lets others see what is public and active, and nothing else', async () => {
         const seenBy = async (object: NewObject) => {
           const viewers = [callerOf(object), newCaller(), null, service, 'link'] as const
-          return Promise.all(viewers.map(async (viewer) => (await repository.findVisible(object.id, viewer)) !== null))
+          return Promise.all(
+            viewers.map(async (viewer) => (await repository.objects.findVisible(object.id, viewer)) !== null),
+          )
         }
         expect(await seenBy(await make('active'))).toEqual([true, false, false, true, true])
         expect(await seenBy(await make('active', { visibility: 'public' }))).toEqual([true, true, true, true, true])
@@ -217,9 +232,9 @@ for (const { name, present, open } of databases) {
       test('finds an object in whatever state for its owner and a service only', async () => {
         for (const status of statuses) {
           const object = await make(status, { visibility: 'public' })
-          expect((await repository.findOwned(object.id, callerOf(object)))?.status).toBe(status)
-          expect((await repository.findOwned(object.id, service))?.status).toBe(status)
-          expect(await repository.findOwned(object.id, newCaller())).toBeNull()
+          expect((await repository.objects.findOwned(object.id, callerOf(object)))?.status).toBe(status)
+          expect((await repository.objects.findOwned(object.id, service))?.status).toBe(status)
+          expect(await repository.objects.findOwned(object.id, newCaller())).toBeNull()
         }
       })
     })
@@ -239,24 +254,25 @@ for (const { name, present, open } of databases) {
       const newestFirst = () => idsOf(mine).reverse()
 
       test("gives the owner's active objects, newest first", async () => {
-        expect(idsOf(await repository.list(userId, page))).toEqual(newestFirst())
+        expect(idsOf(await repository.objects.list(userId, page))).toEqual(newestFirst())
       })
 
       test('gives pages that neither repeat nor leave out an object, though one is added meanwhile', async () => {
-        const first = idsOf(await repository.list(userId, { ...page, limit: 2 }))
+        const first = idsOf(await repository.objects.list(userId, { ...page, limit: 2 }))
         const added = await make('active', { userId, madeAt: Date.now() + 1000 })
-        const second = idsOf(await repository.list(userId, { ...page, limit: 2, before: first[1] }))
-        const third = idsOf(await repository.list(userId, { ...page, limit: 2, before: second[1] }))
+        const second = idsOf(await repository.objects.list(userId, { ...page, limit: 2, before: first[1] }))
+        const third = idsOf(await repository.objects.list(userId, { ...page, limit: 2, before: second[1] }))
         expect([...first, ...second, ...third]).toEqual(newestFirst())
-        await repository.remove(added.id, service)
+        await repository.objects.remove(added.id, service)
       })
 
       test('filters by a type, by a family of types, and by the bin', async () => {
-        const typed = async (type: string) => (await repository.list(userId, { ...page, type })).map((o) => o.mimeType)
+        const typed = async (type: string) =>
+          (await repository.objects.list(userId, { ...page, type })).map((o) => o.mimeType)
         expect(await typed('image/png')).toEqual(['image/png', 'image/png'])
         expect((await typed('image/*')).sort()).toEqual(['image/jpeg', 'image/jpeg', 'image/png', 'image/png'])
         expect(await typed('image/%')).toEqual([])
-        const bin = await repository.list(userId, { ...page, status: 'deleted' })
+        const bin = await repository.objects.list(userId, { ...page, status: 'deleted' })
         expect(bin.length).toBeGreaterThan(0)
         expect(bin.every(({ status }) => status === 'deleted')).toBe(true)
       })
@@ -265,7 +281,7 @@ for (const { name, present, open } of databases) {
         const foreign = await make('active', { visibility: 'public' })
         const [deleted, pending] = [await make('deleted', { userId }), await make('pending', { userId })]
         const asked = [...idsOf(mine.slice(1, 3)), foreign.id, deleted.id, pending.id, newObject().id]
-        expect(idsOf(await repository.listByIds(userId, asked))).toEqual(idsOf(mine.slice(1, 3)).reverse())
+        expect(idsOf(await repository.objects.listByIds(userId, asked))).toEqual(idsOf(mine.slice(1, 3)).reverse())
       })
     })
 

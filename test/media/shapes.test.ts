@@ -3,7 +3,7 @@ import { migrate } from '../../src/db/migrate.ts'
 import type { ChangedObject } from '../../src/media/object/object.ts'
 import { createRelay } from '../../src/media/outbox/relay.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
-import type { UpkeepDeps, UpkeepReport } from '../../src/media/upkeep/step.ts'
+import type { UpkeepReport } from '../../src/media/upkeep/step.ts'
 import { mendJson } from '../../src/media/upkeep/steps/mend-json.ts'
 import { until } from '../support/clock/until.ts'
 import { refusal } from '../support/http/refusal.ts'
@@ -32,8 +32,8 @@ for (const { name, present, open } of databases) {
 
     async function newActive(): Promise<ChangedObject> {
       const object = newObject()
-      await repository.insert(object)
-      return (await repository.activate(object.id, arrived)) ?? expect.unreachable()
+      await repository.uploads.insert(object)
+      return (await repository.uploads.activate(object.id, arrived)) ?? expect.unreachable()
     }
 
     /** As versions before 0008 stored it: metadata as a string, event fields merged as a string by `||`. */
@@ -56,14 +56,14 @@ for (const { name, present, open } of databases) {
     /** What upkeep does, until the search is over or comes to its end without. */
     async function searchShapes(): Promise<number> {
       const report = { mended: 0 } as UpkeepReport
-      await mendJson({ repository } as UpkeepDeps, report)
+      await mendJson({ repository }, report)
       return report.mended
     }
 
     test('is read as it was meant', async () => {
       const row = await newActive()
       await corrupt(row)
-      const found = await repository.findVisible(row.id, callerOf(row))
+      const found = await repository.objects.findVisible(row.id, callerOf(row))
       expect(found?.metadata).toEqual(arrived.metadata)
     })
 
@@ -82,7 +82,7 @@ for (const { name, present, open } of databases) {
       await makeDue()
       await database.sql`ALTER TABLE media_objects ADD CONSTRAINT media_objects_shapes
         CHECK (media_has_shapes(metadata, renditions, outbox)) NOT VALID`
-      expect((await refusal(repository.claimOwed(10))).message).toContain('media_objects_shapes')
+      expect((await refusal(repository.outbox.claim(10))).message).toContain('media_objects_shapes')
       expect(await relay().run()).toBe(2)
       expect(await shapesOf(rows[0].id)).toMatchObject({ metadata: 'object' })
     })
@@ -116,7 +116,7 @@ for (const { name, present, open } of databases) {
     test('cannot be stored any more once a search has found none', async () => {
       const row = await newActive()
       expect(await searchShapes()).toBe(0)
-      expect(await repository.takeShapeSearch()).toBeNull()
+      expect(await repository.shapes.takeSearch()).toBeNull()
       expect((await refusal(corrupt(row))).message).toContain('media_objects_shapes')
       const [constraint] = await database.sql`
         SELECT convalidated FROM pg_constraint WHERE conname = 'media_objects_shapes'`
@@ -140,12 +140,12 @@ for (const { name, present, open } of databases) {
     })
 
     test('has one search: a replica that was slow neither moves it nor ends it for the one that has it now', async () => {
-      const slow = await repository.takeShapeSearch()
+      const slow = await repository.shapes.takeSearch()
       await database.sql`UPDATE media_upkeep SET taken_until = now() - interval '1 second' WHERE job = 'json shapes'`
-      expect(await repository.takeShapeSearch()).not.toBeNull()
-      await repository.moveShapeSearch(slow?.claim ?? '', { after: crypto.randomUUID(), unsuspected: true })
-      expect(await repository.enforceShapes(slow?.claim ?? '')).toBe(false)
-      expect(await repository.takeShapeSearch()).toBeNull()
+      expect(await repository.shapes.takeSearch()).not.toBeNull()
+      await repository.shapes.moveSearch(slow?.claim ?? '', { after: crypto.randomUUID(), unsuspected: true })
+      expect(await repository.shapes.enforce(slow?.claim ?? '')).toBe(false)
+      expect(await repository.shapes.takeSearch()).toBeNull()
       const [row] = await database.sql`SELECT position FROM media_upkeep WHERE job = 'json shapes'`
       expect(row).toEqual({ position: '' })
     })
@@ -165,7 +165,7 @@ for (const { name, present, open } of databases) {
           WHERE datname = current_database() AND query LIKE '%VALIDATE%' AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()`
         return row?.n > 0
       }
-      await repository.takeShapeSearch()
+      await repository.shapes.takeSearch()
       // The lease is over while the table is looked at.
       const [{ claim } = expect.unreachable()] = await sql<{ claim: string }[]>`
         UPDATE media_upkeep SET taken_until = now() - interval '1 second' WHERE job = 'json shapes'
@@ -180,15 +180,15 @@ for (const { name, present, open } of databases) {
               .replace(/LANGUAGE \w+/, () => 'LANGUAGE plpgsql')
               .concat(` AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(${gate}); RETURN true; END $$`),
           )
-          enforced = repository.enforceShapes(claim)
+          enforced = repository.shapes.enforce(claim)
           await until(validates)
-          expect(await second.takeShapeSearch()).toBeNull()
+          expect(await second.shapes.takeSearch()).toBeNull()
         })
         expect(await enforced).toBe(true)
       } finally {
         await sql.unsafe(text)
       }
-      expect(await second.takeShapeSearch()).toBeNull()
+      expect(await second.shapes.takeSearch()).toBeNull()
     })
 
     test('that owes what cannot be sent is set aside after others went through, until it is made due', async () => {
@@ -203,19 +203,19 @@ for (const { name, present, open } of databases) {
       await makeDue()
       expect((await refusal(one.run())).message).toBe('this one is refused')
       for (let tries = 1; tries <= 3; tries++) {
-        expect((await repository.backlog()).setAside).toBe(0)
+        expect((await repository.health.backlog()).setAside).toBe(0)
         const good = await newActive()
         await makeDue()
         expect(await one.run()).toBe(1)
         expect(bus.sent.at(-1)?.payload.id).toBe(good.id)
       }
       expect(log.lines.filter(({ level }) => level === 50)).toMatchObject([{ id: bad.id }])
-      expect(await repository.backlog()).toMatchObject({ setAside: 1, owed: 0 })
+      expect(await repository.health.backlog()).toMatchObject({ setAside: 1, owed: 0 })
       expect(await one.run()).toBe(0)
       bus.publish = publish
-      expect(await repository.resumeSetAside()).toBe(1)
+      expect(await repository.outbox.resume()).toBe(1)
       expect(await one.run()).toBe(1)
-      expect(await repository.backlog()).toMatchObject({ setAside: 0, owed: 0 })
+      expect(await repository.health.backlog()).toMatchObject({ setAside: 0, owed: 0 })
     })
 
     test('is set aside whatever its shapes, also where the database asks for others', async () => {
@@ -223,8 +223,8 @@ for (const { name, present, open } of databases) {
       await corrupt(row)
       await database.sql`ALTER TABLE media_objects ADD CONSTRAINT media_objects_shapes
         CHECK (media_has_shapes(metadata, renditions, outbox)) NOT VALID`
-      await repository.setAside(row.id)
-      expect((await repository.backlog()).setAside).toBe(1)
+      await repository.outbox.setAside(row.id)
+      expect((await repository.health.backlog()).setAside).toBe(1)
     })
   })
 }

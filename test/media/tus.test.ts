@@ -38,8 +38,8 @@ for (const { name, present, open } of stores) {
     /** An upload of which a piece has come, whose writer died. */
     const begun = async () => {
       const upload = newObject({ tusMetadata: 'filename YQ==', sizeBytes: null })
-      await repositoryOf().insert(upload)
-      await repositoryOf().takeUploadLease(upload.key, crypto.randomUUID(), { ask: false })
+      await repositoryOf().uploads.insert(upload)
+      await repositoryOf().tusUploads.takeLease(upload.key, crypto.randomUUID(), { ask: false })
       await store.storage.put(`${upload.key}.part3`, new Uint8Array(5), JPEG)
       return upload
     }
@@ -51,7 +51,7 @@ for (const { name, present, open } of stores) {
 
     test('has pieces that upkeep and reconcile know as long as it is under way', async () => {
       const upload = await begun()
-      expect(await repositoryOf().knownKeys([`${upload.key}.part3`, `${upload.key}.other`])).toEqual(
+      expect(await repositoryOf().keys.known([`${upload.key}.part3`, `${upload.key}.other`])).toEqual(
         new Set([`${upload.key}.part3`]),
       )
       // The search for bytes without a row comes by when they are old, and the row is not given up yet.
@@ -65,14 +65,14 @@ for (const { name, present, open } of stores) {
       const found = await Array.fromAsync(reconcile(deps))
       expect(found.filter((finding) => 'key' in finding && finding.key.startsWith(upload.key))).toEqual([])
       expect(await keysOf(upload)).toEqual([`${upload.key}.part3`])
-      await repositoryOf().abandon(upload.id)
+      await repositoryOf().uploads.abandon(upload.id)
     })
 
     test('that became an object as its process died leaves no pieces behind', async () => {
       const upload = await begun()
       await store.storage.put(upload.key, new Uint8Array(12), JPEG)
-      await repositoryOf().activate(upload.id, arrived)
-      expect(await repositoryOf().knownKeys([`${upload.key}.part3`])).toEqual(new Set())
+      await repositoryOf().uploads.activate(upload.id, arrived)
+      expect(await repositoryOf().keys.known([`${upload.key}.part3`])).toEqual(new Set())
       await pass(2 * 3600)
       expect(await upkeepAt(2 * HOUR).run()).toMatchObject({ failed: [] })
       expect(await keysOf(upload)).toEqual([upload.key])
@@ -80,7 +80,7 @@ for (const { name, present, open } of stores) {
 
     test('that is given up is removed with its pieces, once more when its last writer must be done', async () => {
       const upload = await begun()
-      await repositoryOf().abandon(upload.id)
+      await repositoryOf().uploads.abandon(upload.id)
       await upkeepAt(0).run()
       expect(await keysOf(upload)).toEqual([])
       await store.storage.put(`${upload.key}.part4`, new Uint8Array(5), JPEG)
@@ -97,28 +97,28 @@ for (const { name, present, open } of stores) {
       const seen = async () =>
         Promise.all(
           [callerOf(upload), service, newCaller()].map(
-            async (caller) => (await repository.findTusUpload(upload.id, caller))?.status,
+            async (caller) => (await repository.tusUploads.find(upload.id, caller))?.status,
           ),
         )
       expect(await seen()).toEqual(['pending', 'pending', undefined])
-      await repository.activate(upload.id, arrived)
+      await repository.uploads.activate(upload.id, arrived)
       expect(await seen()).toEqual(['active', 'active', undefined])
-      await repository.remove(upload.id, service)
+      await repository.objects.remove(upload.id, service)
       expect(await seen()).toEqual([undefined, undefined, undefined])
       const presigned = newObject()
-      await repository.insert(presigned)
-      expect(await repository.findTusUpload(presigned.id, callerOf(presigned))).toBeNull()
+      await repository.uploads.insert(presigned)
+      expect(await repository.tusUploads.find(presigned.id, callerOf(presigned))).toBeNull()
     })
 
     test('has its length declared once', async () => {
       const repository = repositoryOf()
       const upload = await begun()
-      expect(await repository.declareTusSize(upload.key, 7)).toBe(true)
-      expect(await repository.declareTusSize(upload.key, 8)).toBe(false)
-      expect(await repository.tusRecord(upload.key)).toMatchObject({ size: 7, contentType: 'image/jpeg' })
-      await repository.abandon(upload.id)
-      expect(await repository.tusRecord(upload.key)).toBeNull()
-      expect(await repository.keepTusUploadId(upload.key, 'x')).toBe(false)
+      expect(await repository.tusUploads.declareSize(upload.key, 7)).toBe(true)
+      expect(await repository.tusUploads.declareSize(upload.key, 8)).toBe(false)
+      expect(await repository.tusUploads.record(upload.key)).toMatchObject({ size: 7, contentType: 'image/jpeg' })
+      await repository.uploads.abandon(upload.id)
+      expect(await repository.tusUploads.record(upload.key)).toBeNull()
+      expect(await repository.tusUploads.keepUploadId(upload.key, 'x')).toBe(false)
     })
   })
 }

@@ -83,13 +83,13 @@ for (const { name, present, open } of stores) {
       const { repository } = createService()
       const object = newObject({ userId: person.userId })
       await store.storage.put(object.key, bytes, JPEG)
-      await repository.insert(object)
-      await repository.activate(object.id, arrived)
+      await repository.uploads.insert(object)
+      await repository.uploads.activate(object.id, arrived)
       return object
     }
     const purging = async () => {
       const object = await active()
-      await createService().repository.giveUp(object.id, object.key)
+      await createService().repository.purging.giveUp(object.id, object.key)
       await database.sql`UPDATE media_objects SET links_until = now() - interval '1 second', outbox = '[]', outbox_due_at = NULL`
       return object
     }
@@ -180,7 +180,7 @@ for (const { name, present, open } of stores) {
       await store.storage.put(moved, bytes, JPEG)
       await database.sql`UPDATE media_objects SET storage_key = ${moved}`
       if (lost) await repair(lost, deps)
-      expect((await repository.findOwned(object.id, callerOf(object)))?.status).toBe('active')
+      expect((await repository.objects.findOwned(object.id, callerOf(object)))?.status).toBe('active')
 
       const stray = object.key.replace('original', 'ba9876543210/original')
       await store.storage.put(stray, bytes, JPEG)

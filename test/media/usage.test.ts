@@ -45,18 +45,18 @@ describe.skipIf(!(await haveServices()))('what an owner has', () => {
     await sql.begin(async (first) => {
       await add(first, userId, 1)
       await addElsewhere(await shareOf(first), userId, 10)
-      expect(await repository.usageOf(userId)).toEqual({ bytes: 10, objects: 1 })
+      expect(await repository.owners.usage(userId)).toEqual({ bytes: 10, objects: 1 })
     })
-    expect(await repository.usageOf(userId)).toEqual({ bytes: 11, objects: 2 })
+    expect(await repository.owners.usage(userId)).toEqual({ bytes: 11, objects: 2 })
   })
 
   test('leaves nothing behind when all of it goes at once', async () => {
     const objects = Array.from({ length: 40 }, () => newObject({ userId: '0190f6a2-7c5e-4d52-b54b-3f7c1f0e6a11' }))
-    await Promise.all(objects.map((object) => repository.insert(object)))
+    await Promise.all(objects.map((object) => repository.uploads.insert(object)))
     const [owner] = objects
-    expect(await repository.usageOf(owner?.userId ?? '')).toEqual({ bytes: 40 * 12, objects: 40 })
+    expect(await repository.owners.usage(owner?.userId ?? '')).toEqual({ bytes: 40 * 12, objects: 40 })
     await Promise.all(objects.map(({ id }) => sql`DELETE FROM media_objects WHERE id = ${id}`))
-    expect(await repository.usageOf(owner?.userId ?? '')).toEqual({ bytes: 0, objects: 0 })
+    expect(await repository.owners.usage(owner?.userId ?? '')).toEqual({ bytes: 0, objects: 0 })
     expect(await sql`SELECT * FROM media_usage_shares WHERE user_id = ${owner?.userId ?? ''}`).toHaveLength(0)
   })
 })

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'bun:test'
-import type { Backlog } from '../../src/media/table/backlog.ts'
+import type { Backlog } from '../../src/media/table/health.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
 import { parseMetrics, sumOf } from '../support/http/prometheus.ts'
 

@@ -42,7 +42,7 @@ export type Circuit = {
 }
 
 type Ports = Pick<Circuit, 'repository' | 'storage' | 'events'>
-/** Makes a call when it is its turn; `name` is the port's for it. */
+/** Makes a call when it is its turn; `name`: the port's for it, such as `put`, or `uploads.insert`. */
 export type Turn = <T>(call: () => Promise<T>, name?: string) => Promise<T>
 
 const atOnce: Turn = (call) => call()
@@ -129,14 +129,16 @@ function through<Port extends object>(
   port: Port,
   pass: <T>(name: string, call: () => Promise<T>, failure: () => Error) => Promise<T>,
   failure: () => Error,
+  path = '',
 ): Port {
   return new Proxy(port, {
     get(target, name) {
       const member: unknown = Reflect.get(target, name)
-      if (typeof member === 'object' && member !== null) return through(member, pass, failure)
+      if (typeof member === 'object' && member !== null)
+        return through(member, pass, failure, `${path}${String(name)}.`)
       if (typeof member !== 'function') return member
       return (...args: unknown[]) =>
-        pass(String(name), () => Promise.resolve(Reflect.apply(member, port, args)), failure)
+        pass(`${path}${String(name)}`, () => Promise.resolve(Reflect.apply(member, port, args)), failure)
     },
   })
 }

@@ -244,8 +244,8 @@ for (const { name, present, open } of worlds) {
       const reconcile =
         (id: string): Work =>
         async ({ circuit }) => {
-          const row = await circuit.repository.findRendered(id, person, '')
-          for (const { key } of Object.values(row?.renditions ?? {})) await circuit.repository.dropRendition(id, key)
+          const row = await circuit.repository.renditions.find(id, person, '')
+          for (const { key } of Object.values(row?.renditions ?? {})) await circuit.repository.renditions.drop(id, key)
         }
       await inAnyOrder(
         async () => {

@@ -123,7 +123,7 @@ for (const { name, present, open } of worlds) {
         const list: World['storage']['list'] = async (options) =>
           (await world.storage.list(options)).map((object) => ({ ...object, lastModified: new Date(`${year}-06-01`) }))
         const odd = { ...world, storage: { ...world.storage, list } }
-        const held = holding('insert')
+        const held = holding('uploads.insert')
         const first = attempt(startReplica(odd, { turn: held.turn }), upload('private'))
         await held.reached
         const orphan = `media/${uuidv7({ msecs: world.clock.now() })}/original.gif`
@@ -141,7 +141,7 @@ for (const { name, present, open } of worlds) {
     for (const days of [2, -2]) {
       test(`a replica whose clock is ${days} days off removes nothing between the halves of an upload`, async () => {
         const clock = { ...world.clock, now: () => world.clock.now() + days * DAY * 1000 }
-        const held = holding('insert')
+        const held = holding('uploads.insert')
         const first = attempt(startReplica(world, { turn: held.turn }), upload('private'))
         await held.reached
         const orphan = `media/${uuidv7({ msecs: world.clock.now() - 2 * PENDING_SECONDS * 1000 })}/original.gif`
@@ -157,7 +157,7 @@ for (const { name, present, open } of worlds) {
     test('the copy of an old object is not taken for an orphan between its bytes and its row', async () => {
       const { id } = await soundly(world, upload('public'))
       await world.clock.advance(2 * PENDING_SECONDS)
-      const held = holding('publish')
+      const held = holding('publicCopies.keep')
       const making = attempt(startReplica(world, { turn: held.turn }), publishes)
       await held.reached
       expect(await keys(`public/${id}/`)).toHaveLength(1)
@@ -173,7 +173,7 @@ for (const { name, present, open } of worlds) {
     test('claim, list, announce, end, PUT, death: what came after a sweep had looked is swept by the next one', async () => {
       const { id } = await soundly(world, upload('public'))
       await world.sql`UPDATE media_objects SET links_until = now() - interval '1 second', sweep_due_at = now()`
-      const held = holding('endSweep')
+      const held = holding('sweeps.end')
       const sweeping = attempt(startReplica(world, { turn: held.turn }), ({ upkeep }) => upkeep.run())
       await held.reached
       const drip = dripping()
@@ -211,7 +211,7 @@ for (const { name, present, open } of worlds) {
 
     test('a maker that slept longer than its claim does not give an object a copy that is gone', async () => {
       const { id } = await soundly(world, upload('public'))
-      const held = holding('publish')
+      const held = holding('publicCopies.keep')
       const making = attempt(startReplica(world, { turn: held.turn }), publishes)
       await held.reached
       await world.clock.advance(2 * HOUR)
@@ -226,7 +226,7 @@ for (const { name, present, open } of worlds) {
 
     test('a copy that was withdrawn while it was made is not given to the object that is public again', async () => {
       const { id } = await soundly(world, upload('public'))
-      const held = holding('publish')
+      const held = holding('publicCopies.keep')
       const making = attempt(startReplica(world, { turn: held.turn }), publishes)
       await held.reached
       const show = (visibility: Visibility) =>

@@ -121,7 +121,7 @@ for (const { name, present, open } of worlds) {
     })
 
     // 2. src/media/upkeep/steps/purge.ts: `await storage.removePrefix(prefix)`; that it comes after the last link,
-    // two lines keep: there `if (!linksDead)`, and in src/media/table/upkeep.ts, forget, `AND links_until < now()`
+    // two lines keep: there `if (!linksDead)`, and in src/media/table/purging.ts, forget, `AND links_until < now()`
     test('2: bytes that arrive under a link after their object was given up are removed before its row goes', async () => {
       const link = await soundly(world, presign)
       await world.put(link, gif)
@@ -143,7 +143,7 @@ for (const { name, present, open } of worlds) {
       expect(await audit(world)).toEqual([])
     })
 
-    // 3. src/media/table/upkeep.ts, settle: `$[*] ? (!(@.payload.eventId == $sent[*]))`
+    // 3. src/media/table/fragments.ts, without: `$[*] ? (!(@.payload.eventId == $sent[*]))`
     test('3: a change made while another is being sent stays owed, and comes after it', async () => {
       const held = holdCall(5)
       const outcome = attempt(startReplica(world, { turn: held.turn }), upload)
@@ -157,7 +157,7 @@ for (const { name, present, open } of worlds) {
       expect(await audit(world)).toEqual([])
     })
 
-    // 3. src/media/table/upkeep.ts, forget: `outbox = '[]'`
+    // 3. src/media/table/purging.ts, forget: `outbox = '[]'`
     test('3: a row outlives its bytes until what it owes is sent', async () => {
       const { id } = await soundly(world, upload)
       await soundly(world, ({ media }) => media.objects.remove(id, person))
@@ -210,8 +210,8 @@ for (const { name, present, open } of worlds) {
       expect(lengths).toEqual([INSPECTED_BYTES])
     })
 
-    // 6. src/media/table/upkeep.ts: `now() + ${seconds(…_LEASE_SECONDS)}` of claimOwed, claimPurging and
-    // takeSearch: a claim ends by itself, and nobody has to remember it.
+    // 6. src/media/table: `now() + ${seconds(…LEASE_SECONDS)}` of the claims of outbox.ts and purging.ts, and of take in
+    // searches.ts: a claim ends by itself, and nobody has to remember it.
     test('6: what a process had claimed when it died another one takes up a minute later', async () => {
       const { id } = await soundly(world, upload)
       await soundly(world, ({ media }) => media.objects.remove(id, person))

@@ -6,7 +6,7 @@ import { soak, summary } from './soak.ts'
 const KILLS = 25
 
 /**
- * Promises 1, 2, 3 and 6 together. Tried: without `claimOwed` in the relay's `run` events are missing, and without
+ * Promises 1, 2, 3 and 6 together. Tried: without `outbox.claim` in the relay's `run` events are missing, and without
  * `removeOrphans` among upkeep's steps bytes are left.
  */
 describe.skipIf(!(await haveServices()))('real processes, killed under load', () => {

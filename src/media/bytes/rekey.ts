@@ -22,7 +22,15 @@ type Stored = { etag: string; size: number }
 // The time that re-keying has besides the transfer: for the calls around it, and for cleaning a picture.
 const MOVE_SECONDS = 300
 
-export function createMoves({ repository, storage, log }: { repository: Repository; storage: Storage; log: Log }) {
+export function createMoves({
+  repository,
+  storage,
+  log,
+}: {
+  repository: Pick<Repository, 'transients'>
+  storage: Storage
+  log: Log
+}) {
   const newKey = (id: string, home: Home, name: string) =>
     `${prefixOf(id, home)}${randomBytes(6).toString('hex')}/${name}`
   const nameOf = ({ key }: { key: string }) => key.slice(key.lastIndexOf('/') + 1)
@@ -38,14 +46,14 @@ export function createMoves({ repository, storage, log }: { repository: Reposito
   async function withdraw(id: string, transients: Transients, signal?: AbortSignal): Promise<number> {
     const keys = removable(transients)
     if (keys.length > 0) await storage.remove(keys, { signal })
-    await repository.endTransients(id, keys, transients.asOf)
+    await repository.transients.end(id, keys, transients.asOf)
     return keys.length
   }
 
   /** Reserves a new key for a public copy that is about to be stored. Null when the object is no longer public. */
   async function announce(object: StoredObject, home: Home, name: string): Promise<string | null> {
     const to = newKey(object.id, home, name)
-    return (await repository.announcePublication(object, to, leaseFor(object.sizeBytes))) ? to : null
+    return (await repository.transients.reservePublicCopy(object, to, leaseFor(object.sizeBytes))) ? to : null
   }
 
   return {
@@ -64,7 +72,7 @@ export function createMoves({ repository, storage, log }: { repository: Reposito
      */
     async copy(object: Original, home: Home, stored: Stored): Promise<string> {
       const to = newKey(object.id, home, nameOf(object))
-      if (!(await repository.announceMove(object.id, to, leaseFor(stored.size))))
+      if (!(await repository.transients.reserve(object.id, to, leaseFor(stored.size))))
         throw new Problem('state_conflict', 'The object is being removed.')
       return copyTo(to, object, stored)
     },

@@ -32,7 +32,12 @@ export type Decode = {
   readonly version: string
 }
 
-type Deps = { decoders: Decoders; repository: Repository; storage: Storage; limits: { signedUrlSeconds: number } }
+type Deps = {
+  decoders: Decoders
+  repository: Pick<Repository, 'outcomes'>
+  storage: Storage
+  limits: { signedUrlSeconds: number }
+}
 
 const PIECE_BYTES = 4 * 1024 * 1024
 
@@ -40,7 +45,7 @@ export function createDecode({ decoders, repository, storage, limits }: Deps): D
   async function remember(picture: Picture, task: DecodeTask, failure: Failure): Promise<Problem> {
     const { id, key: source } = picture
     const name = taskOf(task)
-    const remembered = await repository.noteOutcome({
+    const remembered = await repository.outcomes.note({
       ...{ id, source, version: decoders.version, code: failure.code, task: scopeOf(task, failure) },
       final: failure.kind === 'bad-bytes',
     })
@@ -65,7 +70,7 @@ export function createDecode({ decoders, repository, storage, limits }: Deps): D
     // Rows of earlier versions may have no size.
     const known = typeof width === 'number' && typeof height === 'number'
     if (known && (width !== result.width || height !== result.height))
-      await repository.correctSize(picture, result, limits.signedUrlSeconds)
+      await repository.outcomes.correctSize(picture, result, limits.signedUrlSeconds)
     return result
   }
   return Object.assign(decode, { version: decoders.version })

@@ -2,6 +2,8 @@
  * The limit on renditions of a picture, and which one is evicted. Renditions made for the owner or over a signed link
  * stay; those made for other viewers are a cache. Pure.
  */
+import type { VisibleObject } from './object.ts'
+import type { Remembered } from './outcomes.ts'
 import { parseName, type Rendition } from './rendition.ts'
 
 /** `by`: absent for renditions made for the owner, or over a signed link. */
@@ -27,6 +29,11 @@ const DAY_SECONDS = 86_400
 export type Victim = { name: string; key: string }
 /** The renditions on a row, at a time of the database, in Unix seconds. */
 export type Places = { renditions: Renditions; now: number }
+/**
+ * An object that a viewer may see, with its renditions and its outcomes of decoding. `strangerBytes`: the size of all
+ * renditions that non-owners caused.
+ */
+export type Rendered = VisibleObject & Places & Remembered & { strangerBytes: number }
 
 export const isKept = (entry: Entry | undefined): entry is Kept => entry !== undefined && 'sizeBytes' in entry
 

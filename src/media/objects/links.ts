@@ -9,7 +9,7 @@ import { contentPath } from '../public-copies/address.ts'
 export type Locating = { download: boolean; party: string }
 
 /** See `Objects.sign`. */
-export async function sign(deps: Deps, object: VisibleObject): Promise<ReadLink> {
+export async function sign(deps: Deps<never>, object: VisibleObject): Promise<ReadLink> {
   const { publicity } = deps
   if (object.own || !publicity.needsCopy(object)) return signKey(deps, object, false)
   const key = publicity.copyOf(object)
@@ -17,7 +17,11 @@ export async function sign(deps: Deps, object: VisibleObject): Promise<ReadLink>
 }
 
 /** See `Objects.locate`. */
-export async function locate(deps: Deps, object: VisibleObject, { download, party }: Locating): Promise<ReadLink> {
+export async function locate(
+  deps: Deps<never>,
+  object: VisibleObject,
+  { download, party }: Locating,
+): Promise<ReadLink> {
   const { publicity, publish } = deps
   const exact = object.own || !publicity.needsCopy(object)
   if (object.own && publicity.mustBeClean(object)) return signKey(deps, object, download)

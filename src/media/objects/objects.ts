@@ -14,24 +14,28 @@ import type { Page } from '../table/objects.ts'
 /** Absent fields stay unchanged. */
 export type Change = { originalName?: string | undefined; visibility?: Visibility | undefined }
 
-type Changing = Deps & { moves: Moves }
+type Changing = Deps<'objects'> & { moves: Moves }
 
 // A public copy is made or withdrawn once while an object is public, so few retries are enough.
 const UPDATE_TRIES = 3
 
 /** See `Objects.get`. */
-export async function get({ repository, publicity }: Deps, id: string, viewer: Viewer) {
-  return publicity.addressed((await repository.findVisible(id, viewer)) ?? missing(viewer))
+export async function get({ repository, publicity }: Deps<'objects'>, id: string, viewer: Viewer) {
+  return publicity.addressed((await repository.objects.findVisible(id, viewer)) ?? missing(viewer))
 }
 
 /** See `Objects.listByIds`. */
-export async function listByIds({ repository, publicity }: Deps, caller: Caller, ids: string[]): Promise<Addressed[]> {
-  return (await repository.listByIds(caller.userId, ids)).map((object) => publicity.addressed(object))
+export async function listByIds(
+  { repository, publicity }: Deps<'objects'>,
+  caller: Caller,
+  ids: string[],
+): Promise<Addressed[]> {
+  return (await repository.objects.listByIds(caller.userId, ids)).map((object) => publicity.addressed(object))
 }
 
 /** See `Objects.list`. */
-export async function list({ repository, publicity }: Deps, caller: Caller, page: Page) {
-  const found = await repository.list(caller.userId, { ...page, limit: page.limit + 1 })
+export async function list({ repository, publicity }: Deps<'objects'>, caller: Caller, page: Page) {
+  const found = await repository.objects.list(caller.userId, { ...page, limit: page.limit + 1 })
   const objects = found.slice(0, page.limit).map((object) => publicity.addressed(object))
   return { objects, more: found.length > page.limit }
 }
@@ -45,12 +49,12 @@ export async function update(deps: Changing, id: string, caller: Caller, change:
     ...(visibility !== undefined && { visibility }),
   }
   for (let tries = 0; tries < UPDATE_TRIES; tries += 1) {
-    const before = await repository.findOwned(id, caller)
+    const before = await repository.objects.findOwned(id, caller)
     if (before?.status !== 'active') throw notFound()
     const { publicKey } = before
     const url = publicity.urlOf({ ...before, ...safe })
     const event = { channel: 'photo:updated' as const, fields: { url, ...safe } }
-    const row = announced(deps, await repository.update(id, caller, { ...safe, publicKey }, event))
+    const row = announced(deps, await repository.objects.update(id, caller, { ...safe, publicKey }, event))
     if (row !== null && visibility === 'private') await moves.tryToWithdraw(id, row)
     if (row !== null) return publicity.addressed(row)
   }
@@ -59,17 +63,17 @@ export async function update(deps: Changing, id: string, caller: Caller, change:
 
 /** See `Objects.remove`. */
 export async function remove(deps: Changing, id: string, caller: Caller): Promise<void> {
-  const transients = announced(deps, await deps.repository.remove(id, caller)) ?? missing(caller)
+  const transients = announced(deps, await deps.repository.objects.remove(id, caller)) ?? missing(caller)
   await deps.moves.tryToWithdraw(id, transients)
 }
 
 /** See `Objects.restore`. */
 export async function restore(deps: Changing, id: string, caller: Caller): Promise<Addressed> {
   const { repository, publicity } = deps
-  const before = await repository.findOwned(id, caller)
+  const before = await repository.objects.findOwned(id, caller)
   if (before === null) throw notFound()
   const event = { channel: 'photo:restored' as const, fields: { url: publicity.urlOf(before) } }
-  return publicity.addressed(announced(deps, await repository.restore(id, caller, event)) ?? missing(caller))
+  return publicity.addressed(announced(deps, await repository.objects.restore(id, caller, event)) ?? missing(caller))
 }
 
 /** Sends the events of a changed row in the background. */

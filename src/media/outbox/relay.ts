@@ -4,9 +4,9 @@ import { violates } from '../../db/errors.ts'
 import type { EventBus, MediaEvent } from '../../events/events.ts'
 import type { Log } from '../../log.ts'
 import { beginForRequest, timed, unrecorded } from '../../telemetry/record.ts'
+import type { OwingRow } from '../table/outbox.ts'
 import type { Repository } from '../table/repository.ts'
 import { SHAPES } from '../table/shapes.ts'
-import type { OwingRow } from '../table/upkeep.ts'
 
 export type Relay = {
   /** Sends the events of a row that was just changed, in the background. Never fails. */
@@ -36,7 +36,11 @@ const MOST_TRIES = 3
 /** `end` records on the request that changed the row whether its events were sent, or stay owed. */
 type Announced = { row: { outbox: MediaEvent[] }; end: (failed?: boolean) => void }
 
-export function createRelay(deps: { repository: Repository; events: EventBus; log: Log }): Relay {
+export function createRelay(deps: {
+  repository: Pick<Repository, 'outbox' | 'health'>
+  events: EventBus
+  log: Log
+}): Relay {
   const { repository, events, log } = deps
   let waiting: Announced[] = []
   let announcing: Promise<void> | undefined
@@ -56,7 +60,7 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
     const owed = rows.flatMap(({ outbox }) => outbox)
     if (owed.length === 0) return 0
     await timed('events', () => events.publish(owed))
-    await repository.settle(owed)
+    await repository.outbox.settle(owed)
     return owed.length
   }
 
@@ -92,7 +96,7 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
       const batch = sent
       sent = []
       try {
-        await repository.settle(batch)
+        await repository.outbox.settle(batch)
       } catch (error) {
         log.warn({ err: error }, 'relay: events that were sent stay owed, and are sent again')
       }
@@ -112,11 +116,11 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
 
   async function claim(): Promise<OwingRow[]> {
     try {
-      return await repository.claimOwed(BATCH_ROWS)
+      return await repository.outbox.claim(BATCH_ROWS)
     } catch (error) {
       // One row of other shapes keeps the whole batch from being claimed.
-      if (!violates(error, SHAPES) || (await repository.mendOwing(BATCH_ROWS)) === 0) throw error
-      return repository.claimOwed(BATCH_ROWS)
+      if (!violates(error, SHAPES) || (await repository.outbox.mend(BATCH_ROWS)) === 0) throw error
+      return repository.outbox.claim(BATCH_ROWS)
     }
   }
 
@@ -134,7 +138,7 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
         failures.delete(row.id)
       } catch (error) {
         failed.push({ id: row.id, error })
-        await Promise.all([events.check(), repository.check()])
+        await Promise.all([events.check(), repository.health.check()])
       }
     }
     if (sent === 0) throw reason
@@ -142,7 +146,7 @@ export function createRelay(deps: { repository: Repository; events: EventBus; lo
       const tries = (failures.get(id) ?? 0) + 1
       failures.set(id, tries)
       if (tries < MOST_TRIES) continue
-      await repository.setAside(id)
+      await repository.outbox.setAside(id)
       failures.delete(id)
       log.error({ err: error, id }, 'relay: the events of this object cannot be sent and are set aside')
     }

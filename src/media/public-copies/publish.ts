@@ -19,7 +19,7 @@ import { CLEAN, type Publicity } from './address.ts'
 export type Publish = (object: StoredObject, party: string) => Promise<string>
 
 type Deps = {
-  repository: Repository
+  repository: Pick<Repository, 'objects' | 'outcomes' | 'publicCopies' | 'transients'>
   storage: Storage
   relay: Relay
   decode: Decode
@@ -36,7 +36,7 @@ export function createPublish({ repository, storage, relay, decode, publicity, l
   const making = new Map<string, Promise<string>>()
 
   async function cleaned(object: StoredObject, party: string): Promise<Uint8Array> {
-    const remembered = await repository.findOutcomes(object.id, decode.version)
+    const remembered = await repository.outcomes.find(object.id, decode.version)
     const refusal = remembered && refusalOf(remembered, 'clean')
     if (refusal) throw refusal
     const task = { kind: 'clean', mimeType: object.mimeType } as const
@@ -65,7 +65,7 @@ export function createPublish({ repository, storage, relay, decode, publicity, l
     const { id } = object
     const url = publicity.atCdn({ ...object, publicKey: to })
     const event = url === null ? undefined : { channel: 'photo:updated' as const, fields: { url } }
-    const row = await repository.publish(object, to, event)
+    const row = await repository.publicCopies.keep(object, to, event)
     if (row === null) {
       await moves.remove(to)
       return null
@@ -78,12 +78,12 @@ export function createPublish({ repository, storage, relay, decode, publicity, l
   async function make(object: StoredObject, party: string): Promise<string> {
     const { id } = object
     const to = await store(object, party).catch(async (error) => {
-      if (error instanceof Problem && isRefusal(error)) await repository.refusePublication(id)
+      if (error instanceof Problem && isRefusal(error)) await repository.publicCopies.refuse(id)
       throw error
     })
     const made = to && (await keep(object, to))
     if (made) return made
-    const others = await repository.findVisible(id, null)
+    const others = await repository.objects.findVisible(id, null)
     const copy = others && publicity.copyOf(others)
     if (copy) return copy
     throw notFound()

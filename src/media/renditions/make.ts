@@ -5,10 +5,10 @@ import { putDeadlineMs } from '../../storage/storage.ts'
 import type { Deps } from '../deps.ts'
 import { dispositionOf } from '../object/object.ts'
 import { forOwner, outcomeOf } from '../object/outcomes.ts'
-import type { Victim } from '../object/places.ts'
+import type { Rendered, Victim } from '../object/places.ts'
 import { areLimited, haveRoom } from '../object/quota.ts'
 import type { Rendition } from '../object/rendition.ts'
-import type { Claim, Rendered } from '../table/renditions.ts'
+import type { Claim } from '../table/renditions.ts'
 
 // The longest that a dead maker delays others.
 const LEASE_SECONDS = 60
@@ -24,7 +24,7 @@ export type Job = {
   until: number
 }
 
-type Making = Pick<Deps, 'repository' | 'storage' | 'decode' | 'log' | 'limits'>
+type Making = Pick<Deps<'renditions' | 'owners'>, 'repository' | 'storage' | 'decode' | 'log' | 'limits'>
 
 /**
  * Concurrent requests for one rendition share one render. Non-owners never share the owner's, whose failure may tell
@@ -50,7 +50,7 @@ async function make(deps: Making, job: Job): Promise<boolean> {
   const { claim, victim } = job
   if (!(await mayFit(deps, job))) throw overQuota()
   const life = { leaseSeconds: LEASE_SECONDS, linksSeconds: limits.signedUrlSeconds }
-  if (!(await repository.claimRendition(claim, { victim, ...life }))) return false
+  if (!(await repository.renditions.claim(claim, { victim, ...life }))) return false
   try {
     await makeClaimed(deps, job)
     return true
@@ -68,7 +68,7 @@ async function make(deps: Making, job: Job): Promise<boolean> {
 async function mayFit({ repository, limits: { quotas } }: Making, { claim, object }: Job): Promise<boolean> {
   if (!claim.own || !areLimited(quotas)) return true
   const leastBytes = outcomeOf(object, forOwner(claim.name))?.sizeBytes ?? 1
-  return haveRoom(quotas, await repository.usageOf(claim.userId), leastBytes)
+  return haveRoom(quotas, await repository.owners.usage(claim.userId), leastBytes)
 }
 
 async function makeClaimed(deps: Making, { claim, object, rendition, party, until }: Job): Promise<void> {
@@ -89,7 +89,7 @@ async function makeClaimed(deps: Making, { claim, object, rendition, party, unti
   if (putDeadlineMs(bytes.length) > LEASE_SECONDS * 1000) throw tooLarge()
   const contentType = `image/${rendition.format}`
   await storage.put(key, bytes, { contentType, disposition: dispositionOf(contentType) })
-  const kept = await repository.keepRendition(claim, { sizeBytes: bytes.length, placeholder })
+  const kept = await repository.renditions.keep(claim, { sizeBytes: bytes.length, placeholder })
   if (kept === 'kept') return
   await storage.remove([key])
   if (kept === 'over_quota' && claim.own) throw overQuota()
@@ -98,8 +98,8 @@ async function makeClaimed(deps: Making, { claim, object, rendition, party, unti
 /** Renews a claim while `work` runs. */
 async function holding<T>({ repository, log }: Making, claim: Claim, work: () => Promise<T>): Promise<T> {
   const renew = () =>
-    repository
-      .renewRendition(claim, LEASE_SECONDS)
+    repository.renditions
+      .renew(claim, LEASE_SECONDS)
       .catch((error) => log.warn({ err: error, id: claim.id }, 'rendition: claim not renewed'))
   const timer = setInterval(renew, RENEWAL_MS)
   try {
@@ -111,7 +111,7 @@ async function holding<T>({ repository, log }: Making, claim: Claim, work: () =>
 
 async function giveUp({ repository, log }: Making, { id, key }: Claim): Promise<void> {
   try {
-    await repository.dropRendition(id, key)
+    await repository.renditions.drop(id, key)
   } catch (error) {
     log.warn({ err: error, id }, 'rendition: left for its lease to end')
   }

@@ -18,10 +18,10 @@ import {
   largestFor,
   MOST_RENDITIONS,
   placeFor,
+  type Rendered,
 } from '../object/places.ts'
 import { isForStrangers, isPicture, nameOf, type Rendition, renditionOf, type Wish } from '../object/rendition.ts'
 import type { Viewer } from '../object/viewer.ts'
-import type { Rendered } from '../table/renditions.ts'
 import { createMaker } from './make.ts'
 
 /** The longest that a request waits for a rendition, for its turn included; then the client is asked to retry. */
@@ -34,7 +34,9 @@ export type StoredRendition = Pick<VisibleObject, 'key' | 'mimeType' | 'original
 /** `party`: the party of a non-owner, see `DecodeRequest`. */
 export type Asked = { wish: Wish; accept: string; party: string }
 
-export function createRenditions(deps: Deps) {
+type Groups = 'renditions' | 'owners'
+
+export function createRenditions(deps: Deps<Groups>) {
   const makeOnce = createMaker(deps)
   return {
     get: (id: string, viewer: Viewer, asked: Asked) => get(deps, makeOnce, id, viewer, asked),
@@ -44,7 +46,7 @@ export function createRenditions(deps: Deps) {
 
 /** See `Renditions.get`. */
 async function get(
-  deps: Deps,
+  deps: Deps<Groups>,
   makeOnce: ReturnType<typeof createMaker>,
   id: string,
   viewer: Viewer,
@@ -56,7 +58,7 @@ async function get(
   const signed = viewer === 'link'
   const until = Date.now() + DEADLINE_MS
   for (;;) {
-    const object = await repository.findRendered(id, viewer, version)
+    const object = await repository.renditions.find(id, viewer, version)
     if (object === null) return missing(viewer)
     if (!isPicture(object))
       throw new Problem('media_type_unsupported', `There are no renditions of ${object.mimeType}.`)
@@ -92,14 +94,14 @@ async function get(
 
 /** A stored rendition; records its use if it was made for a non-owner. */
 async function stored(
-  { repository, log }: Deps,
+  { repository, log }: Deps<'renditions'>,
   object: Rendered,
   name: string,
   entry: Kept,
   made: Rendition,
 ): Promise<StoredRendition> {
   if (entry.used !== undefined && entry.used < dayOf(object.now))
-    await repository
+    await repository.renditions
       .noteUse(object.id, name, entry)
       .catch((error) => log.warn({ err: error, id: object.id }, 'rendition: use not noted'))
   const { own } = object
@@ -108,7 +110,11 @@ async function stored(
 }
 
 /** The largest stored rendition, in place of one that may not be made. */
-async function instead(deps: Deps, object: Rendered, rendition: Rendition): Promise<StoredRendition | null> {
+async function instead(
+  deps: Deps<'renditions'>,
+  object: Rendered,
+  rendition: Rendition,
+): Promise<StoredRendition | null> {
   const largest = largestFor(rendition, object.renditions)
   return largest === undefined ? null : stored(deps, object, nameOf(largest.made), largest.entry, largest.made)
 }

@@ -1,5 +1,5 @@
 /** The backoff between tries of decoding and publishing a picture: one policy for all tasks. */
-import type { Queryable } from '../../db/connect.ts'
+import type { Fragment, Queryable } from '../../db/connect.ts'
 
 /** The pause after a try that found no free decoder; one is free again by then. */
 export const SOON_SECONDS = 60
@@ -9,7 +9,7 @@ const RETRY_FACTOR = 4
 const LONGEST_RETRY_SECONDS = 86_400
 
 /** The pause after `tries` tries: ten minutes, forty, and so on, a day at most. `tries` is an SQL expression. */
-export function backoff(sql: Queryable, tries: ReturnType<Queryable>) {
+export function backoff(sql: Queryable, tries: Fragment) {
   return sql`least(${LONGEST_RETRY_SECONDS}::float8,
     ${RETRY_SECONDS}::float8 * ${RETRY_FACTOR}::float8 ^ (least(${tries}, 10) - 1)) * interval '1 second'`
 }

@@ -1,7 +1,7 @@
 /** SQL fragments that several statements on media_objects share. */
 
 import type { Caller } from '../../auth/caller.ts'
-import type { Queryable } from '../../db/connect.ts'
+import type { Fragment, Queryable } from '../../db/connect.ts'
 import type { Channel } from '../../events/events.ts'
 import type { Quotas } from '../object/quota.ts'
 
@@ -16,7 +16,7 @@ export type Fragments = ReturnType<typeof createFragments>
 /** The constraint that a statement violates if it would exceed its owner's quotas. */
 export const QUOTA = 'media_quota'
 
-export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Quotas) {
+export function createFragments(sql: Queryable, quotas: Quotas) {
   const columns = sql.unsafe(COLUMNS)
 
   /** Ownership is part of the WHERE, so that a foreign object looks like a missing one. */
@@ -42,27 +42,12 @@ export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Qu
   const transients = sql.unsafe(TRANSIENTS)
 
   /** Whether a reserved key can still become the object's. */
-  const announced = (to: string) => sql`(transient_keys ->> ${to}::text)::numeric > ${epoch}`
+  const reserved = (to: string) => sql`(transient_keys ->> ${to}::text)::numeric > ${epoch}`
 
   const withdraw = sql.unsafe(WITHDRAWAL)
 
-  /** The SET clauses that append one event to the row's outbox. */
-  const owe = ({ channel, fields = {} }: Announcement) => {
-    const [before, between, after] = oweTexts
-    return sql`${sql.unsafe(before)} ${channel}::text ${sql.unsafe(between)} ${sql.json(fields)}::jsonb ${sql.unsafe(after)}`
-  }
-
   /** The SET clauses of every arrow to purging. */
   const toPurging = sql`status = 'purging', status_changed_at = now(), upkeep_due_at = now(), ${withdraw}`
-
-  /**
-   * True when the owner may store this much more, which the statement reserves until its transaction ends; otherwise
-   * the statement violates the constraint `QUOTA`.
-   */
-  const withinQuota = (owner: ReturnType<typeof sql>, more: { bytes: number; objects: number }) =>
-    quotaBytes === null && quotaObjects === null
-      ? sql`true`
-      : sql`media_reserve(${owner}, ${more.bytes}, ${more.objects}, ${quotaBytes}, ${quotaObjects})`
 
   return {
     columns,
@@ -73,12 +58,35 @@ export function createFragments(sql: Queryable, { quotaBytes, quotaObjects }: Qu
     letBytesIn,
     sweepSoon,
     transients,
-    announced,
+    reserved,
     withdraw,
-    owe,
+    owe: (event: Announcement) => owe(sql, event),
     toPurging,
-    withinQuota,
+    withinQuota: (owner: Fragment, more: More) => withinQuota(sql, quotas, owner, more),
   }
+}
+
+/** The SET clauses that append one event to the row's outbox. */
+function owe(sql: Queryable, { channel, fields = {} }: Announcement): Fragment {
+  const [before, between, after] = oweTexts
+  return sql`${sql.unsafe(before)} ${channel}::text ${sql.unsafe(between)} ${sql.json(fields)}::jsonb ${sql.unsafe(after)}`
+}
+
+type More = { bytes: number; objects: number }
+
+/**
+ * True when the owner may store this much more, which the statement reserves until its transaction ends; otherwise the
+ * statement violates the constraint `QUOTA`.
+ */
+function withinQuota(
+  sql: Queryable,
+  { quotaBytes, quotaObjects }: Quotas,
+  owner: Fragment,
+  { bytes, objects }: More,
+): Fragment {
+  return quotaBytes === null && quotaObjects === null
+    ? sql`true`
+    : sql`media_reserve(${owner}, ${bytes}, ${objects}, ${quotaBytes}, ${quotaObjects})`
 }
 
 // Fragments that statements of constant text use as well.

@@ -3,13 +3,15 @@
  * does what a single one does: conditional, ownership in its WHERE, the event with the change.
  */
 import type { Caller } from '../../auth/caller.ts'
-import { prepared, type Queryable, within } from '../../db/connect.ts'
+import { prepared, within } from '../../db/connect.ts'
 import { createGather, LOCKED } from '../../db/gather.ts'
 import type { MediaEvent } from '../../events/events.ts'
 import type { Inserted, NewObject } from '../object/new-object.ts'
 import type { ChangedObject, Dimensions, MediaRow, VisibleObject } from '../object/object.ts'
+import type { Rendered } from '../object/places.ts'
 import type { Transients } from '../object/transients.ts'
 import type { Viewer } from '../object/viewer.ts'
+import type { Context } from './context.ts'
 import type { Announcement } from './fragments.ts'
 import {
   ACTIVATE,
@@ -27,7 +29,6 @@ import {
   SETTLE,
   SETTLE_ONE,
 } from './gathered-texts.ts'
-import type { Rendered } from './renditions.ts'
 
 type Activating = { id: string; sizeBytes: number; metadata: Dimensions; event: Announcement }
 type Asking = { id: string; caller: Caller }
@@ -43,9 +44,10 @@ type Numbered<T> = T & { n: number }
 /** `made` is null where nothing was changed; `locked`: because another transaction has locked the row. */
 type Outcome<T> = Numbered<T> & { made: number | null; locked: boolean | null }
 
-export type Gathered = ReturnType<typeof createGatheredStatements>
+type Gathered = ReturnType<typeof createGatheredStatements>
+export type GatheredContext = Context & { gathered: Gathered }
 
-export function createGatheredStatements({ sql, pendingSeconds }: { sql: Queryable; pendingSeconds: number }) {
+export function createGatheredStatements({ sql, pendingSeconds }: Pick<Context, 'sql' | 'pendingSeconds'>) {
   const gather = createGather('options' in sql ? sql.options.max : 1)
   const idOf = ({ id }: { id: string }) => id
 

@@ -13,7 +13,7 @@ export type Progress = 'done' | 'none' | 'busy'
  * end it for the others; the first one is thrown at the end.
  */
 export async function inIdleTime(
-  { now, stopping }: Pick<UpkeepDeps, 'now' | 'stopping'>,
+  { now, stopping }: Pick<UpkeepDeps<never>, 'now' | 'stopping'>,
   doOne: () => Promise<Progress>,
 ): Promise<void> {
   const end = now() + IDLE_MS

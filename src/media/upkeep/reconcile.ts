@@ -4,8 +4,8 @@
  */
 import type { Storage } from '../../storage/storage.ts'
 import { idOf, madeAtOf } from '../object/object.ts'
+import type { KeyRow, RenderedRow } from '../table/keys.ts'
 import type { Repository } from '../table/repository.ts'
-import type { KeyRow, RenderedRow } from '../table/upkeep.ts'
 
 export type Finding =
   /** An orphan: stored bytes that no row knows. */
@@ -27,7 +27,7 @@ export type Finding =
 export type Progress = { objects: number; rows: number }
 
 type Deps = {
-  repository: Repository
+  repository: Pick<Repository, 'keys' | 'publicCopies' | 'purging' | 'renditions' | 'sweeps'>
   storage: Storage
 }
 
@@ -36,7 +36,7 @@ const PAGE = 1000
 /** Yields each finding after a second look, so that work in progress is not reported. */
 export async function* reconcile(deps: Deps, progress: Progress = { objects: 0, rows: 0 }): AsyncGenerator<Finding> {
   const objects = pages((startAfter) => deps.storage.list({ prefix: '', startAfter, limit: PAGE }))
-  const rows = withRenditions(pages((startAfter) => deps.repository.keysAfter(startAfter, PAGE)))
+  const rows = withRenditions(pages((startAfter) => deps.repository.keys.after(startAfter, PAGE)))
   let object = await objects.next()
   let row = await rows.next()
   while (!object.done || !row.done) {
@@ -67,9 +67,9 @@ export async function repair(
   // Looks again: a copy may have become the object's own since.
   if (finding.kind === 'stray_bytes' && (await isStray(finding, repository))) await storage.remove([finding.key])
   if (finding.kind === 'row_without_bytes' || finding.kind === 'size_differs')
-    await repository.giveUp(finding.id, finding.key)
-  if (finding.kind === 'rendition_lost') await repository.dropRendition(finding.id, finding.key)
-  if (finding.kind === 'copy_without_bytes') await repository.unpublish(finding.id, finding.key)
+    await repository.purging.giveUp(finding.id, finding.key)
+  if (finding.kind === 'rendition_lost') await repository.renditions.drop(finding.id, finding.key)
+  if (finding.kind === 'copy_without_bytes') await repository.publicCopies.clear(finding.id, finding.key)
 }
 
 /**
@@ -78,13 +78,16 @@ export async function repair(
 async function* unknown({ key, size }: { key: string; size: number }, { repository }: Deps): AsyncGenerator<Finding> {
   const id = idOf(key)
   if (id === undefined) return yield { kind: 'foreign', key }
-  if (madeAtOf(id) >= (await repository.oldBefore())) return
-  if ((await repository.idsWithRow([id])).size === 0) yield { kind: 'bytes_without_row', key, size }
+  if (madeAtOf(id) >= (await repository.keys.oldBefore())) return
+  if ((await repository.keys.idsWithRow([id])).size === 0) yield { kind: 'bytes_without_row', key, size }
   else if (await isStray({ id, key }, repository)) yield { kind: 'stray_bytes', id, key, size }
 }
 
-async function isStray({ id, key }: { id: string; key: string }, repository: Repository): Promise<boolean> {
-  const own = await repository.ownKeys(id)
+async function isStray(
+  { id, key }: { id: string; key: string },
+  repository: Pick<Repository, 'sweeps'>,
+): Promise<boolean> {
+  const own = await repository.sweeps.ownKeys(id)
   return own !== null && !own.includes(key)
 }
 
@@ -94,7 +97,7 @@ async function* missingCopy(
   { repository, storage }: Pick<Deps, 'repository' | 'storage'>,
 ): AsyncGenerator<Finding> {
   if (listed !== null || (await storage.head(key)) !== null) return
-  if (await repository.isPublished(id, key)) yield { kind: 'copy_without_bytes', id, key }
+  if (await repository.publicCopies.isCurrent(id, key)) yield { kind: 'copy_without_bytes', id, key }
 }
 
 /**
@@ -106,9 +109,9 @@ async function* suspicious(row: KeyRow, listed: number | null, { repository, sto
   if (kind === 'copy') return yield* missingCopy(row, listed, { repository, storage })
   if (!row.settled || listed === expected) return
   const stored = await storage.head(key)
-  if (expected === null || !(await repository.isSettled(id))) return
+  if (expected === null || !(await repository.keys.isSettled(id))) return
   if (kind === 'rendition') {
-    const known = stored?.size === expected || !(await repository.knownKeys([key])).has(key)
+    const known = stored?.size === expected || !(await repository.keys.known([key])).has(key)
     if (!known) yield { kind: 'rendition_lost', id, key }
     return
   }

@@ -11,7 +11,7 @@ const FAILING_MS = 60_000
  * after a minute; or at once when a whole batch failed because the store does not answer.
  */
 export async function inBatches<Row>(
-  { storage, stopping }: Pick<UpkeepDeps, 'storage' | 'stopping'>,
+  { storage, stopping }: Pick<UpkeepDeps<never>, 'storage' | 'stopping'>,
   limit: number,
   claim: (limit: number) => Promise<Row[]>,
   one: (row: Row) => Promise<void>,

@@ -28,8 +28,9 @@ export type UpkeepReport = {
   failed: string[]
 }
 
-export type UpkeepDeps = {
-  repository: Repository
+/** `Group`: the groups of statements that a step needs. */
+export type UpkeepDeps<Group extends keyof Repository> = {
+  repository: Pick<Repository, Group>
   storage: Storage
   relay: Relay
   decode: Decode
@@ -45,7 +46,7 @@ export type UpkeepDeps = {
 }
 
 /** Adds its counts to the report. Throws when it did not finish, after doing everything that it could. */
-export type Step = (deps: UpkeepDeps, report: UpkeepReport) => Promise<void>
+export type Step<Group extends keyof Repository> = (deps: UpkeepDeps<Group>, report: UpkeepReport) => Promise<void>
 
 export const BATCH_ROWS = 100
 export const PURGE_ROWS = 20

@@ -26,8 +26,19 @@ export type Upkeep = {
   stop(): Promise<void>
 }
 
+type Groups =
+  | 'purging'
+  | 'sweeps'
+  | 'searches'
+  | 'keys'
+  | 'publicCopies'
+  | 'transients'
+  | 'placeholders'
+  | 'outcomes'
+  | 'shapes'
+
 /** In this order: what non-owners must no longer get goes first. */
-const steps: Record<string, Step> = {
+const steps: Record<string, Step<Groups>> = {
   withdrawUncleaned,
   removeTransients,
   mendJson,
@@ -55,9 +66,9 @@ const NOTHING = {
 }
 const LONGEST_PAUSE_SECONDS = 60
 
-export function createUpkeep(ports: Omit<UpkeepDeps, 'stopping'>): Upkeep {
+export function createUpkeep(ports: Omit<UpkeepDeps<Groups>, 'stopping'>): Upkeep {
   const { log, pendingSeconds } = ports
-  const deps: UpkeepDeps = { ...ports, stopping: () => stopped }
+  const deps: UpkeepDeps<Groups> = { ...ports, stopping: () => stopped }
 
   async function run(): Promise<UpkeepReport> {
     const report: UpkeepReport = { ...NOTHING, failed: [] }

@@ -13,7 +13,7 @@ import type { Repository } from '../table/repository.ts'
  * `not_found`.
  */
 export async function assemble(
-  { repository, storage }: { repository: Repository; storage: Storage },
+  { repository, storage }: { repository: Pick<Repository, 'uploads'>; storage: Storage },
   { id, key, uploadId, sizeBytes }: MediaRow,
 ): Promise<void> {
   if (uploadId === null || (await storage.head(key)) !== null) return
@@ -27,7 +27,7 @@ export async function assemble(
     await storage.abortUploads(key, { except: uploadId })
     // Assembling is writing, too, and by now every link may have expired.
     const writing = Math.ceil(COMPLETE_DEADLINE_MS / 1000) + WRITER_GRACE_SECONDS
-    if (!(await repository.extendLinks(id, writing))) throw notFound()
+    if (!(await repository.uploads.extendLinks(id, writing))) throw notFound()
     const outcome = await multipart.complete(key, uploadId, parts)
     if (outcome === 'unfit')
       throw new Problem('upload_incomplete', 'A part has changed meanwhile, or one before the last is below 5 MiB.')

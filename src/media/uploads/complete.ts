@@ -16,7 +16,7 @@ const LOST = new Set<ProblemCode>(['upload_incomplete', 'state_conflict', 'stora
 /** See `Uploads.complete`. */
 export async function complete(deps: Uploading, id: string, caller: Caller): Promise<Addressed> {
   const { repository, publicity } = deps
-  const row = await repository.findOwned(id, caller)
+  const row = await repository.objects.findOwned(id, caller)
   if (row?.status === 'active') return publicity.addressed(row)
   if (row?.status !== 'pending') throw notFound()
   try {
@@ -27,9 +27,9 @@ export async function complete(deps: Uploading, id: string, caller: Caller): Pro
     // Only this destroys the bytes that arrived. Any other failure may not happen the next time.
     if (error instanceof Problem && error.kind === 'refused-bytes') await discard(deps, row)
     const lost = error instanceof Problem && LOST.has(error.code)
-    if (!lost || (await repository.findOwned(id, caller))?.status === 'pending') throw error
+    if (!lost || (await repository.objects.findOwned(id, caller))?.status === 'pending') throw error
   }
-  const winner = await repository.findOwned(id, caller)
+  const winner = await repository.objects.findOwned(id, caller)
   if (winner?.status === 'active') return publicity.addressed(winner)
   // Still pending: the bytes were re-keyed, but it took too long.
   throw winner?.status === 'pending' ? tooSlow() : notFound()
@@ -71,7 +71,7 @@ async function activate(
   const object = { ...row, key: movedTo ?? row.key }
   const event = uploadedEvent(object, found, publicity.urlOf(object))
   const { sizeBytes, dimensions } = found
-  const activated = await repository.activate(row.id, { sizeBytes, metadata: dimensions, movedTo, event })
+  const activated = await repository.uploads.activate(row.id, { sizeBytes, metadata: dimensions, movedTo, event })
   if (movedTo !== undefined) await moves.remove(activated === null ? movedTo : row.key)
   return activated
 }

@@ -59,7 +59,7 @@ async function store(deps: Uploading, object: NewObject, bytes: Uint8Array, { mi
   const { repository, storage } = deps
   const [put, insert] = await Promise.allSettled([
     storage.put(object.key, bytes, { contentType: mimeType, disposition: dispositionOf(mimeType) }),
-    repository.insert(object),
+    repository.uploads.insert(object),
   ])
   if (insert.status === 'fulfilled' && insert.value !== 'inserted') {
     // There is no row, and never will be: only this call knows of these bytes.
@@ -81,7 +81,7 @@ async function store(deps: Uploading, object: NewObject, bytes: Uint8Array, { mi
 async function activate({ repository, publicity }: Uploading, object: NewObject, found: Found): Promise<ChangedObject> {
   const event = uploadedEvent(object, found, publicity.urlOf({ ...object, publicKey: null }))
   const { sizeBytes, dimensions } = found
-  const row = await repository.activate(object.id, { sizeBytes, metadata: dimensions, event })
+  const row = await repository.uploads.activate(object.id, { sizeBytes, metadata: dimensions, event })
   if (row === null) throw tooSlow()
   return row
 }

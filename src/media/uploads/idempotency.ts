@@ -28,12 +28,12 @@ export function idempotencyOf(key: string | undefined, ...parts: unknown[]): Ide
  * `idempotency_conflict`, or `state_conflict` when the first is still running, or its object was deleted.
  */
 export async function earlierUpload(
-  { repository }: { repository: Repository },
+  { repository }: { repository: Pick<Repository, 'uploads'> },
   discard: (row: MediaRow) => Promise<void>,
   { userId, idempotency, attemptSeconds }: { userId: string; idempotency: Idempotency; attemptSeconds: number },
 ): Promise<StoredObject | null> {
   for (let waited = 0; ; waited += POLL_MS) {
-    const row = await repository.findAttempt(userId, idempotency.key, attemptSeconds)
+    const row = await repository.uploads.findAttempt(userId, idempotency.key, attemptSeconds)
     if (row === null) return null
     refuseOther(row, idempotency)
     concerns(row.id)
@@ -56,11 +56,11 @@ export async function earlierUpload(
  * `idempotency_conflict`, or `state_conflict` with the object's id when that is complete or deleted.
  */
 export async function earlierAnnouncement(
-  repository: Repository,
+  repository: Pick<Repository, 'uploads'>,
   userId: string,
   idempotency: Idempotency,
 ): Promise<UnsettledObject | null> {
-  const row = await repository.findAttempt(userId, idempotency.key, 0)
+  const row = await repository.uploads.findAttempt(userId, idempotency.key, 0)
   if (row === null) return null
   refuseOther(row, idempotency)
   concerns(row.id)

@@ -12,7 +12,7 @@ import { safeFileName } from '../object/file-name.ts'
 import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import type { Idempotency } from '../object/new-object.ts'
 import type { Visibility } from '../object/object.ts'
-import type { UploadRow } from '../table/multipart-uploads.ts'
+import type { MultipartRow } from '../table/multipart-uploads.ts'
 import { ended, multipartOf } from './assemble.ts'
 import { earlierAnnouncement, idempotencyOf } from './idempotency.ts'
 import { newId, refusal, tooSlow } from './new-object.ts'
@@ -33,7 +33,7 @@ export type MultipartDeclaration = {
 export type MultipartUpload = { id: string; key: string; uploadId: string; partSize: number; expiresAt: Date }
 
 /** The stored parts; `parts` is null when they are assembled already, so that none is to be sent. */
-export type ArrivedParts = UploadRow & { parts: StoredPart[] | null }
+export type ArrivedParts = MultipartRow & { parts: StoredPart[] | null }
 
 type Declared = { mimeType: string; size: number }
 
@@ -59,7 +59,7 @@ export async function beginMultipart(
   const originalName = safeFileName(filename)
   const described = { userId, originalName, mimeType, sizeBytes: size, visibility, metadata: {} }
   const linksSeconds = limits.uploadUrlSeconds + WRITER_GRACE_SECONDS
-  const inserted = await repository.insert({ ...object, ...described, linksSeconds, idempotency })
+  const inserted = await repository.uploads.insert({ ...object, ...described, linksSeconds, idempotency })
   if (inserted === 'inserted') return open(deps, object, { mimeType, size })
   const winner = inserted === 'taken' ? await beginAgain(deps, userId, idempotency, { mimeType, size }) : null
   if (winner) return winner
@@ -78,7 +78,7 @@ async function beginAgain(
   if (!first) return null
   const { id, key, uploadId } = first
   if (uploadId === null) return open(deps, first, declared)
-  const kept = await repository.keepUploadId(id, uploadId)
+  const kept = await repository.multipartUploads.keepUploadId(id, uploadId)
   if (kept === null) return beginAgain(deps, userId, idempotency, declared)
   return { id, key, ...kept, partSize: partSizeOf(declared.size) }
 }
@@ -93,7 +93,7 @@ async function open(
   { mimeType, size }: Declared,
 ): Promise<MultipartUpload> {
   const uploadId = await multipartOf(storage).begin(key, { contentType: mimeType })
-  const kept = await repository.keepUploadId(id, uploadId)
+  const kept = await repository.multipartUploads.keepUploadId(id, uploadId)
   if (kept?.uploadId !== uploadId) await storage.abortUploads(key, { except: kept?.uploadId })
   if (kept === null) throw tooSlow()
   return { id, key, ...kept, partSize: partSizeOf(size) }
@@ -104,8 +104,8 @@ export async function findMultipart(
   deps: Uploading,
   id: string,
   caller: Caller,
-): Promise<UploadRow & { status: 'pending' | 'active' }> {
-  const row = await deps.repository.findOwned(id, caller)
+): Promise<MultipartRow & { status: 'pending' | 'active' }> {
+  const row = await deps.repository.objects.findOwned(id, caller)
   if (row?.status !== 'pending' && row?.status !== 'active') throw notFound()
   const { key, uploadId, sizeBytes, status } = row
   if (uploadId === null || sizeBytes === null) return refuse(deps, id, caller)
@@ -124,13 +124,13 @@ export async function arrivedParts(deps: Uploading, id: string, caller: Caller):
 
 /** See `Uploads.abort`. */
 export async function abort(deps: Uploading, id: string, caller: Caller): Promise<void> {
-  const row = (await deps.repository.abandonOwned(id, caller)) ?? (await refuse(deps, id, caller))
+  const row = (await deps.repository.uploads.abort(id, caller)) ?? (await refuse(deps, id, caller))
   await tryToRemoveBytes(deps, { id, key: row.key })
 }
 
 /** Throws why an upload cannot go on, if the caller may know; else `not_found`. */
 export async function refuse({ repository }: Uploading, id: string, caller: Caller): Promise<never> {
-  const row = await repository.findOwned(id, caller)
+  const row = await repository.objects.findOwned(id, caller)
   if (row?.status === 'active') throw new Problem('state_conflict', 'The upload is complete.')
   if (row?.status === 'pending') throw new Problem('state_conflict', 'This is not an upload in parts.')
   throw notFound()

@@ -55,12 +55,15 @@ async function link(
 ): Promise<PartLink[]> {
   const { repository, storage, limits } = deps
   const linksSeconds = limits.uploadUrlSeconds + WRITER_GRACE_SECONDS
-  const row = (await repository.extendUpload(id, caller, linksSeconds)) ?? (await refuse(deps, id, caller))
+  const row = (await repository.multipartUploads.extend(id, caller, linksSeconds)) ?? (await refuse(deps, id, caller))
   if (uploadId !== undefined && row.uploadId !== uploadId) throw notFound()
   const { key, sizeBytes } = row
   // A part size beyond the file's size makes no difference: the one part is the whole file.
   const wanted = Math.min(sizeBytes, divide(sizeBytes))
-  const kept = row.partSize ?? (await repository.keepPartSize(id, wanted))?.partSize ?? (await refuse(deps, id, caller))
+  const kept =
+    row.partSize ??
+    (await repository.multipartUploads.keepPartSize(id, wanted))?.partSize ??
+    (await refuse(deps, id, caller))
   if (kept !== wanted)
     throw new Problem('state_conflict', `This upload was begun with parts of ${kept} bytes, not of ${wanted}.`)
   const last = Math.ceil(sizeBytes / wanted)

@@ -48,7 +48,7 @@ export async function presign(deps: Uploading, caller: Caller, declared: Declara
 
   const object = newId(now(), mimeType)
   const link = await linkTo(deps, object, content)
-  const inserted = await repository.insert({
+  const inserted = await repository.uploads.insert({
     ...object,
     userId,
     originalName: safeFileName(filename),
@@ -99,7 +99,7 @@ async function linkAgain(
   if (!first) return null
   // The statement's own answer decides what is signed: on a store without `once`, a link to an active key could
   // overwrite it.
-  const pending = await repository.extendPending(first.id, limits.uploadUrlSeconds + WRITER_GRACE_SECONDS)
+  const pending = await repository.uploads.extendPending(first.id, limits.uploadUrlSeconds + WRITER_GRACE_SECONDS)
   if (pending === null) return linkAgain(deps, userId, idempotency, content)
   return linkTo(deps, { id: first.id, ...pending }, content)
 }

@@ -8,7 +8,7 @@ import type { Deps } from '../deps.ts'
 import type { Addressed, ChangedObject, StoredObject } from '../object/object.ts'
 
 /** Dependencies of the upload use cases. */
-export type Uploading = Deps & { moves: Moves }
+export type Uploading = Deps<'uploads' | 'multipartUploads' | 'objects'> & { moves: Moves }
 
 /** What inspection found in an upload's bytes. */
 export type Found = Inspection & { sizeBytes: number }
@@ -26,7 +26,7 @@ export function announced({ relay, publicity }: Uploading, row: ChangedObject): 
 export async function discard(deps: Uploading, object: { id: string; key: string }): Promise<void> {
   const { id } = object
   try {
-    if (await deps.repository.abandon(id)) await tryToRemoveBytes(deps, object)
+    if (await deps.repository.uploads.abandon(id)) await tryToRemoveBytes(deps, object)
   } catch (error) {
     deps.log.warn({ err: error, id }, 'object: left for upkeep to give up')
   }

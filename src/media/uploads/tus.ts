@@ -31,34 +31,34 @@ export type TusLeases = {
   release(key: string, lease: string): Promise<void>
 }
 
-export function createTusUploads(deps: Deps) {
+export function createTusUploads(deps: Deps<'uploads' | 'tusUploads'>) {
   const { repository, limits } = deps
   return {
     deferrable: !areLimited(limits.quotas),
     begin: (caller: Caller, declared: TusDeclaration) => begin(deps, caller, declared),
-    find: repository.findTusUpload,
+    find: repository.tusUploads.find,
     records: {
-      load: repository.tusRecord,
-      keepUploadId: repository.keepTusUploadId,
-      declareSize: repository.declareTusSize,
+      load: repository.tusUploads.record,
+      keepUploadId: repository.tusUploads.keepUploadId,
+      declareSize: repository.tusUploads.declareSize,
     },
     leases: {
-      take: repository.takeUploadLease,
-      renew: repository.renewUploadLease,
-      release: repository.releaseUploadLease,
+      take: repository.tusUploads.takeLease,
+      renew: repository.tusUploads.renewLease,
+      release: repository.tusUploads.releaseLease,
     },
     removePieces: (key: string) => removePieces(deps, key),
   }
 }
 
-async function begin({ repository, now, limits }: Deps, caller: Caller, declared: TusDeclaration) {
+async function begin({ repository, now, limits }: Deps<'uploads'>, caller: Caller, declared: TusDeclaration) {
   const { filename, fileType, size, visibility, metadata } = declared
   const mimeType = acceptType(fileType, limits.allowedTypes)
   if (size === undefined && areLimited(limits.quotas)) throw sizeRequired()
   if (size === 0) throw empty()
   if (size !== undefined && size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
   const object = newId(now(), mimeType)
-  const inserted = await repository.insert({
+  const inserted = await repository.uploads.insert({
     ...object,
     userId: caller.userId,
     originalName: safeFileName(filename),
@@ -74,7 +74,7 @@ async function begin({ repository, now, limits }: Deps, caller: Caller, declared
   return object
 }
 
-async function removePieces({ storage, log }: Deps, key: string): Promise<void> {
+async function removePieces({ storage, log }: Deps<never>, key: string): Promise<void> {
   const signal = AbortSignal.timeout(REMOVAL_MS)
   try {
     const pieces = await storage.list({ prefix: piecesPrefix(key), limit: 1000, signal })

@@ -23,15 +23,15 @@ for (const { name, present, open } of databases) {
       // The first statement of its kind takes PGlite so long that a lease of a second could be over.
       const { key } = await begun()
       const [lease, other] = [crypto.randomUUID(), crypto.randomUUID()]
-      await repository.takeUploadLease(key, lease, { ask: false })
-      await repository.takeUploadLease(key, other, { ask: true })
-      await repository.renewUploadLease(key, lease)
-      await repository.releaseUploadLease(key, lease)
+      await repository.tusUploads.takeLease(key, lease, { ask: false })
+      await repository.tusUploads.takeLease(key, other, { ask: true })
+      await repository.tusUploads.renewLease(key, lease)
+      await repository.tusUploads.releaseLease(key, lease)
     }, 60_000)
     afterAll(() => database.close(), 30_000)
     const begun = async () => {
       const upload = newObject({ tusMetadata: '' })
-      await repository.insert(upload)
+      await repository.uploads.insert(upload)
       return upload
     }
 
@@ -133,7 +133,7 @@ for (const { name, present, open } of databases) {
       const upload = await begun()
       const replica = replicaFor(upload)
       const first = await replica().lock()
-      await repository.abandon(upload.id)
+      await repository.uploads.abandon(upload.id)
       await until(() => first.seen.lost === 1)
       await first.unlock()
       expect(await refusal(replica().lock())).toMatchObject({ code: 'not_found', kind: 'absent' })
@@ -173,8 +173,8 @@ for (const { name, present, open } of databases) {
 
 function leasesOf(repository: Repository): UploadLeases {
   return {
-    take: repository.takeUploadLease,
-    renew: repository.renewUploadLease,
-    release: repository.releaseUploadLease,
+    take: repository.tusUploads.takeLease,
+    renew: repository.tusUploads.renewLease,
+    release: repository.tusUploads.releaseLease,
   }
 }

@@ -19,18 +19,22 @@ const RECHECK_SECONDS = 60
 // So that a small store is not listed all the time.
 const RECHECK_PAUSE_SECONDS = 3600
 
-export const removeOrphans: Step = async (deps, report) => {
+export const removeOrphans: Step<'searches' | 'keys' | 'sweeps'> = async (deps, report) => {
   failWith(await doEach(homes, (home) => searchNew(home, deps, report)))
 }
 
-export const recheckOrphans: Step = async (deps, report) => {
+export const recheckOrphans: Step<'searches' | 'keys' | 'sweeps'> = async (deps, report) => {
   failWith(await doEach(homes, (home) => searchAgain(home, deps, report)))
 }
 
-async function searchNew(home: Home, deps: UpkeepDeps, report: UpkeepReport): Promise<void> {
+async function searchNew(
+  home: Home,
+  deps: UpkeepDeps<'searches' | 'keys' | 'sweeps'>,
+  report: UpkeepReport,
+): Promise<void> {
   const { repository, storage } = deps
   const search = `orphans in ${home}` as const
-  const turn = await repository.takeSearch(search)
+  const turn = await repository.searches.take(search)
   if (turn === null) return
   const end = firstKeyAt(home, turn.oldBefore)
   const errors: unknown[] = []
@@ -40,15 +44,19 @@ async function searchNew(home: Home, deps: UpkeepDeps, report: UpkeepReport): Pr
     errors.push(...(await removeOrphansOf(due, turn.oldBefore, deps, report)))
     position = due.at(-1)?.key ?? position
     const done = due.length < LISTED_KEYS
-    await repository.moveSearch(search, position || home, done ? 0 : undefined)
+    await repository.searches.move(search, position || home, done ? 0 : undefined)
     if (done) return failWith(errors)
   }
 }
 
-async function searchAgain(home: Home, deps: UpkeepDeps, report: UpkeepReport): Promise<void> {
+async function searchAgain(
+  home: Home,
+  deps: UpkeepDeps<'searches' | 'keys' | 'sweeps'>,
+  report: UpkeepReport,
+): Promise<void> {
   const { repository, storage, stopping } = deps
   const search = `recheck of ${home}` as const
-  const turn = await repository.takeSearch(search)
+  const turn = await repository.searches.take(search)
   if (turn === null) return
   let { position } = turn
   const errors: unknown[] = []
@@ -57,9 +65,9 @@ async function searchAgain(home: Home, deps: UpkeepDeps, report: UpkeepReport): 
     errors.push(...(await removeOrphansOf(listed, turn.oldBefore, deps, report)))
     position = listed.length < LISTED_KEYS ? '' : (listed.at(-1)?.key ?? '')
     if (position === '') break
-    await repository.moveSearch(search, position)
+    await repository.searches.move(search, position)
   }
-  await repository.moveSearch(search, position, position === '' ? RECHECK_PAUSE_SECONDS : RECHECK_SECONDS)
+  await repository.searches.move(search, position, position === '' ? RECHECK_PAUSE_SECONDS : RECHECK_SECONDS)
   failWith(errors)
 }
 
@@ -70,7 +78,7 @@ async function searchAgain(home: Home, deps: UpkeepDeps, report: UpkeepReport): 
 async function removeOrphansOf(
   listed: readonly { key: string }[],
   oldBefore: number,
-  { repository, storage }: UpkeepDeps,
+  { repository, storage }: UpkeepDeps<'searches' | 'keys' | 'sweeps'>,
   report: UpkeepReport,
 ): Promise<unknown[]> {
   const old = listed.flatMap(({ key }) => {
@@ -78,10 +86,10 @@ async function removeOrphansOf(
     return id !== undefined && madeAtOf(id) < oldBefore ? [{ key, id }] : []
   })
   if (old.length === 0) return []
-  const withRow = await repository.idsWithRow([...new Set(old.map(({ id }) => id))])
-  const known = await repository.knownKeys(old.flatMap(({ key, id }) => (withRow.has(id) ? [key] : [])))
+  const withRow = await repository.keys.idsWithRow([...new Set(old.map(({ id }) => id))])
+  const known = await repository.keys.known(old.flatMap(({ key, id }) => (withRow.has(id) ? [key] : [])))
   const strays = old.filter(({ key, id }) => withRow.has(id) && !known.has(key))
-  if (strays.length > 0) await repository.sweepSoon([...new Set(strays.map(({ id }) => id))])
+  if (strays.length > 0) await repository.sweeps.schedule([...new Set(strays.map(({ id }) => id))])
   const orphans = old.flatMap(({ key, id }) => (withRow.has(id) ? [] : [key]))
   if (orphans.length === 0) return []
   try {

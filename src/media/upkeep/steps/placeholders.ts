@@ -7,26 +7,26 @@ import type { PlaceholderRow } from '../../table/placeholders.ts'
 import { forUpkeep, inIdleTime, type Progress } from '../idle-time.ts'
 import type { Step, UpkeepDeps, UpkeepReport } from '../step.ts'
 
-export const makePlaceholders: Step = async (deps, report) => {
+export const makePlaceholders: Step<'placeholders'> = async (deps, report) => {
   await inIdleTime(deps, async () => {
-    const row = await deps.repository.claimPlaceholder()
+    const row = await deps.repository.placeholders.claim()
     return row === null ? 'none' : makeOne(row, deps, report)
   })
 }
 
 async function makeOne(
   row: PlaceholderRow,
-  { repository, decode }: UpkeepDeps,
+  { repository, decode }: UpkeepDeps<'placeholders'>,
   report: UpkeepReport,
 ): Promise<Progress> {
   try {
     const { placeholder } = await decode(row, { kind: 'placeholder', mimeType: row.mimeType }, forUpkeep())
-    if (placeholder !== undefined && (await repository.keepPlaceholder(row, placeholder))) report.placeholders += 1
+    if (placeholder !== undefined && (await repository.placeholders.keep(row, placeholder))) report.placeholders += 1
     return 'done'
   } catch (error) {
     if (!(error instanceof Problem)) throw error
     if (error instanceof NotDone) {
-      await repository.releasePlaceholder(row)
+      await repository.placeholders.release(row)
       return 'busy'
     }
     // The row has the outcome, and when to try again.

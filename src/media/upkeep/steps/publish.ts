@@ -3,21 +3,21 @@
 import { Problem } from '../../../problem.ts'
 import { NotDone } from '../../decoding/decode.ts'
 import { isRefusal } from '../../object/outcomes.ts'
-import type { PublicationRow } from '../../table/public-copies.ts'
+import type { UncopiedRow } from '../../table/public-copies.ts'
 import { forUpkeep, inIdleTime, type Progress } from '../idle-time.ts'
 import type { Step, UpkeepDeps, UpkeepReport } from '../step.ts'
 
-export const publishAll: Step = async (deps, report) => {
+export const publishAll: Step<'publicCopies'> = async (deps, report) => {
   if (!deps.publicity.hasCdn) return
   await inIdleTime(deps, async () => {
-    const row = await deps.repository.claimPublication()
+    const row = await deps.repository.publicCopies.claim()
     return row === null ? 'none' : publishOne(row, deps, report)
   })
 }
 
 async function publishOne(
-  row: PublicationRow,
-  { repository, publish }: UpkeepDeps,
+  row: UncopiedRow,
+  { repository, publish }: UpkeepDeps<'publicCopies'>,
   report: UpkeepReport,
 ): Promise<Progress> {
   try {
@@ -27,7 +27,7 @@ async function publishOne(
   } catch (error) {
     if (!(error instanceof Problem)) throw error
     if (error instanceof NotDone) {
-      await repository.releasePublication(row)
+      await repository.publicCopies.release(row)
       return 'busy'
     }
     // The row has the outcome, and when to try again; or the object is no longer public.

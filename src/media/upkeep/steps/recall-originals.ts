@@ -4,11 +4,11 @@ import type { StoredObject } from '../../object/object.ts'
 import { doEach, failWith } from '../rows.ts'
 import { PURGE_ROWS, type Step, type UpkeepDeps } from '../step.ts'
 
-export const recallOriginals: Step = async (deps) => {
+export const recallOriginals: Step<'publicCopies' | 'transients'> = async (deps) => {
   const moves = createMoves(deps)
   const errors: unknown[] = []
   for (let after = ''; !deps.stopping(); ) {
-    const rows = await deps.repository.exposedAfter(after, PURGE_ROWS)
+    const rows = await deps.repository.publicCopies.exposedAfter(after, PURGE_ROWS)
     errors.push(...(await doEach(rows, (row) => recallOne(row, moves, deps))))
     const last = rows.at(-1)
     if (last === undefined) break
@@ -17,10 +17,14 @@ export const recallOriginals: Step = async (deps) => {
   failWith(errors)
 }
 
-async function recallOne(row: StoredObject, moves: Moves, { repository, storage }: UpkeepDeps): Promise<void> {
+async function recallOne(
+  row: StoredObject,
+  moves: Moves,
+  { repository, storage }: UpkeepDeps<'publicCopies' | 'transients'>,
+): Promise<void> {
   const stored = await storage.head(row.key)
   if (stored === null) return
   const to = await moves.copy(row, 'media/', stored)
-  const transients = await repository.recall(row, to)
+  const transients = await repository.publicCopies.recall(row, to)
   await (transients === null ? moves.remove(to) : moves.tryToWithdraw(row.id, transients))
 }

@@ -4,9 +4,9 @@ import { removable } from '../../object/transients.ts'
 import { inBatches } from '../rows.ts'
 import { BATCH_ROWS, type Step } from '../step.ts'
 
-export const removeTransients: Step = async (deps, report) => {
+export const removeTransients: Step<'transients'> = async (deps, report) => {
   const { withdraw } = createMoves(deps)
-  await inBatches(deps, BATCH_ROWS, deps.repository.claimTransients, async ({ id, ...transients }) => {
+  await inBatches(deps, BATCH_ROWS, deps.repository.transients.claim, async ({ id, ...transients }) => {
     // A multipart copy may have ended halfway.
     for (const key of removable(transients)) await deps.storage.abortUploads(key)
     report.orphans += await withdraw(id, transients)
