@@ -12,13 +12,13 @@ afterAll(async () => {
   for (const { close } of [killed, stopped]) await close()
 })
 
-const picture = new Uint8Array(await noise(1200, 1200).jpeg().toBuffer())
+const picture = new Uint8Array(await noise(800, 800).jpeg().toBuffer())
 
 /** A rendition that takes its decoder some seconds, once it has begun. */
 async function beginRendition({ call, upload, service }: Stage) {
   const user = newUser()
   const { id } = await answered<MediaObject>(201, await upload(user, picture))
-  const answer = call(`/media/${id}/content?w=1920&format=avif&q=95`, { as: user })
+  const answer = call(`/media/${id}/content?w=640&format=avif&q=95`, { as: user })
   answer.catch(() => {})
   const decoders = await until(() => {
     const found = decodersOf(service.pid)

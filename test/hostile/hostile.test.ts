@@ -5,6 +5,7 @@ import { type MediaObject, newUser } from '../support/http/client.ts'
 import { hostilePictures, relatives } from '../support/pictures/hostile/hostile.ts'
 import type { Hostile } from '../support/pictures/hostile/kind.ts'
 import { openStage, runtime, type Stage } from '../support/process/acceptance.ts'
+import { longForms } from '../support/process/long.ts'
 import { heldBy, type Seen, watchWhile } from '../support/process/watch.ts'
 import { haveServices } from '../support/services/shared.ts'
 
@@ -160,10 +161,10 @@ describe.skipIf(!(await haveServices()) || process.platform !== 'linux')('a host
 
 /**
  * On Deno one of each kind of picture for each place where they end, which is all in which the runtimes differ: how a body
- * comes in, how fast headers are read, and the limits of the process that decodes. HOSTILE_FILES=all has all of them.
+ * comes in, how fast headers are read, and the limits of the process that decodes. The long form has all of them.
  */
 function chosen(pictures: Hostile[]): Hostile[] {
-  if (runtime === 'bun' || process.env.HOSTILE_FILES === 'all') return pictures
+  if (runtime === 'bun' || longForms) return pictures
   const placeOf = ({ door, structure }: Hostile) => (door ? 'door' : structure ? 'structure' : 'decoder')
   const groups = Map.groupBy(pictures, (picture) => `${picture.mimeType} ${placeOf(picture)}`)
   return [...groups.values()].flatMap(([first]) => (first ? [first] : []))

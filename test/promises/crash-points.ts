@@ -10,16 +10,13 @@ import { KINDS } from './batches.ts'
 import { type Fault, faults, type Plan } from './circuit.ts'
 import { operations } from './operations.ts'
 import { attempt, type Outcome, passOver, soundly, startReplica } from './replica.ts'
+import { parityOf, type Share, shareOf } from './shares.ts'
 import type { Operation, Trial } from './trials.ts'
-import { PENDING_SECONDS, RETENTION_SECONDS, type World, worlds } from './world.ts'
-
-// The long form: each point in both worlds. Where the client asks again in one of them, it does not in the other.
-const everywhere = process.env.PROMISES_POINTS === 'all'
+import { PENDING_SECONDS, RETENTION_SECONDS, type World, type WorldName, worlds } from './world.ts'
 
 /** Those of one of the worlds, each in a file of its own, so that they are tried side by side. */
-export function tryCrashPoints(chosen: (typeof worlds)[number]['name']): void {
-  const index = worlds.findIndex((one) => one.name === chosen)
-  const found = worlds[index]
+export function tryCrashPoints(chosen: WorldName): void {
+  const found = worlds.find((one) => one.name === chosen)
   if (found === undefined) throw new Error(`no world called ${chosen}`)
   const { name, present, open } = found
   describe.skipIf(!present)(`every crash point, ${name}`, () => {
@@ -41,8 +38,7 @@ export function tryCrashPoints(chosen: (typeof worlds)[number]['name']): void {
 
     for (const operation of here) {
       test(`${operation.name}: nothing is lost and nothing is left`, async () => {
-        const alone = operation.only !== undefined || worlds.some((one) => !one.present)
-        const points = await walk(world, operation, { parity: index, half: !everywhere && !alone })
+        const points = await walk(world, operation, name)
         expect(points).toBeGreaterThan(0)
         tried += points
         finished += 1
@@ -57,25 +53,22 @@ export function tryCrashPoints(chosen: (typeof worlds)[number]['name']): void {
   })
 }
 
+const WHOLE: Share = { first: 1, step: 1 }
+
 type Point = { person: Caller; plan: Plan; retried: boolean; trial: Trial; first: Outcome<unknown>; calls: string[] }
 
 /**
- * Tries every fault at every call; or at every other one, `parity` says which, and the other world has the rest. After
- * every other point the client comes back and asks again. Returns how many points that were.
+ * Tries every fault at every call that is this world's. After every other point the client comes back and asks again.
+ * Returns how many points that were.
  */
-async function walk(
-  world: World,
-  operation: Operation,
-  { parity, half }: { parity: number; half: boolean },
-): Promise<number> {
+async function walk(world: World, operation: Operation, name: WorldName): Promise<number> {
   const points: Point[] = []
-  const step = half ? 2 : 1
   let count = 0
   const walkOne = async (fault: Fault, index: number) => {
-    const first = half ? 1 + ((index + parity) % 2) : 1
+    const { first, step } = operation.only === undefined ? shareOf(name, index) : WHOLE
     for (let at = first; ; at += step) {
-      // Alternates over the calls, and begins differently from one fault to the next.
-      const retried = (Math.floor(at / step) + index + parity) % 2 === 0
+      // Alternates over the calls, and begins differently from one fault and one world to the next.
+      const retried = (Math.floor(at / step) + index + parityOf(name)) % 2 === 0
       const point = await tryPoint(world, operation, { at, fault }, retried)
       points.push(point)
       if (operation.global) expect(await settle(world, points.splice(0))).toEqual([])

@@ -54,7 +54,8 @@ export type World = {
 export const worlds = [
   { name: 'embedded', present: true, open: () => open('PGlite', openDisk, openMemory) },
   { name: 'real', present: await haveServices(), open: () => open('Postgres', openS3, openRedis) },
-]
+] as const
+export type WorldName = (typeof worlds)[number]['name']
 
 type OpenStorage = {
   storage: Storage
