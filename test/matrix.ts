@@ -27,6 +27,7 @@ export const ANY_RUNTIME: Names = [
   'least-rights', // the key's rights in the store
   'limits', // statements, and the dates in links
   'list', // statements
+  'migrate', // rights in the database
   'objects', // statements
   'outages', // faults/database, store and events break the same parts of a service on Deno
   'placeholder', // statements, and the decoder that renditions runs on both
@@ -55,6 +56,7 @@ export const ANY_BACKEND: Names = [
   'least-rights', // the key's rights in the store
   'limits', // statements
   'log-output', // what is written, and when
+  'migrate', // rights in the database
   'multipart', // how bodies are read
   'outages', // there is nothing outside to go away
   'placeholder', // statements

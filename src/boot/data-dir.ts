@@ -16,7 +16,7 @@ export type DataDir = {
  * Opens the folder, creating it, and locks it until `close` or the end of the process, however it ends.
  * @throws Error when another process has it: PGlite does not notice and silently loses rows (0.5.14)
  */
-export async function openDataDir(folder: string): Promise<DataDir> {
+async function openDataDir(folder: string): Promise<DataDir> {
   const path = resolve(folder)
   await mkdir(path, { recursive: true, mode: 0o700 })
   const unlock = lock(path)
@@ -32,6 +32,18 @@ export async function openDataDir(folder: string): Promise<DataDir> {
       return readFile(file, 'utf8')
     },
     close: unlock,
+  }
+}
+
+/** A function that opens the folder at its first call, and has `closers` close it. */
+export function openDataDirOnce(folder: string, closers: (() => void)[]): () => Promise<DataDir> {
+  let opened: DataDir | undefined
+  return async () => {
+    if (opened === undefined) {
+      opened = await openDataDir(folder)
+      closers.push(opened.close)
+    }
+    return opened
   }
 }
 

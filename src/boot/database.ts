@@ -1,10 +1,12 @@
-/** Opens the database of the settings, or the embedded one, and migrates it. */
+/** Opens the database of the settings, or the embedded one, and brings its schema to this version. */
 import { join } from 'node:path'
 import { connect, POOL_CONNECTIONS, type Sql, serverVersion } from '../db/connect.ts'
 import { migrate } from '../db/migrate.ts'
+import { SchemaError } from '../db/migrations.ts'
 import { startPGlite } from '../db/pglite.ts'
 import { carriesPreparedStatements } from '../db/pooler.ts'
 import { type Refusal, refusalOf } from '../db/refusal.ts'
+import { requireSchema } from '../db/schema.ts'
 import { parseDatabaseUrl } from '../db/url.ts'
 import type { Log } from '../log.ts'
 import type { DataDir } from './data-dir.ts'
@@ -14,13 +16,17 @@ export type Database = {
   sql: Sql
   /** Most connections to the database at once. */
   connections: number
+  /** Names of the migrations that were applied. */
+  applied: string[]
   /** For the log. */
   found: object
   close(): Promise<void>
 }
 
-type Settings = {
+export type DatabaseSettings = {
   databaseUrl: string | undefined
+  /** False: the schema must be that of this version, and the role needs no right to change it. */
+  migrate: boolean
   /** Undefined: as the URL says, else `POOL_CONNECTIONS`. */
   databaseConnections: number | undefined
   /** Undefined: as the URL says, else it is found out. */
@@ -28,14 +34,18 @@ type Settings = {
 }
 
 /** @throws Error, a sentence that names the setting */
-export async function openDatabase(settings: Settings, inDataDir: () => Promise<DataDir>, log: Log): Promise<Database> {
+export async function openDatabase(
+  settings: DatabaseSettings,
+  inDataDir: () => Promise<DataDir>,
+  log: Log,
+): Promise<Database> {
   const { databaseUrl } = settings
   return databaseUrl === undefined
-    ? openEmbedded((await inDataDir()).path, log)
+    ? openEmbedded((await inDataDir()).path, settings, log)
     : openServer(databaseUrl, settings, log)
 }
 
-async function openServer(url: string, settings: Settings, log: Log): Promise<Database> {
+async function openServer(url: string, settings: DatabaseSettings, log: Log): Promise<Database> {
   const server = parseDatabaseUrl(url)
   const { preparedStatements = server.prepare, databaseConnections } = settings
   const refused = (error: unknown): Refusal => refusalOf(error, server)
@@ -44,7 +54,8 @@ async function openServer(url: string, settings: Settings, log: Log): Promise<Da
     try {
       return await reachable('database', log, attempt, (error) => refused(error).permanent)
     } catch (error) {
-      throw new Error(refused(error).sentence, { cause: error })
+      // A schema's sentence says it all.
+      throw new Error(refused(error).sentence, { cause: error instanceof SchemaError ? error.cause : error })
     }
   }
   const prepare = preparedStatements ?? (await opened(() => carriesPreparedStatements(url)))
@@ -53,16 +64,16 @@ async function openServer(url: string, settings: Settings, log: Log): Promise<Da
   const sql = connect({ url, connections, prepare, ...(preparedStatements === undefined && { onPlain }) })
   const close = () => sql.end({ timeout: 1 })
   try {
-    report(await opened(() => migrate(sql)), log)
+    const applied = report(await opened(() => prepareSchema(sql, settings)), log)
     const found = { name: 'postgres', version: await serverVersion(sql), prepared: prepare }
-    return { sql, connections, found, close }
+    return { sql, connections, applied, found, close }
   } catch (error) {
     await close()
     throw error
   }
 }
 
-async function openEmbedded(path: string, log: Log): Promise<Database> {
+async function openEmbedded(path: string, settings: DatabaseSettings, log: Log): Promise<Database> {
   const { socket, stop } = await startPGlite(join(path, 'postgres'))
   const sql = connect({ socket })
   const close = async () => {
@@ -70,14 +81,22 @@ async function openEmbedded(path: string, log: Log): Promise<Database> {
     await stop()
   }
   try {
-    report(await migrate(sql), log)
-    return { sql, connections: 1, found: { name: 'pglite', version: await serverVersion(sql) }, close }
+    const applied = report(await prepareSchema(sql, settings), log)
+    return { sql, connections: 1, applied, found: { name: 'pglite', version: await serverVersion(sql) }, close }
   } catch (error) {
     await close()
     throw error
   }
 }
 
-function report(applied: string[], log: Log): void {
+/** Returns the names of the migrations that it applied. */
+async function prepareSchema(sql: Sql, { migrate: mayMigrate }: DatabaseSettings): Promise<string[]> {
+  if (mayMigrate) return migrate(sql)
+  await requireSchema(sql)
+  return []
+}
+
+function report(applied: string[], log: Log): string[] {
   if (applied.length > 0) log.info({ applied }, 'database: migrated')
+  return applied
 }

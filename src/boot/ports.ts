@@ -20,7 +20,7 @@ import type { Storage } from '../storage/storage.ts'
 import { openTemporaryFiles } from '../storage/temporary.ts'
 import { timedStorage } from '../storage/timed.ts'
 import type { TusStores } from '../storage/tus.ts'
-import { type DataDir, openDataDir } from './data-dir.ts'
+import { type DataDir, openDataDirOnce } from './data-dir.ts'
 import { openDatabase } from './database.ts'
 import { reachable } from './reachable.ts'
 
@@ -50,7 +50,7 @@ export type Ports = {
 type Settings = Config['ports']
 type Closers = (() => void | Promise<void>)[]
 
-/** Opens all ports and migrates the database. An unreachable dependency is retried for half a minute. */
+/** Opens all ports and brings the schema to this version. An unreachable dependency is retried for half a minute. */
 export async function openPorts(config: Config, log: Log): Promise<Ports> {
   const closers: Closers = []
   const close = async () => {
@@ -68,14 +68,7 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Po
   const { jwtSecret: given, jwksUrl, gatewaySecret } = config.auth
   const settings = config.ports
   const development = [given, jwksUrl, gatewaySecret].every((setting) => setting === undefined)
-  let dataDir: DataDir | undefined
-  const inDataDir = async () => {
-    if (dataDir === undefined) {
-      dataDir = await openDataDir(settings.dataDir)
-      closers.push(dataDir.close)
-    }
-    return dataDir
-  }
+  const inDataDir = openDataDirOnce(settings.dataDir, closers)
 
   const { databaseUrl, redisUrl } = settings
   const { sql, connections, found: database, close } = await openDatabase(settings, inDataDir, log)

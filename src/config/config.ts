@@ -36,6 +36,20 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   return { ...toSlices(values as Values), defaults }
 }
 
+/**
+ * What a command that needs only the database reads. The other settings may be absent or wrong, but in production the
+ * database may not be an embedded one.
+ * @throws ConfigError
+ */
+export function readDatabaseConfig(
+  env: Record<string, string | undefined> = process.env,
+): Pick<Config, 'ports' | 'log'> {
+  const { NODE_ENV, DATABASE_URL, DATABASE_PREPARED_STATEMENTS, DATA_DIR, LOG_LEVEL } = env
+  if (NODE_ENV === 'production' && !DATABASE_URL) throw new ConfigError(['DATABASE_URL: expected in production'])
+  // Without MIGRATE, which is about the serving replicas.
+  return readConfig({ DATABASE_URL, DATABASE_PREPARED_STATEMENTS, DATA_DIR, LOG_LEVEL })
+}
+
 /** The settings as text, one block each: name, documentation, and current value or default (secrets hidden). */
 export function describeSettings(env: Record<string, string | undefined> = process.env): string {
   return Object.entries<Setting<unknown>>(settings)

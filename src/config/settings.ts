@@ -56,6 +56,11 @@ export const settings = {
     flag,
     'Prepare statements; false behind a pooler that does not carry them; absent: found out at start',
   ),
+  MIGRATE: withDefault(
+    flag,
+    'true',
+    'Apply new migrations at startup; false: start only on the schema of this version, which `bun run migrate` makes',
+  ),
   REDIS_URL: optionalSecret(
     z.url({ protocol: /^rediss?$/, error: 'expected a redis:// or rediss:// URL' }),
     'Redis for events and rate limits; absent: both stay in this process',

@@ -19,6 +19,7 @@ export function toSlices(values: Values) {
 function portsOf(values: Values) {
   return {
     databaseUrl: values.DATABASE_URL,
+    migrate: values.MIGRATE,
     databaseConnections: values.DATABASE_CONNECTIONS,
     preparedStatements: values.DATABASE_PREPARED_STATEMENTS,
     redisUrl: values.REDIS_URL,

@@ -1,13 +1,17 @@
 /** Schema migrations: plain SQL files, forward only. */
-import { createHash } from 'node:crypto'
-import { readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Queryable, Sql, TransactionSql } from './connect.ts'
+import type { Sql, TransactionSql } from './connect.ts'
 import { sqlStateOf } from './errors.ts'
-
-/** The migrations of this package. */
-export const MIGRATIONS_FOLDER = join(import.meta.dirname, '../../sql')
+import {
+  MIGRATIONS_FOLDER,
+  type Migration,
+  missingFrom,
+  type Past,
+  readMigrations,
+  readPast,
+  readRows,
+} from './migrations.ts'
+import { asSchemaError } from './schema.ts'
 
 // Key of the advisory lock: any number that nothing else uses.
 const LOCK = 7_233_501_946
@@ -24,14 +28,17 @@ const CONCURRENT_INDEX = /^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:I
  * Each file runs in its own transaction; a file whose first line is `-- no transaction` runs statement by statement
  * outside of any (CREATE INDEX CONCURRENTLY, VALIDATE CONSTRAINT). The statements of such a file must be repeatable,
  * because a process may die between two of them. Works through a transaction pooler. Returns the names applied.
- * @throws Error when an applied file is missing or was changed (so not even a comment in it may change), when a new
- * file is numbered below an applied one, when there are no files, and when the table stays locked for a minute
+ * A database without new migrations is only read, so that a role without rights on the schema is enough.
+ * @throws SchemaError when an applied file is missing or was changed (so not even a comment in it may change), when a
+ * new file is numbered below an applied one, when there are no files, and when the role may not change the schema
+ * @throws Error when the table stays locked for a minute
  */
 export async function migrate(sql: Sql, folder = MIGRATIONS_FOLDER): Promise<string[]> {
   const files = await readMigrations(folder)
-  if (files.length === 0) throw new Error(`no migration files in ${folder}`)
+  const past = await readPast(sql).catch(asSchemaError)
+  if (past !== undefined && missingFrom(past, files).length === 0) return []
   const applied: string[] = []
-  for (const file of files) if (await applyPatiently(sql, file, files)) applied.push(file.name)
+  for (const file of files) if (await applyPatiently(sql, file, files).catch(asSchemaError)) applied.push(file.name)
   return applied
 }
 
@@ -67,8 +74,8 @@ async function apply(
 ): Promise<'applied' | 'present' | 'busy'> {
   const [row] = await tx<{ locked: boolean }[]>`SELECT pg_try_advisory_xact_lock(${LOCK}) AS locked`
   if (row?.locked !== true) return 'busy'
-  const past = await readPast(tx)
-  check(past, files)
+  const past = (await readPast(tx)) ?? (await createPast(tx))
+  missingFrom(past, files)
   if (past.has(name)) return 'present'
   await tx.unsafe(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`)
   if (transactional) await tx.unsafe(text)
@@ -77,6 +84,16 @@ async function apply(
   else await runOutside(sql, text)
   await tx`INSERT INTO media_migrations (name, checksum) VALUES (${name}, ${checksum})`
   return 'applied'
+}
+
+/**
+ * Creates the table unless it is there, and reads it: to_regclass answers from a cache that may miss what another session
+ * committed since this transaction began.
+ */
+async function createPast(tx: TransactionSql): Promise<Past> {
+  await tx`CREATE TABLE IF NOT EXISTS media_migrations (
+    name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`
+  return readRows(tx)
 }
 
 /** Runs on another connection while the transaction with the lock waits. Splits at semicolons that end a line. */
@@ -90,37 +107,4 @@ async function runOutside(sql: Sql, text: string): Promise<void> {
   }
   const statements = text.split(/;[ \t]*$/m).filter((statement) => /^\s*[^\s-]/m.test(statement))
   for (const statement of statements) await sql.unsafe(statement)
-}
-
-type Migration = { name: string; text: string; checksum: string; transactional: boolean }
-
-async function readMigrations(folder: string): Promise<Migration[]> {
-  const names = (await readdir(folder)).filter((name) => /^\d{4}_\w+\.sql$/.test(name)).sort()
-  return Promise.all(
-    names.map(async (name) => {
-      const text = await readFile(join(folder, name), 'utf8')
-      const checksum = createHash('sha256').update(text).digest('hex')
-      return { name, text, checksum, transactional: !text.startsWith('-- no transaction\n') }
-    }),
-  )
-}
-
-/** Names and checksums of the applied migrations. */
-async function readPast(tx: Queryable): Promise<Map<string, string>> {
-  await tx`CREATE TABLE IF NOT EXISTS media_migrations (
-    name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`
-  const rows = await tx<{ name: string; checksum: string }[]>`SELECT name, checksum FROM media_migrations`
-  return new Map(rows.map(({ name, checksum }) => [name, checksum]))
-}
-
-function check(past: Map<string, string>, files: Migration[]): void {
-  const now = new Map(files.map(({ name, checksum }) => [name, checksum]))
-  for (const [name, checksum] of past) {
-    const found = now.get(name)
-    if (found === undefined) throw new Error(`migration ${name} was applied to this database, but its file is missing`)
-    if (found !== checksum) throw new Error(`migration ${name} was changed after it was applied to this database`)
-  }
-  const last = [...past.keys()].sort().at(-1) ?? ''
-  const late = files.find(({ name }) => name < last && !past.has(name))
-  if (late) throw new Error(`migration ${late.name} is new, but ${last} was applied to this database before it`)
 }

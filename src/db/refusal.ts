@@ -1,10 +1,12 @@
 /** Says in one sentence why a database cannot be used, and whether trying again may help. */
 import { isReadOnly, sqlStateOf } from './errors.ts'
+import { SchemaError } from './migrations.ts'
 import type { DatabaseServer } from './url.ts'
 
 export type Refusal = { sentence: string; permanent: boolean }
 
 export function refusalOf(error: unknown, { hosts, user, database }: DatabaseServer): Refusal {
+  if (error instanceof SchemaError) return { sentence: `DATABASE_URL: ${error.message}`, permanent: true }
   const message = error instanceof Error ? error.message : String(error)
   const known = permanentReason(sqlStateOf(error) ?? '', message, {
     user: user ?? '',

@@ -32,7 +32,7 @@ describe.skipIf(!(await haveServices()))('the database of the settings', () => {
     const { databaseConnections, preparedStatements } = settings
     const { log } = createRecordingLog()
     return openDatabase(
-      { databaseUrl: url.href, databaseConnections, preparedStatements },
+      { databaseUrl: url.href, migrate: true, databaseConnections, preparedStatements },
       () => expect.unreachable(),
       log,
     )
@@ -59,7 +59,7 @@ describe.skipIf(!(await haveServices()))('the database of the settings', () => {
     [
       'a user without rights',
       (url) => Object.assign(url, { username: role, password: 'its password' }),
-      `DATABASE_URL: the user "${role}" lacks a right`,
+      'DATABASE_URL: the role lacks a privilege (permission denied for schema public); run `bun run migrate` with a role',
     ],
   ]
   test.each(refused)(
@@ -77,6 +77,7 @@ describe.skipIf(!(await haveServices()))('the database of the settings', () => {
     const opened = await openDatabase(
       {
         databaseUrl: `${database.url.replace(host, `127.0.0.1:${closed},${host}`)}?target_session_attrs=read-write`,
+        migrate: true,
         databaseConnections: 3,
         preparedStatements: undefined,
       },

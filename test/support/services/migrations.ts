@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { MIGRATIONS_FOLDER } from '../../../src/db/migrate.ts'
+import { MIGRATIONS_FOLDER } from '../../../src/db/migrations.ts'
 
 /** Names a database in which all migrations are done: another one as soon as a file in `sql` changes. */
 export async function hashOfMigrations(): Promise<string> {
