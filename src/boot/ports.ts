@@ -1,6 +1,5 @@
 /** Opens the ports: the database, store and event bus of the settings, or their embedded replacements. */
 import { hkdfSync, randomBytes } from 'node:crypto'
-import { join } from 'node:path'
 import type { Config } from '../config/config.ts'
 import type { Sql } from '../db/connect.ts'
 import { parseDatabaseUrl } from '../db/url.ts'
@@ -11,18 +10,12 @@ import type { Limiter } from '../limits/limits.ts'
 import { createMemoryLimiter } from '../limits/memory.ts'
 import { createRedisLimiter } from '../limits/redis.ts'
 import type { Log } from '../log.ts'
-import { createDiskStorage, type DiskStorage } from '../storage/disk/storage.ts'
-import { createDiskTusStores } from '../storage/disk/tus.ts'
-import { prepareBucket } from '../storage/s3/bucket.ts'
-import { createS3Storage } from '../storage/s3/storage.ts'
-import { createS3TusStores, tusPartSizeOf } from '../storage/s3/tus.ts'
+import type { DiskStorage } from '../storage/disk/storage.ts'
 import type { Storage } from '../storage/storage.ts'
-import { openTemporaryFiles } from '../storage/temporary.ts'
-import { timedStorage } from '../storage/timed.ts'
 import type { TusStores } from '../storage/tus.ts'
 import { type DataDir, openDataDirOnce } from './data-dir.ts'
 import { openDatabase } from './database.ts'
-import { reachable } from './reachable.ts'
+import { openStore } from './store.ts'
 
 export type Ports = {
   sql: Sql
@@ -76,7 +69,7 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Po
 
   const embedded = settings.s3 === undefined || databaseUrl === undefined
   const linkSecret = linkSecretOf(config) ?? (await linkSecretIn(embedded ? await inDataDir() : undefined, log))
-  const { found: store, ...stores } = await openStorage(settings, linkSecret, inDataDir, log)
+  const { found: store, ...stores } = await openStore(config, { linkSecret, inDataDir, log })
   const { storage, tusStores } = stores
   closers.push(storage.close, tusStores.close)
 
@@ -100,49 +93,6 @@ async function openLimiter({ rateLimitPerMinute: limit, redisUrl }: Settings, lo
   return redisUrl === undefined
     ? createMemoryLimiter({ limit })
     : createRedisLimiter({ url: redisUrl, limit, log, now: Date.now })
-}
-
-async function openStorage(
-  settings: Settings,
-  linkSecret: string,
-  inDataDir: () => Promise<DataDir>,
-  log: Log,
-): Promise<Pick<Ports, 'storage' | 'disk' | 'tusStores'> & { found: object }> {
-  const { s3 } = settings
-  if (s3 !== undefined) {
-    const traits = await reachable('storage', log, () => prepareBucket(s3))
-    if (traits.guardCopies) log.warn('storage: takes unsigned copies over upload links; links are signed against it')
-    const { guards, unguarded } = traits
-    if (guards.length > 0)
-      log.warn({ headers: guards }, 'storage: takes unsigned headers over upload links; links are signed against them')
-    if (unguarded.length > 0)
-      log.warn(
-        { headers: unguarded },
-        'storage: takes unsigned headers over upload links; complete looks at the outcome',
-      )
-    if (!traits.enforces.once) log.warn('storage: upload links work more than once; uploads are copied on completion')
-    if (!traits.enforces.checksum) log.warn('storage: does not check SHA-256; uploads that ask for it are refused')
-    const temporary = await openTemporaryFiles(settings.temporaryBytes)
-    const needed = 2 * tusPartSizeOf(settings.maxObjectBytes)
-    if (temporary.limit < Math.max(needed, settings.temporaryBytes))
-      log.warn(
-        { limit: temporary.limit, needed, setting: settings.temporaryBytes },
-        'tus: the temporary folder is small; TEMPORARY_BYTES is what it should hold, and two parts of an upload at least',
-      )
-    const tusStores = createS3TusStores(s3, settings.maxObjectBytes, temporary)
-    const { endpoint = 'AWS', bucket } = s3
-    const found = { name: 's3', endpoint, bucket, server: traits.server, enforces: traits.enforces }
-    return { storage: timedStorage(createS3Storage(s3, traits)), disk: undefined, tusStores, found }
-  }
-  const dataDir = await inDataDir()
-  const disk = await createDiskStorage({
-    root: join(dataDir.path, 'files'),
-    linkSecret,
-    maxBytes: settings.maxObjectBytes,
-    now: Date.now,
-  })
-  const found = { name: disk.name, folder: dataDir.path, enforces: disk.enforces }
-  return { storage: timedStorage(disk), disk, tusStores: createDiskTusStores(disk), found }
 }
 
 /** A random link secret, stored in the data folder if there is one. */

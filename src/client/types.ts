@@ -81,7 +81,11 @@ export type Multipart = {
 export type Parts = { parts: { partNumber: number; size: number; etag: string }[] }
 
 /** Presigned links, each for one part. */
-export type PartLinks = { urls: { partNumber: number; url: string }[]; expiresAt: string }
+export type PartLinks = {
+  /** `headers`: to send unchanged with the bytes. */
+  urls: { partNumber: number; url: string; headers: Record<string, string> }[]
+  expiresAt: string
+}
 
 /** A change of an object. */
 export type MediaEvent = {

@@ -18,6 +18,7 @@ export function toSlices(values: Values) {
 
 function portsOf(values: Values) {
   return {
+    production: values.NODE_ENV === 'production',
     databaseUrl: values.DATABASE_URL,
     migrate: values.MIGRATE,
     databaseConnections: values.DATABASE_CONNECTIONS,

@@ -42,7 +42,7 @@ import {
   type MultipartDeclaration,
   type MultipartUpload,
 } from './uploads/multipart-uploads.ts'
-import { linkPart, linkParts, type PartLink, type UppyPart } from './uploads/part-links.ts'
+import { linkPart, linkParts, type NumberedLink, type UppyPart, type WantedPart } from './uploads/part-links.ts'
 import { type Declaration, presign, type UploadLink } from './uploads/presigned.ts'
 import { createTusUploads, type TusDeclaration, type TusLeases } from './uploads/tus.ts'
 
@@ -77,7 +77,8 @@ interface Uploads {
    * Creates a pending object and begins its multipart upload; with an idempotency key, a retry gets the same upload
    * while that is pending. Throws Problem `media_type_unsupported`, `file_too_large`, `quota_exceeded`,
    * `idempotency_conflict`, `checksum_unenforceable` (S3 has no SHA-256 of a whole object that was uploaded in parts),
-   * or `state_conflict`: with the id of the object that this key created, or when the store has no multipart uploads.
+   * or `state_conflict`: with the id of the object that this key created, or when the store has no multipart uploads or
+   * needs checksums that the client does not name.
    * Source: `uploads/multipart-uploads.ts`.
    */
   beginMultipart(caller: Caller, declared: MultipartDeclaration): Promise<MultipartUpload>
@@ -88,10 +89,10 @@ interface Uploads {
   findMultipart(id: string, caller: Caller): Promise<MultipartRow & { status: 'pending' | 'active' }>
   /**
    * A link for each part, valid for UPLOAD_URL_SECONDS, that accepts exactly as many bytes as `partSizeOf` gives this
-   * part. Throws Problem `not_found`, `state_conflict`, or `request_invalid` for a part number beyond the end of the
+   * part, and only bytes of its MD5 if one is given. Throws Problem `not_found`, `state_conflict`, or `request_invalid` for a part number beyond the end of the
    * file. Source: `uploads/part-links.ts`.
    */
-  linkParts(id: string, caller: Caller, partNumbers: number[]): Promise<{ links: PartLink[]; expiresAt: Date }>
+  linkParts(id: string, caller: Caller, parts: WantedPart[]): Promise<{ links: NumberedLink[]; expiresAt: Date }>
   /** A link for one part as Uppy divides the file. Throws the same as `linkParts`. Source: `uploads/part-links.ts`. */
   linkPart(id: string, caller: Caller, part: UppyPart): Promise<string>
   /**

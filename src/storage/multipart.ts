@@ -12,11 +12,17 @@ export interface MultipartStorage {
   parts(key: string, uploadId: string, options?: Cancel): Promise<StoredPart[] | null>
 
   /**
-   * A link that stores one part of exactly `size` bytes and replaces an earlier part with this number. It allows PUTs
-   * that begin within `expiresIn` seconds after `from`, while the upload is neither complete nor aborted. The answer to
-   * the PUT has the part's ETag.
+   * A link that stores one part of exactly `size` bytes, and of this MD5 where one is given, and replaces an earlier
+   * part with this number. It allows PUTs that begin within `expiresIn` seconds after `from`, while the upload is
+   * neither complete nor aborted. `headers` must be sent as they are. The answer to the PUT has the part's ETag.
    */
-  signPart(key: string, uploadId: string, part: SignPart): Promise<string>
+  signPart(key: string, uploadId: string, part: SignPart): Promise<PartLink>
+
+  /**
+   * Whether every link to a part must be signed with the MD5 of its bytes: the store keeps a part whose sender died on
+   * the way as a whole one, unless it can tell by a checksum.
+   */
+  readonly needsMd5: boolean
 
   /**
    * Assembles these parts under the key atomically, unless something is stored there. Times out after
@@ -28,7 +34,10 @@ export interface MultipartStorage {
 /** `etag`: as the store writes it, with its quotes. */
 export type StoredPart = { partNumber: number; size: number; etag: string }
 
-export type SignPart = { partNumber: number; size: number; from: Date; expiresIn: number }
+/** `md5` is 32 hexadecimal digits. */
+export type SignPart = { partNumber: number; size: number; md5?: string | undefined; from: Date; expiresIn: number }
+
+export type PartLink = { url: string; headers: Record<string, string> }
 
 /**
  * `gone`: the store has no such upload. `occupied`: an object is stored under the key and stays there. `unfit`: a part

@@ -93,8 +93,11 @@ export type StoredHead = {
   contentEncoding: string | null
   ordinaryClass: boolean
 }
-/** `once`: a link stores bytes only once. `checksum`: a link accepts only bytes with the declared SHA-256. */
-export type Enforcement = { once: boolean; checksum: boolean }
+/**
+ * `once`: a link stores bytes only once. `checksum`: a link accepts only bytes with the declared SHA-256. `whole`: a link
+ * stores nothing when its client dies on the way; versitygw 1.8.0 keeps what has arrived.
+ */
+export type Enforcement = { once: boolean; checksum: boolean; whole: boolean }
 export type ListedObject = { key: string; size: number; lastModified: Date }
 export type SignGet = {
   from: Date

@@ -1,5 +1,5 @@
 /** Temporary files for bytes that wait to be sent to the store: unlinked, and within a budget. */
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { type FileHandle, open, rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +10,8 @@ import { Problem } from '../problem.ts'
 export type TemporaryFile = {
   /** Bytes written so far. */
   readonly size: number
+  /** MD5 of the bytes written so far, in base64. */
+  readonly md5: string
   append(bytes: Uint8Array): Promise<void>
   /** Reads the whole file from its beginning. */
   read(): Readable
@@ -65,9 +67,13 @@ async function nameless(folder: string): Promise<FileHandle> {
 
 function openFile(file: FileHandle, release: () => void): TemporaryFile {
   let size = 0
+  const hash = createHash('md5')
   return {
     get size() {
       return size
+    },
+    get md5() {
+      return hash.copy().digest('base64')
     },
     async append(bytes) {
       try {
@@ -76,6 +82,7 @@ function openFile(file: FileHandle, release: () => void): TemporaryFile {
           done += bytesWritten
           size += bytesWritten
         }
+        hash.update(bytes)
       } catch (error) {
         throw full(error)
       }

@@ -49,6 +49,8 @@ export type TusRequest = {
 }
 
 export type TusStores = {
+  /** False when `open` throws Problem `state_conflict`, because the store cannot keep such uploads safely. */
+  readonly available: boolean
   open(request: TusRequest): TusStore
   /** Whether a request waits for room, so that slow bodies must not keep theirs. */
   contended(): boolean

@@ -189,12 +189,17 @@ test('the start is logged with what was found, and which settings have not been 
   const started = linesOf(service.logs()).find(({ msg }) => msg === 'service: started')
   const real = {
     database: { name: 'postgres', version: expect.stringMatching(/^\d+\.\d+/) },
-    storage: { name: 's3', endpoint: expect.any(String), server: 'MinIO', enforces: { once: true, checksum: true } },
+    storage: {
+      name: 's3',
+      endpoint: expect.any(String),
+      server: 'MinIO',
+      enforces: { once: true, checksum: true, whole: true },
+    },
     events: { name: 'redis', version: expect.stringMatching(/^\d+\.\d+/) },
   }
   const embedded = {
     database: { name: 'pglite', version: expect.stringMatching(/^\d+\.\d+/) },
-    storage: { name: 'disk', enforces: { once: true, checksum: true } },
+    storage: { name: 'disk', enforces: { once: true, checksum: true, whole: true } },
     events: { name: 'memory' },
   }
   expect(started).toMatchObject(backend === 'real' ? real : embedded)

@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { createHash, randomBytes } from 'node:crypto'
 import type { Storage } from '../../src/storage/storage.ts'
-import { JPEG, newPrefix, type OpenStore, same, stores } from '../support/services/stores.ts'
+import { contractStores, JPEG, newPrefix, type OpenStore, same } from '../support/services/stores.ts'
 
 // MinIO says 400 where a signed header is missing, AWS 403.
 const REFUSED = [400, 403, 422]
 const unbound = { size: undefined, sha256: undefined }
 
-for (const { name, present, open } of stores) {
+for (const { name, present, open } of contractStores) {
   describe.skipIf(!present)(`links of the ${name} store`, () => {
     let store: OpenStore
     let storage: Storage

@@ -33,7 +33,9 @@ for (const { name, present, open } of stores.filter((store) => store.name === 's
       key: string,
       uploadId: string,
       some: Partial<Parameters<MultipartStorage['signPart']>[2]> = {},
-    ) => multipart.signPart(key, uploadId, { partNumber: 1, size: 5, from: new Date(), expiresIn: 60, ...some })
+    ) =>
+      (await multipart.signPart(key, uploadId, { partNumber: 1, size: 5, from: new Date(), expiresIn: 60, ...some }))
+        .url
     const put = (url: string, body: Uint8Array<ArrayBuffer>, headers = {}) =>
       fetch(url, { method: 'PUT', body, headers })
     const send = async (key: string, uploadId: string, partNumber: number, bytes: Uint8Array<ArrayBuffer>) => {

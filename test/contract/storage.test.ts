@@ -2,12 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { putDeadlineMs, type Storage } from '../../src/storage/storage.ts'
 import { refusal } from '../support/http/refusal.ts'
-import { JPEG, newPrefix, type OpenStore, same, stores } from '../support/services/stores.ts'
+import { contractStores, JPEG, newPrefix, type OpenStore, same } from '../support/services/stores.ts'
 
 const AS_JPEG = { ...JPEG, disposition: 'inline' }
 const UNAVAILABLE = expect.objectContaining({ code: 'storage_unavailable', kind: 'outage' })
 
-for (const { name, present, open } of stores) {
+for (const { name, present, open } of contractStores) {
   describe.skipIf(!present)(`the ${name} store`, () => {
     let store: OpenStore
     let storage: Storage

@@ -381,7 +381,7 @@ for (const { name, present, open } of stores) {
 
     // Without `!storage.enforces.once` in uploads/complete.ts the second PUT would change bytes that are active.
     test('where a link works more than once, the bytes are moved away from it', async () => {
-      const storage = { ...store.storage, enforces: { once: false, checksum: true } }
+      const storage = { ...store.storage, enforces: { once: false, checksum: true, whole: true } }
       const { media } = createService({ cdnBaseUrl: undefined, storage })
       const link = await media.uploads.presign(owner, declaration('private'))
       await send(link)
@@ -392,8 +392,24 @@ for (const { name, present, open } of stores) {
       expect(Buffer.from(await storage.read(row.key, { start: 0, length: 1e7 })).equals(rocket)).toBe(true)
     })
 
+    test('where an upload that broke off is kept, its size is declared before and compared afterwards', async () => {
+      const storage = { ...store.storage, enforces: { once: true, checksum: true, whole: false } }
+      const { media } = createService({ storage })
+      const { size: _, ...unsized } = declaration('private')
+      const asked = media.uploads.presign(owner, { ...unsized, size: undefined })
+      expect(await asked.catch((error) => error.arguments)).toEqual([
+        { argument: 'size', message: 'is required, because this store keeps uploads that broke off' },
+      ])
+      const sha256 = '0'.repeat(64)
+      expect((await media.uploads.presign(owner, { ...unsized, size: undefined, sha256 })).id).toBeString()
+      const link = await media.uploads.presign(owner, { ...unsized, size: rocket.length + 1 })
+      await storage.put(link.key, rocket, { contentType: 'image/jpeg' })
+      const completed = media.uploads.complete(link.id, owner)
+      expect(await completed.catch((error) => error.code)).toBe('size_mismatch')
+    })
+
     test('where a checksum would not be checked, none is promised', async () => {
-      const storage = { ...store.storage, enforces: { once: true, checksum: false } }
+      const storage = { ...store.storage, enforces: { once: true, checksum: false, whole: true } }
       const { media } = createService({ storage })
       const asked = media.uploads.presign(owner, { ...declaration('private'), sha256: '0'.repeat(64) })
       expect(await asked.catch((error) => error.code)).toBe('checksum_unenforceable')

@@ -46,7 +46,7 @@ describe('a presign with the key of an earlier one, on a store whose links work 
     meanwhile = async () => {}
     const storage: Storage = {
       ...store.storage,
-      enforces: { once: false, checksum: true },
+      enforces: { once: false, checksum: true, whole: true },
       signPut(key, options) {
         signed.push(key)
         return store.storage.signPut(key, options)

@@ -29,6 +29,7 @@ type Behaviour = {
 
 const STRANGE =
   /^(content-encoding|x-amz-(acl|tagging|storage-class|server-side.*|website.*|object-lock.*)|x-minio-.*)$/
+const BEGUN = '<InitiateMultipartUploadResult><UploadId>upload</UploadId></InitiateMultipartUploadResult>'
 const stops: (() => Promise<void>)[] = []
 afterAll(async () => {
   for (const stop of stops) await stop()
@@ -48,6 +49,10 @@ function startStore({ takes, signedButAbsent }: Behaviour): S3Settings {
       const isLocked = object['x-amz-server-side-encryption'] !== undefined
       if (request.method === 'HEAD') return new Response(null, { headers: object, status: isLocked ? 400 : 200 })
       if (searchParams.has('list-type')) return new Response('<ListBucketResult></ListBucketResult>')
+      if (searchParams.has('uploadId') || searchParams.has('uploads') || searchParams.has('delete'))
+        return new Response(request.method === 'POST' ? BEGUN : '<Nothing></Nothing>')
+      if (request.headers.has('x-amz-copy-source') && request.headers.has('authorization'))
+        return new Response('<CopyObjectResult></CopyObjectResult>')
       if (request.method !== 'PUT') return new Response('<Error><Code>AccessDenied</Code></Error>', { status: 403 })
       const signed = new Set((searchParams.get('X-Amz-SignedHeaders') ?? '').split(';'))
       const sent = [...request.headers].filter(([name]) => STRANGE.test(name))

@@ -2,12 +2,16 @@ import { afterAll, afterEach, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { prepareBucket } from '../../src/storage/s3/bucket.ts'
 import type { S3Settings } from '../../src/storage/s3/settings.ts'
+import type { StoreTraits } from '../../src/storage/s3/signing.ts'
 import { createS3Storage } from '../../src/storage/s3/storage.ts'
 import { removeBucket } from '../support/services/buckets.ts'
 import { haveServices } from '../support/services/shared.ts'
 import { s3Config } from '../support/services/stores.ts'
 
-const TRAITS = { guardCopies: true, guards: [], storageClass: '', enforces: { once: true, checksum: true } }
+const TRAITS: StoreTraits = {
+  ...{ guardCopies: true, guards: [], storageClass: '', enforces: { once: true, checksum: true, whole: true } },
+  ...{ multiDelete: true, brokenParts: 'refused' },
+}
 const KEY = 'media/019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11/original.jpg'
 const UNAVAILABLE = { code: 'storage_unavailable', kind: 'outage' }
 const put = { expiresIn: 60, contentType: 'image/jpeg', size: undefined, sha256: undefined }
@@ -33,10 +37,22 @@ describe.skipIf(!(await haveServices()))('the bucket', () => {
     storage.close()
   })
 
-  test('that may not be used is an outage, not a start without a bucket', async () => {
+  test('that may not be used ends the start with the setting that is wrong', async () => {
     const config = await newConfig()
-    const stranger = { ...config, credentials: { accessKeyId: 'nobody', secretAccessKey: 'nothing-to-know' } }
-    await expect(prepareBucket(stranger)).rejects.toMatchObject(UNAVAILABLE)
+    const { accessKeyId = '', secretAccessKey = '' } = config.credentials ?? {}
+    const start = (credentials: { accessKeyId: string; secretAccessKey: string }) =>
+      prepareBucket({ ...config, credentials }).catch((error) => `${error.name}: ${error.message.split(' (')[0]}`)
+    expect(await start({ accessKeyId: 'nobody', secretAccessKey })).toBe(
+      'StoreUnfit: AWS_ACCESS_KEY_ID: the store does not know this access key',
+    )
+    expect(await start({ accessKeyId, secretAccessKey: 'nothing-to-know' })).toStartWith(
+      'StoreUnfit: AWS_SECRET_ACCESS_KEY: not the secret of this access key',
+    )
+  })
+
+  test('that cannot be reached is an outage', async () => {
+    const config = { ...(await newConfig()), endpoint: 'http://127.0.0.1:9' }
+    await expect(prepareBucket(config)).rejects.toMatchObject(UNAVAILABLE)
   })
 
   test('is reached by links under the name that browsers know, and by the service under its own', async () => {

@@ -15,6 +15,7 @@ import {
   PartsBody,
 } from '../openapi/schemas/uploads.ts'
 import { requireCaller } from '../request/context.ts'
+import { invalidFields } from '../request/problem-response.ts'
 
 function multipartBody(limits: FileLimits) {
   const { size, sha256, ...described } = declaredFile(limits)
@@ -22,6 +23,10 @@ function multipartBody(limits: FileLimits) {
     .strictObject({
       ...described,
       size: size.openapi({ description: 'Exact size of the whole file in bytes.' }),
+      partChecksums: z
+        .enum(['md5'])
+        .optional()
+        .openapi({ description: 'Announces an MD5 for each part. Some stores need it: without it they refuse.' }),
       sha256: sha256.openapi({ not: {}, description: 'Not supported: no store checks it for a multipart upload.' }),
     })
     .openapi('MultipartRequest', {
@@ -64,11 +69,12 @@ function beginRoute(app: OpenAPIHono, { media, fileLimits, identify }: Deps): vo
     },
   })
   app.openapi(begin, async (c) => {
-    const { sha256, ...body } = c.req.valid('json')
+    const { sha256, partChecksums, ...body } = c.req.valid('json')
     const idempotencyKey = c.req.valid('header')['idempotency-key']
     const { expiresAt, ...upload } = await media.uploads.beginMultipart(c.var.caller, {
       ...body,
       sha256,
+      partChecksums,
       idempotencyKey,
     })
     return c.json({ ...upload, expiresAt: expiresAt.toISOString() }, 200)
@@ -107,8 +113,11 @@ function linkRoute(app: OpenAPIHono, { media, identify }: Deps): void {
     },
   })
   app.openapi(link, async (c) => {
-    const { partNumbers } = c.req.valid('json')
-    const { links, expiresAt } = await media.uploads.linkParts(c.req.valid('param').id, c.var.caller, partNumbers)
+    const { partNumbers, md5 = [] } = c.req.valid('json')
+    if (md5.length > 0 && md5.length !== partNumbers.length)
+      throw invalidFields([{ field: 'md5', message: 'expected one for each of partNumbers' }])
+    const parts = partNumbers.map((partNumber, index) => ({ partNumber, md5: md5[index] }))
+    const { links, expiresAt } = await media.uploads.linkParts(c.req.valid('param').id, c.var.caller, parts)
     return c.json({ urls: links, expiresAt: expiresAt.toISOString() }, 200)
   })
 }

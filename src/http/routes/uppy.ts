@@ -186,7 +186,14 @@ function uses({ allowedTypes }: FileLimits) {
 /** The description of a new file; the type is required. Uppy itself sends the type of small files, and no name. */
 function described({ key, contentType, fileType = contentType, filename = key, visibility }: SignBody) {
   const type = required(fileType, 'fileType')
-  return { filename, fileType: type, visibility, sha256: undefined, idempotencyKey: undefined }
+  return {
+    filename,
+    fileType: type,
+    visibility,
+    sha256: undefined,
+    partChecksums: undefined,
+    idempotencyKey: undefined,
+  }
 }
 
 function required<T>(value: T | undefined, field: string): T {

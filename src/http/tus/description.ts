@@ -39,7 +39,14 @@ function describeCreation(registry: Registry, { allowedTypes, maxObjectBytes }: 
         description: 'Created; send the bytes to `Location`, whose last segment is the id of the media object.',
         headers: { Location: { required: true, schema: { type: 'string' } } },
       },
-      ...problems(...FAILURES, 'file_empty', 'quota_exceeded', 'file_too_large', 'media_type_unsupported'),
+      ...problems(
+        ...FAILURES,
+        'file_empty',
+        'state_conflict',
+        'quota_exceeded',
+        'file_too_large',
+        'media_type_unsupported',
+      ),
     },
   })
 }

@@ -20,7 +20,7 @@ export type Tus = {
    * `content_type_unsupported`, `state_conflict`, `upload_locked`, or what completing throws.
    */
   handle(asked: TusRequest): Promise<Response>
-  /** The server's capabilities, as headers of the OPTIONS response. */
+  /** The server's capabilities, as headers of the OPTIONS response; none where the store takes no tus uploads. */
   capabilities(): Promise<[name: string, value: string][]>
 }
 
@@ -84,6 +84,7 @@ async function proceed(deps: Deps, asked: TusRequest, upload: Target & { metadat
 }
 
 async function capabilities(deps: Deps): Promise<[name: string, value: string][]> {
+  if (!deps.stores.available) return []
   const datastore = openStore(deps, { signal: new AbortController().signal, caller: '' })
   const server = new Server({ path: TUS_PATH, datastore, locker: NO_LOCKS, maxSize: deps.maxObjectBytes })
   const { headers } = await server.handleWeb(new Request(`http://server${TUS_PATH}`, { method: 'OPTIONS' }))

@@ -27,9 +27,9 @@ export function overQuota(): Problem {
   })
 }
 
-/** Quotas count declared sizes, so the size is required. */
-export function sizeRequired(): Problem {
+/** @param reason default: quotas count declared sizes */
+export function sizeRequired(reason = 'there are quotas'): Problem {
   return new Problem('request_invalid', INVALID_FIELDS, {
-    arguments: [{ argument: 'size', message: 'is required, because there are quotas' }],
+    arguments: [{ argument: 'size', message: `is required, because ${reason}` }],
   })
 }

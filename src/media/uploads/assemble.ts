@@ -43,6 +43,11 @@ export function multipartOf({ multipart }: Storage): MultipartStorage {
   throw new Problem('state_conflict', 'This store takes no uploads in parts: use presign, or upload.')
 }
 
+/** For stores that keep a part whose sender died on the way, unless they can tell by its MD5. */
+export function md5Required(): Problem {
+  return new Problem('state_conflict', 'This store needs the MD5 of every part: name it, or use presign.')
+}
+
 export function ended(): Problem {
   return new Problem('upload_incomplete', 'The store has no such upload any more. Start a new one.')
 }

@@ -13,7 +13,7 @@ import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import type { Idempotency } from '../object/new-object.ts'
 import type { Visibility } from '../object/object.ts'
 import type { MultipartRow } from '../table/multipart-uploads.ts'
-import { ended, multipartOf } from './assemble.ts'
+import { ended, md5Required, multipartOf } from './assemble.ts'
 import { earlierAnnouncement, idempotencyOf } from './idempotency.ts'
 import { newId, refusal, tooSlow } from './new-object.ts'
 import { partSizeOf } from './part-size.ts'
@@ -25,6 +25,8 @@ export type MultipartDeclaration = {
   /** Bytes. */
   size: number
   sha256: string | undefined
+  /** The checksum that the client will name for each part, if any. */
+  partChecksums: 'md5' | undefined
   visibility: Visibility
   idempotencyKey: string | undefined
 }
@@ -41,11 +43,11 @@ type Declared = { mimeType: string; size: number }
 export async function beginMultipart(
   deps: Uploading,
   caller: Caller,
-  { idempotencyKey, ...declaration }: MultipartDeclaration,
+  { idempotencyKey, partChecksums, ...declaration }: MultipartDeclaration,
 ): Promise<MultipartUpload> {
   const { repository, storage, now, limits } = deps
   const { filename, size, visibility } = declaration
-  multipartOf(storage)
+  if (multipartOf(storage).needsMd5 && partChecksums === undefined) throw md5Required()
   if (declaration.sha256 !== undefined)
     throw new Problem('checksum_unenforceable', 'No store checks the SHA-256 of an upload in parts. Leave it out.')
   const mimeType = acceptType(declaration.fileType, limits.allowedTypes)

@@ -2,20 +2,25 @@
 
 import type { Caller } from '../../auth/caller.ts'
 import { type ArgumentError, notFound, Problem } from '../../problem.ts'
+import type { PartLink } from '../../storage/multipart.ts'
 import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
-import { multipartOf } from './assemble.ts'
+import { md5Required, multipartOf } from './assemble.ts'
 import { refuse } from './multipart-uploads.ts'
 import { partSizeOf, uppyPartSizeOf } from './part-size.ts'
 import type { Uploading } from './settle.ts'
 
-export type PartLink = { partNumber: number; url: string }
+/** `headers` must be sent as they are. */
+export type NumberedLink = { partNumber: number } & PartLink
+
+/** `md5` of the part's bytes: 32 hexadecimal digits. */
+export type WantedPart = { partNumber: number; md5: string | undefined }
 
 /** `partSize`: the part size that the page gave Uppy, in bytes, if it did. */
 export type UppyPart = { partNumber: number; uploadId: string; partSize: number | undefined }
 
 /** `named`: the argument that has the part number. `divide`: the part size for a file of this size. */
 type Links = {
-  parts: { partNumber: number; named: Pick<ArgumentError, 'argument' | 'index'> }[]
+  parts: (WantedPart & { named: Pick<ArgumentError, 'argument' | 'index'> })[]
   from: Date
   divide: (size: number) => number
   uploadId?: string
@@ -26,10 +31,10 @@ export async function linkParts(
   deps: Uploading,
   id: string,
   caller: Caller,
-  numbers: number[],
-): Promise<{ links: PartLink[]; expiresAt: Date }> {
+  wanted: WantedPart[],
+): Promise<{ links: NumberedLink[]; expiresAt: Date }> {
   const from = new Date(deps.now())
-  const parts = numbers.map((partNumber, index) => ({ partNumber, named: { argument: 'partNumbers', index } }))
+  const parts = wanted.map((part, index) => ({ ...part, named: { argument: 'partNumbers', index } }))
   const links = await link(deps, id, caller, { parts, from, divide: partSizeOf })
   return { links, expiresAt: new Date(from.getTime() + deps.limits.uploadUrlSeconds * 1000) }
 }
@@ -37,7 +42,7 @@ export async function linkParts(
 /** See `Uploads.linkPart`. */
 export async function linkPart(deps: Uploading, id: string, caller: Caller, part: UppyPart): Promise<string> {
   const { partNumber, partSize, uploadId } = part
-  const parts = [{ partNumber, named: { argument: 'partNumber' } }]
+  const parts = [{ partNumber, md5: undefined, named: { argument: 'partNumber' } }]
   const divide = (size: number) => uppyPartSizeOf(size, partSize)
   const [made] = await link(deps, id, caller, { parts, from: new Date(deps.now()), divide, uploadId })
   return made?.url ?? ''
@@ -52,8 +57,10 @@ async function link(
   id: string,
   caller: Caller,
   { parts, from, divide, uploadId }: Links,
-): Promise<PartLink[]> {
+): Promise<NumberedLink[]> {
   const { repository, storage, limits } = deps
+  const multipart = multipartOf(storage)
+  if (multipart.needsMd5 && parts.some(({ md5 }) => md5 === undefined)) throw md5Required()
   const linksSeconds = limits.uploadUrlSeconds + WRITER_GRACE_SECONDS
   const row = (await repository.multipartUploads.extend(id, caller, linksSeconds)) ?? (await refuse(deps, id, caller))
   if (uploadId !== undefined && row.uploadId !== uploadId) throw notFound()
@@ -72,10 +79,10 @@ async function link(
     const wrong = beyond.map(({ named }) => ({ ...named, message: `expected at most ${last}` }))
     throw new Problem('request_invalid', `The file has ${last} parts of ${wanted} bytes.`, { arguments: wrong })
   }
-  const links = parts.map(async ({ partNumber }) => {
+  const links = parts.map(async ({ partNumber, md5 }) => {
     const size = partNumber < last ? wanted : sizeBytes - (last - 1) * wanted
-    const part = { partNumber, size, from, expiresIn: limits.uploadUrlSeconds }
-    return { partNumber, url: await multipartOf(storage).signPart(key, row.uploadId, part) }
+    const part = { partNumber, size, md5, from, expiresIn: limits.uploadUrlSeconds }
+    return { partNumber, ...(await multipart.signPart(key, row.uploadId, part)) }
   })
   return Promise.all(links)
 }

@@ -72,6 +72,7 @@ function acceptDeclared({ storage, limits }: Uploading, declared: Omit<Declarati
     throw new Problem('checksum_unenforceable', 'The store does not check SHA-256. Leave it out.')
   const mimeType = acceptType(fileType, limits.allowedTypes)
   if (size === undefined && areLimited(limits.quotas)) throw sizeRequired()
+  if (size === undefined && sha256 === undefined && !storage.enforces.whole) throw sizeRequired(KEEPS_HALF)
   if (size !== undefined && size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
   return mimeType
 }
@@ -103,3 +104,6 @@ async function linkAgain(
   if (pending === null) return linkAgain(deps, userId, idempotency, content)
   return linkTo(deps, { id: first.id, ...pending }, content)
 }
+
+// Half of a picture has the header of a whole one.
+const KEEPS_HALF = 'this store keeps uploads that broke off'

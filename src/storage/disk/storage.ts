@@ -48,7 +48,7 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
   return {
     name: 'disk',
     uploads: folders.uploads,
-    enforces: { once: true, checksum: true },
+    enforces: { once: true, checksum: true, whole: true },
     ...createReading(folders),
     ...createWriting(folders, maxBytes),
     ...createRemoving(folders),

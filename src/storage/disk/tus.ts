@@ -15,6 +15,7 @@ type Disk = Pick<DiskStorage, 'adopt' | 'head' | 'uploads'>
 export function createDiskTusStores(disk: Disk): TusStores {
   return {
     open: ({ records }) => new ArrivingFiles(disk, records),
+    available: true,
     contended: () => false,
     room: () => NO_ROOM,
     close() {},

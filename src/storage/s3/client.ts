@@ -3,6 +3,7 @@ import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import { S3Client } from '@aws-sdk/client-s3'
 import { unavailable } from '../unavailable.ts'
+import { StoreUnfit } from '../unfit.ts'
 import type { S3Settings } from './settings.ts'
 
 /**
@@ -48,11 +49,11 @@ export function closeIdle(...agents: HttpAgent[]): void {
   for (const { freeSockets } of agents) for (const socket of Object.values(freeSockets).flat()) socket?.destroy()
 }
 
-/** Returns the call's result; any error becomes Problem `storage_unavailable`. */
+/** Returns the call's result; any error but StoreUnfit becomes Problem `storage_unavailable`. */
 export async function reach<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call()
   } catch (error) {
-    throw unavailable(error)
+    throw error instanceof StoreUnfit ? error : unavailable(error)
   }
 }

@@ -118,7 +118,7 @@ export class GridStore extends S3Store implements TusStore {
   }
 
   private async sendFile({ id, uploadId }: Arriving, number: number, file: TemporaryFile, isWhole: boolean) {
-    const sent = { Bucket: this.bucket, Body: file.read(), ContentLength: file.size }
+    const sent = { Bucket: this.bucket, Body: file.read(), ContentLength: file.size, ContentMD5: file.md5 }
     if (isWhole) await this.client.uploadPart({ ...sent, Key: id, UploadId: uploadId, PartNumber: number })
     else await this.client.putObject({ ...sent, Key: pieceOf(id, number) })
   }

@@ -33,16 +33,22 @@ const CLAIMS: Record<string, string> = {
 /** Not tested, because a locked object could not be removed: guarded if the store accepts other unsigned headers. */
 const LOCKS = ['x-amz-object-lock-legal-hold', 'x-amz-object-lock-mode', 'x-amz-object-lock-retain-until-date']
 
-type Probe = { client: S3Client; bucket: string; prefix: string; sign: SignProbe; signal: AbortSignal }
+type Probe = {
+  client: S3Client
+  bucket: string
+  newKey: (name: string) => string
+  sign: SignProbe
+  signal: AbortSignal
+}
 
-/** Leaves its objects below `prefix`, for the caller to remove. */
-export async function probeClientHeaders({ client, bucket, prefix, sign, signal }: Probe): Promise<ClientHeaders> {
+/** Leaves its objects under the new keys, for the caller to remove. */
+export async function probeClientHeaders({ client, bucket, newKey, sign, signal }: Probe): Promise<ClientHeaders> {
   let made = 0
 
   /** The object stored by a PUT under a link with these guards; null when the PUT was refused. */
   async function outcome(guards: readonly string[], sent: Record<string, string> = {}): Promise<Stored | null> {
     made += 1
-    const key = `${prefix}header${made}`
+    const key = newKey(`header${made}`)
     const { url, headers } = await sign(key, guards)
     const answer = await fetch(url, { method: 'PUT', headers: { ...headers, ...sent }, body: 'probe', signal })
     await answer.body?.cancel()

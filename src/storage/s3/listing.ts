@@ -1,14 +1,13 @@
-/** Lists and removes the objects of one bucket. */
+/** Lists the objects of one bucket, and removes prefixes. */
 
-import { DeleteObjectsCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3'
+import { ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3'
 import { deadline } from '../../deadline.ts'
 import { STORE_DEADLINE_MS, type Storage } from '../storage.ts'
-import { unavailable } from '../unavailable.ts'
 import { reach } from './client.ts'
 
-type Deps = { client: S3Client; bucket: string }
+type Deps = { client: S3Client; bucket: string; remove: Storage['remove'] }
 
-export function createListing({ client, bucket }: Deps): Pick<Storage, 'list' | 'remove' | 'removePrefix'> {
+export function createListing({ client, bucket, remove }: Deps): Pick<Storage, 'list' | 'removePrefix'> {
   const list: Storage['list'] = async ({ prefix, startAfter, limit, signal }) => {
     const command = new ListObjectsV2Command({
       Bucket: bucket,
@@ -24,20 +23,8 @@ export function createListing({ client, bucket }: Deps): Pick<Storage, 'list' | 
     )
   }
 
-  const remove: Storage['remove'] = async (keys, { signal } = {}) => {
-    const command = new DeleteObjectsCommand({
-      Bucket: bucket,
-      Delete: { Objects: keys.map((Key) => ({ Key })), Quiet: true },
-    })
-    const { Errors = [] } = await reach(() =>
-      client.send(command, { abortSignal: deadline(STORE_DEADLINE_MS, signal) }),
-    )
-    if (Errors.length > 0) throw unavailable(new Error(`${Errors[0]?.Key}: ${Errors[0]?.Code}`))
-  }
-
   return {
     list,
-    remove,
 
     async removePrefix(prefix, { signal } = {}) {
       for (;;) {

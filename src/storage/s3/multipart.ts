@@ -26,7 +26,8 @@ type Deps = {
   }) => Promise<string>
 }
 
-export function createS3Multipart({ client, bucket, signPut }: Deps): MultipartStorage {
+/** @param needsMd5 see `MultipartStorage.needsMd5` */
+export function createS3Multipart({ client, bucket, signPut }: Deps, needsMd5: boolean): MultipartStorage {
   return {
     async begin(key, { contentType, signal }) {
       const command = new CreateMultipartUploadCommand({ Bucket: bucket, Key: key, ContentType: contentType })
@@ -53,10 +54,17 @@ export function createS3Multipart({ client, bucket, signPut }: Deps): MultipartS
       }
     },
 
-    async signPart(key, uploadId, { partNumber, size, from, expiresIn }) {
-      const headers = { 'content-length': String(size) }
-      return signPut({ key, at: from, expiresIn, headers, query: { uploadId, partNumber: String(partNumber) } })
+    async signPart(key, uploadId, { partNumber, size, md5, from, expiresIn }) {
+      const headers: Record<string, string> = md5 === undefined ? {} : { 'content-md5': base64Of(md5) }
+      const url = await signPut({
+        ...{ key, at: from, expiresIn },
+        headers: { ...headers, 'content-length': String(size) },
+        query: { uploadId, partNumber: String(partNumber) },
+      })
+      return { url, headers }
     },
+
+    needsMd5,
 
     async complete(key, uploadId, parts, { signal } = {}) {
       const command = new CompleteMultipartUploadCommand({
@@ -99,6 +107,10 @@ export function createAbortUploads({ client, bucket }: Omit<Deps, 'signPut'>): S
       }
     })
   }
+}
+
+function base64Of(hex: string): string {
+  return Buffer.from(hex, 'hex').toString('base64')
 }
 
 const NO_SUCH_UPLOAD = 'NoSuchUpload'

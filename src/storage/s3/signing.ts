@@ -4,18 +4,22 @@
  */
 
 import type { Enforcement, SignGet } from '../storage.ts'
+import type { BrokenParts } from './broken-parts.ts'
 import type { S3Settings } from './settings.ts'
 import { type Credentials, presign, presigner } from './sigv4.ts'
 
 /**
  * Differences between stores. `guardCopies`: links have to be signed against copies, see `guard`. `guards`,
- * `storageClass`: see `ClientHeaders`.
+ * `storageClass`: see `ClientHeaders`. `multiDelete`: whether the store has DeleteObjects. `brokenParts`: see
+ * `BrokenParts`.
  */
 export type StoreTraits = {
   guardCopies: boolean
   guards: readonly string[]
   storageClass: string
   enforces: Enforcement
+  multiDelete: boolean
+  brokenParts: BrokenParts
 }
 
 export type Signing = {

@@ -7,9 +7,11 @@ import { createClient, isLate, reach } from './client.ts'
 import { createS3Copy } from './copy.ts'
 import { createSendGet } from './get.ts'
 import { createListing } from './listing.ts'
+import { contentMd5 } from './md5.ts'
 import { createAbortUploads, createS3Multipart } from './multipart.ts'
 import { sendPut } from './put.ts'
 import { createReading } from './reading.ts'
+import { createRemove } from './removal.ts'
 import type { S3Settings } from './settings.ts'
 import { createSigning, OWN_LINK_SECONDS, type Signing, type StoreTraits } from './signing.ts'
 
@@ -19,17 +21,21 @@ export function createS3Storage(config: S3Settings, traits: StoreTraits): Storag
   const client = createClient(config)
   const gets = createSendGet()
   const credentialsNow = async () => config.credentials ?? (await reach(() => client.config.credentials()))
+  const remove = createRemove({ client, bucket }, traits.multiDelete)
   const signing = createSigning(config, { traits, credentialsNow })
 
   return {
     name: 's3',
     enforces: traits.enforces,
     ...createReading({ signing, gets, storageClass: traits.storageClass }),
-    ...createListing({ client, bucket }),
+    ...createListing({ client, bucket, remove }),
+    remove,
     put: createPut(signing),
     copy: createS3Copy({ client, bucket }),
     abortUploads: createAbortUploads({ client, bucket }),
-    multipart: createS3Multipart({ client, bucket, signPut: signing.write }),
+    ...(traits.brokenParts !== 'kept' && {
+      multipart: createS3Multipart({ client, bucket, signPut: signing.write }, traits.brokenParts === 'unless-checked'),
+    }),
     signGet: signing.read,
 
     async signPut(key, { expiresIn, contentType, size, sha256 }) {
@@ -58,7 +64,7 @@ function createPut(signing: Signing): Storage['put'] {
   let freshUntil = 0
   return async function put(key, bytes, { contentType, disposition, signal }) {
     const said = disposition === undefined ? {} : { 'content-disposition': disposition }
-    const headers = { 'content-type': contentType, ...said }
+    const headers = { 'content-type': contentType, 'content-md5': await contentMd5(bytes), ...said }
     const url = await signing.write({ key, expiresIn: OWN_LINK_SECONDS, headers, internal: true })
     await reach(async () => {
       try {

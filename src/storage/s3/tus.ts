@@ -35,7 +35,7 @@ export function createS3TusStores(config: S3Settings, maxBytes: number, temporar
     return new GridStore({ partSize, s3ClientConfig }, request, temporary)
   }
   const { contended, limit, usage } = temporary
-  return { open, contended, room: () => ({ limit, ...usage() }), close: () => client.destroy() }
+  return { available: true, open, contended, room: () => ({ limit, ...usage() }), close: () => client.destroy() }
 }
 
 type Handler = S3Client['config']['requestHandler']

@@ -5,7 +5,10 @@ import { s3Client } from '../services/buckets.ts'
 import { answered, type Client } from './client.ts'
 
 export type Multipart = { id: string; key: string; uploadId: string; partSize: number; expiresAt: string }
-export type PartLinks = { urls: { partNumber: number; url: string }[]; expiresAt: string }
+export type PartLinks = {
+  urls: { partNumber: number; url: string; headers: Record<string, string> }[]
+  expiresAt: string
+}
 export type Parts = { parts: { partNumber: number; size: number; etag: string }[] }
 
 export const MiB = 1024 * 1024

@@ -6,6 +6,7 @@ import { prepareBucket } from '../../../src/storage/s3/bucket.ts'
 import type { S3Settings } from '../../../src/storage/s3/settings.ts'
 import { createS3Storage } from '../../../src/storage/s3/storage.ts'
 import type { Storage } from '../../../src/storage/storage.ts'
+import { startAlteredStore, withoutDeleteObjects } from './altered-store.ts'
 import { createBucketName, removeBucket } from './buckets.ts'
 import { createFolder } from './folder.ts'
 import { haveServices, services } from './shared.ts'
@@ -27,6 +28,12 @@ export const stores = [
   { name: 'disk', present: true, open: openDisk },
 ]
 
+/** The same, and stores that lack a call. */
+export const contractStores = [
+  ...stores,
+  { name: 's3 without DeleteObjects', present: await haveServices(), open: openWithoutDeleteObjects },
+]
+
 export const JPEG = { contentType: 'image/jpeg' }
 
 /** A prefix of a test's own, so that tests don't meet. */
@@ -43,7 +50,22 @@ export async function s3Config(): Promise<S3Settings> {
 }
 
 async function openS3(): Promise<OpenStore> {
-  const config = await s3Config()
+  return openBucket(await s3Config())
+}
+
+async function openWithoutDeleteObjects(): Promise<OpenStore> {
+  const { endpoint, stop } = await startAlteredStore({ answer: withoutDeleteObjects })
+  const opened = await openBucket({ ...(await s3Config()), endpoint, publicEndpoint: endpoint })
+  return {
+    ...opened,
+    async close() {
+      await opened.close()
+      await stop()
+    },
+  }
+}
+
+async function openBucket(config: S3Settings): Promise<OpenStore> {
   const storage = createS3Storage(config, await prepareBucket(config))
   return {
     storage,

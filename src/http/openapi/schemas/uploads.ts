@@ -101,7 +101,22 @@ export const Parts = z
   .openapi('Parts')
 
 export const PartsBody = z
-  .strictObject({ partNumbers: z.array(PartNumber).min(1).max(MAX_LINKS) })
+  .strictObject({
+    partNumbers: z.array(PartNumber).min(1).max(MAX_LINKS),
+    md5: z
+      .array(
+        z
+          .string()
+          .regex(/^[0-9a-f]{32}$/i, 'expected 32 hexadecimal digits')
+          .transform((hex) => hex.toLowerCase()),
+      )
+      .max(MAX_LINKS)
+      .optional()
+      .openapi({
+        description:
+          'MD5 of the bytes of each part in hexadecimal, in the order of `partNumbers`; the links then enforce them. Some stores need it.',
+      }),
+  })
   .openapi('PartsRequest', { example: { partNumbers: [1, 2] } })
 
 export const PartLinks = z
@@ -110,6 +125,9 @@ export const PartLinks = z
       z.object({
         partNumber: PartNumber,
         url: z.url().openapi({ description: 'PUT the bytes of the part to this URL.' }),
+        headers: z
+          .record(z.string(), z.string())
+          .openapi({ description: 'Headers to send unchanged with the bytes; empty without `md5`.' }),
       }),
     ),
     expiresAt: z.iso.datetime(),

@@ -1,0 +1,52 @@
+/** Finds out what strangers can do: read or write private objects, or use links for more than they were signed for. */
+import type { SignPut, Storage } from '../storage.ts'
+
+type Probe = {
+  /** For links to the service's own endpoint. */
+  storage: Pick<Storage, 'signGet' | 'signPut'>
+  /** A stored object of `PROBE`. */
+  stored: string
+  newKey: (name: string) => string
+  signal: AbortSignal
+}
+
+export const PROBE = 'probe'
+
+/** One sentence for each opening, which names the setting. */
+export async function findOpenings({ storage, stored, newKey, signal }: Probe): Promise<string[]> {
+  const readLink = await storage.signGet(stored, { ...AS_TEXT, from: new Date(), expiresIn: 60 })
+  const put = async (key: string, change: (url: string) => string, body: string) => {
+    const { url, headers } = await storage.signPut(key, { ...BOUND, size: PROBE.length })
+    return isOk(change(url), { method: 'PUT', headers, body, signal })
+  }
+  const [reads, writes, forged, longer] = await Promise.all([
+    isOk(unsigned(readLink), { signal }),
+    put(newKey('unsigned'), unsigned, PROBE),
+    isOk(forge(readLink), { signal }),
+    put(newKey('longer'), (url) => url, `${PROBE}${PROBE}`),
+  ])
+  return [
+    ...(reads ? ['S3_BUCKET: anybody can read private originals under media/ without a signature'] : []),
+    ...(writes ? ['S3_BUCKET: anybody can write under media/ without a signature'] : []),
+    ...(forged ? ['S3_ENDPOINT: the store does not check signatures, so anybody can read and write everything'] : []),
+    ...(longer ? ['S3_ENDPOINT: upload links accept more bytes than they were signed for'] : []),
+  ]
+}
+
+async function isOk(url: string, init: RequestInit): Promise<boolean> {
+  const answer = await fetch(url, init)
+  await answer.body?.cancel()
+  return answer.ok
+}
+
+function unsigned(url: string): string {
+  return url.slice(0, url.indexOf('?'))
+}
+
+/** The same link with another signature. */
+function forge(url: string): string {
+  return url.replace(/(X-Amz-Signature=[0-9a-f]*)([0-9a-f])$/, (_, rest, last) => `${rest}${last === '0' ? '1' : '0'}`)
+}
+
+const BOUND: SignPut = { expiresIn: 60, contentType: 'text/plain', size: undefined, sha256: undefined }
+const AS_TEXT = { contentType: 'text/plain', disposition: 'attachment', cacheControl: 'no-store' }

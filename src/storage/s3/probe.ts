@@ -1,0 +1,160 @@
+/** Tests on a few bytes what the store makes of links, parts, copies and strangers, and which rights the key has. */
+import {
+  CopyObjectCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  PutObjectCommand,
+  type S3Client,
+} from '@aws-sdk/client-s3'
+import { v7 as uuidv7 } from 'uuid'
+import type { SignPut, Storage } from '../storage.ts'
+import { probeBrokenParts } from './broken-parts.ts'
+import { sendBrokenPut } from './broken-request.ts'
+import { type CdnFindings, judgeCdn } from './cdn.ts'
+import { findOpenings, PROBE } from './exposure.ts'
+import { probeClientHeaders } from './headers.ts'
+import { createS3Multipart } from './multipart.ts'
+import { createRemoveSingly, createRemoveTogether } from './removal.ts'
+import type { S3Settings } from './settings.ts'
+import { createSigning, type StoreTraits } from './signing.ts'
+import { createS3Storage } from './storage.ts'
+
+/**
+ * `unguarded`: client headers that links cannot be signed against. `server`: the store's `Server` header. `openings`:
+ * one sentence for everything that strangers can do and must not. `unjudged`: one for everything that cannot be found
+ * out from here.
+ */
+export type FoundTraits = StoreTraits & {
+  server: string | null
+  unguarded: string[]
+  openings: string[]
+  unjudged: string[]
+}
+
+type Probe = { client: S3Client; config: S3Settings; cdnBaseUrl: string | undefined; signal: AbortSignal }
+
+/** Removes its objects, also when it fails. */
+export async function probe(deps: Probe): Promise<FoundTraits> {
+  const { client, config } = deps
+  // The keys have the form of an object's, so upkeep removes them as orphans if the process dies here.
+  const id = uuidv7()
+  const keys: string[] = []
+  const newKey = (name: string, home = 'media') => {
+    const key = `${home}/${id}/${name}`
+    keys.push(key)
+    return key
+  }
+  const where = { client, bucket: config.bucket }
+  const clear = () => removeAll(where, keys)
+  try {
+    const found = await look(deps, newKey)
+    return { ...found, multiDelete: await clear() }
+  } catch (error) {
+    await clear().catch(() => {})
+    throw error
+  }
+}
+
+async function look(
+  { client, config, cdnBaseUrl, signal }: Probe,
+  newKey: (name: string, home?: string) => string,
+): Promise<Omit<FoundTraits, 'multiDelete'>> {
+  const { bucket: Bucket } = config
+  const storages = new Map<string, Storage>()
+  const own = { ...config, publicEndpoint: config.endpoint }
+  const storageFor = (guards: readonly string[]) => {
+    const made = storages.get(guards.join()) ?? createS3Storage(own, { ...UNTESTED, guards })
+    storages.set(guards.join(), made)
+    return made
+  }
+  const storage = storageFor([])
+  const credentialsNow = async () => config.credentials ?? client.config.credentials()
+  const { write: signPut } = createSigning(own, { traits: UNTESTED, credentialsNow })
+  const multipart = createS3Multipart({ client, bucket: Bucket, signPut }, false)
+  let server: string | null = null
+  const accepts = async (key: string, bound: Partial<SignPut> = {}, extra: Record<string, string> = {}) => {
+    const { url, headers } = await storage.signPut(key, { ...UNBOUND, ...bound })
+    const answer = await fetch(url, { method: 'PUT', headers: { ...headers, ...extra }, body: PROBE, signal })
+    await answer.body?.cancel()
+    server = answer.headers.get('server')
+    return answer.ok
+  }
+  const keepsHalf = async (key: string) => {
+    const { url, headers } = await storage.signPut(key, UNBOUND)
+    await sendBrokenPut(url, headers, new Uint8Array(HALVED_BYTES))
+    return (await storage.head(key, { signal })) !== null
+  }
+  try {
+    const source = newKey('source')
+    await useRights({ client, bucket: Bucket, source, copy: newKey('copy'), signal })
+    const twice = newKey('twice')
+    await accepts(twice)
+    const work = [
+      accepts(newKey('copied'), {}, { 'x-amz-copy-source': `/${Bucket}/${source}` }),
+      accepts(twice),
+      accepts(newKey('checked'), { sha256: '0'.repeat(64) }),
+      probeBrokenParts({ client, bucket: Bucket, key: newKey('broken'), multipart, signal }),
+      findOpenings({ storage, stored: source, newKey, signal }),
+      judge({ client, config, cdnBaseUrl, signal }, source, newKey),
+      probeClientHeaders({
+        ...{ client, bucket: Bucket, newKey, signal },
+        sign: (key, guards) => storageFor(guards).signPut(key, UNBOUND),
+      }),
+      keepsHalf(newKey('half')),
+    ] as const
+    // When one fails, none goes on afterwards: their objects are removed next.
+    await Promise.allSettled(work)
+    const [copies, again, wrong, brokenParts, open, cdn, { unguarded, ...said }, half] = await Promise.all(work)
+    const openings = [...open, ...cdn.wrong]
+    const enforces = { once: !again, checksum: !wrong, whole: !half }
+    return { guardCopies: copies, enforces, brokenParts, openings, unjudged: cdn.unjudged, server, unguarded, ...said }
+  } finally {
+    for (const each of storages.values()) each.close()
+  }
+}
+
+type Rights = { client: S3Client; bucket: string; source: string; copy: string; signal: AbortSignal }
+
+/** One call for each right that nothing else here needs; each refusal names its right. */
+async function useRights({ client, bucket: Bucket, source, copy, signal: abortSignal }: Rights): Promise<void> {
+  await client.send(new PutObjectCommand({ Bucket, Key: source, Body: PROBE }), { abortSignal })
+  await client.send(new HeadObjectCommand({ Bucket, Key: source }), { abortSignal })
+  await client.send(new CopyObjectCommand({ Bucket, Key: copy, CopySource: `${Bucket}/${source}` }), { abortSignal })
+  await client.send(new ListMultipartUploadsCommand({ Bucket, Prefix: source }), { abortSignal })
+}
+
+async function judge(
+  { client, config, cdnBaseUrl, signal }: Probe,
+  privateKey: string,
+  newKey: (name: string, home?: string) => string,
+): Promise<CdnFindings> {
+  if (cdnBaseUrl === undefined) return { wrong: [], unjudged: [] }
+  const publicKey = newKey('probe', 'public')
+  await client.send(new PutObjectCommand({ Bucket: config.bucket, Key: publicKey, Body: PROBE }), {
+    abortSignal: signal,
+  })
+  return judgeCdn({ cdnBaseUrl, publicKey, privateKey, signal })
+}
+
+/** Returns whether the store has DeleteObjects. */
+async function removeAll(where: { client: S3Client; bucket: string }, keys: readonly string[]): Promise<boolean> {
+  if (keys.length === 0) return true
+  try {
+    await createRemoveTogether(where)(keys)
+    return true
+  } catch {
+    await createRemoveSingly(where)(keys)
+    return false
+  }
+}
+
+const HALVED_BYTES = 64 * 1024
+const UNTESTED: StoreTraits = {
+  guardCopies: false,
+  guards: [],
+  storageClass: '',
+  enforces: { once: true, checksum: true, whole: true },
+  multiDelete: true,
+  brokenParts: 'refused',
+}
+const UNBOUND: SignPut = { expiresIn: 60, contentType: 'text/plain', size: undefined, sha256: undefined }

@@ -1,0 +1,65 @@
+/** Turns the store's refusals of calls that the service needs into one sentence each, which names setting and remedy. */
+import { type S3Client, S3ServiceException } from '@aws-sdk/client-s3'
+import { StoreUnfit } from '../unfit.ts'
+import type { S3Settings } from './settings.ts'
+
+/** Makes every refused call of this client reject with StoreUnfit. For calls at start: they have a single remedy. */
+export function explainRefusals(client: S3Client, settings: Pick<S3Settings, 'bucket' | 'region'>): void {
+  client.middlewareStack.add(
+    (next, { commandName = '' }) =>
+      async (args) => {
+        try {
+          return await next(args)
+        } catch (error) {
+          throw explained(error, commandName.replace(/Command$/, ''), settings)
+        }
+      },
+    { step: 'initialize', name: 'explainRefusals', priority: 'high' },
+  )
+}
+
+function explained(error: unknown, operation: string, { bucket, region }: Pick<S3Settings, 'bucket' | 'region'>) {
+  if (error instanceof Error && error.name === 'CredentialsProviderError')
+    return new StoreUnfit(`AWS_ACCESS_KEY_ID: not set, and the AWS SDK finds no credentials: ${error.message}`)
+  if (!(error instanceof S3ServiceException)) return error
+  const { name, message, $metadata } = error
+  const status = $metadata.httpStatusCode
+  const remedy = REMEDIES[name]
+  if (remedy !== undefined) return new StoreUnfit(`${remedy} (${operation}: ${name}: ${message})`, { cause: error })
+  if (REGION_ERRORS.has(name))
+    return new StoreUnfit(`S3_REGION: the bucket ${bucket} is not in ${region} (${operation}: ${message})`, {
+      cause: error,
+    })
+  if (status !== 403) return error
+  const right = RIGHTS[operation] ?? `s3:${operation}`
+  return new StoreUnfit(`S3_BUCKET: ${bucket}: ${operation}: 403: ${right} is needed`, { cause: error })
+}
+
+const REMEDIES: Record<string, string> = {
+  InvalidAccessKeyId: 'AWS_ACCESS_KEY_ID: the store does not know this access key',
+  SignatureDoesNotMatch:
+    'AWS_SECRET_ACCESS_KEY: not the secret of this access key, or something between here and S3_ENDPOINT changes requests',
+  ExpiredToken: 'AWS_SESSION_TOKEN: the session has ended',
+  InvalidToken: 'AWS_SESSION_TOKEN: not the token of this access key',
+  RequestTimeTooSkewed: "S3_ENDPOINT: the store's clock and that of this machine differ by more than 15 minutes",
+  InvalidBucketName: 'S3_BUCKET: the store does not accept this name',
+}
+
+const REGION_ERRORS = new Set([
+  'PermanentRedirect',
+  'AuthorizationHeaderMalformed',
+  'IllegalLocationConstraintException',
+])
+
+/** Operations whose IAM action has another name. */
+const RIGHTS: Record<string, string> = {
+  HeadBucket: 's3:ListBucket',
+  ListObjectsV2: 's3:ListBucket',
+  HeadObject: 's3:GetObject',
+  CopyObject: 's3:GetObject with s3:PutObject',
+  DeleteObjects: 's3:DeleteObject',
+  CreateMultipartUpload: 's3:PutObject',
+  CompleteMultipartUpload: 's3:PutObject',
+  ListParts: 's3:ListMultipartUploadParts',
+  ListMultipartUploads: 's3:ListBucketMultipartUploads',
+}
