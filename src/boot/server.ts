@@ -6,13 +6,14 @@ import { createJwks } from '../auth/jwks.ts'
 import type { Config } from '../config/config.ts'
 import { queriesUnderWay } from '../db/connect.ts'
 import { createApp } from '../http/app.ts'
-import { createUploadMemory } from '../http/body/memory.ts'
+import { createUploadMemory, type UploadMemory } from '../http/body/memory.ts'
 import type { ConsoleDeps } from '../http/pages/console.ts'
 import { createLeaseLocker } from '../http/tus/locker.ts'
 import { createTus } from '../http/tus/server.ts'
 import type { Log } from '../log.ts'
 import { UPLOAD_LEASE_SECONDS } from '../media/object/graces.ts'
 import { createRenditionLinks } from '../media/renditions/links.ts'
+import type { Checks } from '../observe/checks.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
 import { createRequestLog } from '../observe/request-log.ts'
 import type { Traces } from '../observe/traces.ts'
@@ -41,23 +42,14 @@ const DRAIN_MS = 7000
 const CLOSE_MS = 2000
 
 export async function createServer(service: Service, config: Config, { log, trusted }: Logs): Promise<Server> {
-  const { media, storage, relay, upkeep, liveEvents, jwtSecret, decoders } = service
+  const { media, storage, relay, upkeep, liveEvents, jwtSecret } = service
   let phase: 'open' | 'stopping' | 'closing' = 'open'
   const stopping = () => phase !== 'open'
   const token = service.development && jwtSecret !== undefined ? () => developmentToken(jwtSecret) : undefined
   const hasConsole = config.http.console ?? service.development
   const uploadMemory = createUploadMemory(config.http.uploadMemoryBytes)
   const checks = { database: service.repository.health.check, storage: storage.check, events: service.events.check }
-  const metrics = createMetrics({
-    checks,
-    backlog: service.repository.health.backlog,
-    uploadMemory: { budget: config.http.uploadMemoryBytes, usage: uploadMemory.usage },
-    temporary: service.tusStores.room,
-    decoders,
-    eventStreams: liveEvents.count,
-    connections: { most: service.connections, wanted: queriesUnderWay },
-    now: Date.now,
-  })
+  const metrics = metricsOf(service, checks, { budget: config.http.uploadMemoryBytes, memory: uploadMemory })
   const traces = await openTraces(config, log)
   const app = createApp({
     media,
@@ -99,13 +91,24 @@ export async function createServer(service: Service, config: Config, { log, trus
       phase = 'closing'
       // Unfinished background work is safe to abandon: the next process continues it.
       setTimeout(() => process.exit(0), CLOSE_MS)
-      // Upkeep may wait for a decoder, so both stop at the same time.
-      await Promise.all([relay.stop(), upkeep.stop(), decoders.stop(CLOSE_MS / 2)])
       await Promise.all([service.close(), traces?.close()])
     },
     developmentToken: token,
     hasConsole,
   }
+}
+
+function metricsOf(service: Service, checks: Checks, { budget, memory }: { budget: number; memory: UploadMemory }) {
+  return createMetrics({
+    checks,
+    backlog: service.repository.health.backlog,
+    uploadMemory: { budget, usage: memory.usage },
+    temporary: service.tusStores.room,
+    decoders: service.decoders,
+    eventStreams: service.liveEvents.count,
+    connections: { most: service.connections, wanted: queriesUnderWay },
+    now: Date.now,
+  })
 }
 
 function authenticateWith({ auth }: Config, jwtSecret: string | undefined, log: Log) {

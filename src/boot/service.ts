@@ -8,7 +8,13 @@ import { decodersIn, readContainer } from './container.ts'
 import { createDomain, type Domain } from './domain.ts'
 import { openPorts, type Ports } from './ports.ts'
 
-export type Service = Ports & Domain & { repository: Repository; decoders: Decoders }
+export type Service = Ports &
+  Domain & {
+    repository: Repository
+    decoders: Decoders
+    /** Stops the background work and the decoders, then closes the ports. */
+    close(): Promise<void>
+  }
 
 // For decodes of upkeep; requests were drained before.
 const DECODERS_STOP_MS = 1000
@@ -22,7 +28,8 @@ export async function openService(config: Config, log: Log): Promise<Service> {
   const decoders = createDecoders({ ...config.decoders, decoders: count }, { log })
   const domain = createDomain({ ...ports, repository, decoders, log, now: Date.now }, config.media)
   const close = async () => {
-    await decoders.stop(DECODERS_STOP_MS)
+    // Upkeep may wait for a decoder, so they stop at the same time.
+    await Promise.all([domain.relay.stop(), domain.upkeep.stop(), decoders.stop(DECODERS_STOP_MS)])
     await ports.close()
   }
   return { ...ports, ...domain, repository, decoders, close }

@@ -7,15 +7,14 @@ const PICTURE = join(import.meta.dirname, '../../test/corpus/accept/rocket.jpg')
 
 type Welcome = { address: string; token: string; hasConsole: boolean }
 
-/** Prints after a short delay: the runtime listens only after the main module has run, and may find the port taken. */
+/** Prints nothing when authentication is configured. */
 export async function greet(
   { http, listen }: Config,
   { developmentToken, hasConsole }: Pick<Server, 'developmentToken' | 'hasConsole'>,
 ): Promise<void> {
   if (developmentToken === undefined) return
   const address = http.publicBaseUrl ?? `http://${listen.host}:${listen.port}`
-  const text = welcome({ address, token: await developmentToken(), hasConsole })
-  setTimeout(() => console.log(text), 100)
+  console.log(welcome({ address, token: await developmentToken(), hasConsole }))
 }
 
 function welcome({ address, token, hasConsole }: Welcome): string {
