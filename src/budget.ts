@@ -19,72 +19,74 @@ const LONGEST_WAIT_MS = 30_000
 
 type Waiting = { caller: string; bytes: number; admit: () => void }
 
+/** Bytes; `held`: by caller. */
+type Ledger = { readonly limit: number; reserved: number; held: Map<string, number>; queue: Waiting[] }
+
 /** @param limit in bytes */
 export function createBudget(limit: number): Budget {
-  const held = new Map<string, number>()
-  let reserved = 0
-  let queue: Waiting[] = []
-
-  function take({ caller, bytes }: Waiting): void {
-    reserved += bytes
-    held.set(caller, (held.get(caller) ?? 0) + bytes)
-  }
-
-  function giveBack({ caller, bytes }: Waiting): void {
-    reserved -= bytes
-    const rest = (held.get(caller) ?? 0) - bytes
-    if (rest > 0) held.set(caller, rest)
-    else held.delete(caller)
-    admitNext()
-  }
-
-  /** First come, first served; a caller over half the budget does not block those behind it. */
-  function admitNext(): void {
-    for (const next of queue) {
-      if (reserved > 0 && reserved + next.bytes > limit) return
-      const own = held.get(next.caller) ?? 0
-      if (own > 0 && own + next.bytes > limit / 2 && queue.some(({ caller }) => caller !== next.caller)) continue
-      queue = queue.filter((waiting) => waiting !== next)
-      take(next)
-      next.admit()
-    }
-  }
-
+  const ledger: Ledger = { limit, reserved: 0, held: new Map(), queue: [] }
   return {
-    async reserve(caller, bytes, signalOf) {
-      let late: ReturnType<typeof setTimeout> | undefined
-      let signal: AbortSignal | undefined
-      let aborted = () => {}
-      const place: Waiting = { caller, bytes, admit: () => {} }
-      await new Promise<void>((resolve, reject) => {
-        place.admit = resolve
-        queue.push(place)
-        admitNext()
-        if (!queue.includes(place)) return
-        signal = signalOf?.()
-        const leave = (reason: unknown) => {
-          queue = queue.filter((waiting) => waiting !== place)
-          admitNext()
-          reject(reason)
-        }
-        aborted = () => leave(signal?.reason)
-        signal?.addEventListener('abort', aborted)
-        if (signal?.aborted) aborted()
-        late = setTimeout(() => leave(tooMany()), LONGEST_WAIT_MS)
-      }).finally(() => {
-        clearTimeout(late)
-        signal?.removeEventListener('abort', aborted)
-      })
-      let released = false
-      return () => {
-        if (released) return
-        released = true
-        giveBack(place)
-      }
-    },
-    contended: () => queue.length > 0,
-    usage: () => ({ reserved, waiting: queue.length }),
+    reserve: (caller, bytes, signalOf) => reserve(ledger, { caller, bytes, admit() {} }, signalOf),
+    contended: () => ledger.queue.length > 0,
+    usage: () => ({ reserved: ledger.reserved, waiting: ledger.queue.length }),
   }
+}
+
+async function reserve(ledger: Ledger, place: Waiting, signalOf?: () => AbortSignal): Promise<() => void> {
+  let late: ReturnType<typeof setTimeout> | undefined
+  let signal: AbortSignal | undefined
+  let aborted = () => {}
+  await new Promise<void>((resolve, reject) => {
+    place.admit = resolve
+    ledger.queue.push(place)
+    admitNext(ledger)
+    if (!ledger.queue.includes(place)) return
+    signal = signalOf?.()
+    const leave = (reason: unknown) => {
+      ledger.queue = ledger.queue.filter((waiting) => waiting !== place)
+      admitNext(ledger)
+      reject(reason)
+    }
+    aborted = () => leave(signal?.reason)
+    signal?.addEventListener('abort', aborted)
+    if (signal?.aborted) aborted()
+    late = setTimeout(() => leave(tooMany()), LONGEST_WAIT_MS)
+  }).finally(() => {
+    clearTimeout(late)
+    signal?.removeEventListener('abort', aborted)
+  })
+  let released = false
+  return function release() {
+    if (released) return
+    released = true
+    giveBack(ledger, place)
+  }
+}
+
+/** First come, first served; a caller over half the budget does not block those behind it. */
+function admitNext(ledger: Ledger): void {
+  const { limit, held } = ledger
+  for (const next of ledger.queue) {
+    if (ledger.reserved > 0 && ledger.reserved + next.bytes > limit) return
+    const own = held.get(next.caller) ?? 0
+    if (own > 0 && own + next.bytes > limit / 2 && ledger.queue.some(({ caller }) => caller !== next.caller)) continue
+    ledger.queue = ledger.queue.filter((waiting) => waiting !== next)
+    take(ledger, next)
+    next.admit()
+  }
+}
+
+function take(ledger: Ledger, { caller, bytes }: Waiting): void {
+  ledger.reserved += bytes
+  ledger.held.set(caller, (ledger.held.get(caller) ?? 0) + bytes)
+}
+
+function giveBack(ledger: Ledger, { caller, bytes }: Waiting): void {
+  ledger.reserved -= bytes
+  const rest = (ledger.held.get(caller) ?? 0) - bytes
+  if (rest > 0) ledger.held.set(caller, rest)
+  else ledger.held.delete(caller)
+  admitNext(ledger)
 }
 
 function tooMany(): Problem {

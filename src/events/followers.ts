@@ -22,6 +22,7 @@ type Log = {
 }
 
 type Follower = {
+  userId: string
   queue: Followed[]
   /** Whether it gets delivered entries; until then it reads the log itself. */
   live: boolean
@@ -36,59 +37,9 @@ const RETRY_MS = 1000
 export function createFollowers(log: Log): Followers {
   const byOwner = new Map<string, Set<Follower>>()
 
-  function join(userId: string, ending: AbortController): Follower {
-    const follower: Follower = { queue: [], live: false, ending, wake() {} }
-    const ofOwner = byOwner.get(userId) ?? new Set()
-    byOwner.set(userId, ofOwner.add(follower))
-    const leave = () => {
-      follower.queue = []
-      follower.wake()
-      ofOwner.delete(follower)
-      if (ofOwner.size === 0 && byOwner.get(userId) === ofOwner) byOwner.delete(userId)
-    }
-    ending.signal.addEventListener('abort', leave, { once: true })
-    if (ending.signal.aborted) leave()
-    return follower
-  }
-
-  async function* served(userId: string, follower: Follower, first: Followed, silenceMs: number) {
-    const { ending } = follower
-    const { signal } = ending
-    try {
-      yield first
-      let at = first.id
-      while (!signal.aborted && !follower.live) {
-        const to = log.position()
-        // No await between this check and the next delivery, so that no entry is missed between them.
-        if (compareIds(at, to) >= 0) {
-          follower.live = true
-          break
-        }
-        const page = await log.read(userId, at, to).catch(() => undefined)
-        if (page === undefined) await untilWoken(follower, RETRY_MS)
-        if (page?.whole === false) {
-          // The log was trimmed past this slow follower: it starts again at the end.
-          at = log.position()
-          yield { kind: 'reset' as const, id: at }
-          continue
-        }
-        for (const entry of page?.entries ?? []) yield { kind: 'event' as const, ...entry }
-        at = page?.end ?? at
-        if (!follower.live) yield { kind: 'position' as const, id: at }
-      }
-      while (!signal.aborted) {
-        if (follower.queue.length === 0) await untilWoken(follower, silenceMs)
-        if (signal.aborted) return
-        yield follower.queue.shift() ?? { kind: 'position' as const, id: log.position() }
-      }
-    } finally {
-      ending.abort()
-    }
-  }
-
   return {
     follow(userId, first, { ending, silenceMs }) {
-      return served(userId, join(userId, ending), first, silenceMs)
+      return served(log, join(byOwner, userId, ending), first, silenceMs)
     },
 
     deliver(entry) {
@@ -111,6 +62,57 @@ export function createFollowers(log: Log): Followers {
         }
       }
     },
+  }
+}
+
+function join(byOwner: Map<string, Set<Follower>>, userId: string, ending: AbortController): Follower {
+  const follower: Follower = { userId, queue: [], live: false, ending, wake() {} }
+  const ofOwner = byOwner.get(userId) ?? new Set()
+  byOwner.set(userId, ofOwner.add(follower))
+  const leave = () => {
+    follower.queue = []
+    follower.wake()
+    ofOwner.delete(follower)
+    if (ofOwner.size === 0 && byOwner.get(userId) === ofOwner) byOwner.delete(userId)
+  }
+  ending.signal.addEventListener('abort', leave, { once: true })
+  if (ending.signal.aborted) leave()
+  return follower
+}
+
+/** The items of one follower: it reads the log itself up to the position, then its queue. */
+async function* served(log: Log, follower: Follower, first: Followed, silenceMs: number) {
+  const { ending } = follower
+  const { signal } = ending
+  try {
+    yield first
+    let at = first.id
+    while (!signal.aborted && !follower.live) {
+      const to = log.position()
+      // No await between this check and the next delivery, so that no entry is missed between them.
+      if (compareIds(at, to) >= 0) {
+        follower.live = true
+        break
+      }
+      const page = await log.read(follower.userId, at, to).catch(() => undefined)
+      if (page === undefined) await untilWoken(follower, RETRY_MS)
+      if (page?.whole === false) {
+        // The log was trimmed past this slow follower: it starts again at the end.
+        at = log.position()
+        yield { kind: 'reset' as const, id: at }
+        continue
+      }
+      for (const entry of page?.entries ?? []) yield { kind: 'event' as const, ...entry }
+      at = page?.end ?? at
+      if (!follower.live) yield { kind: 'position' as const, id: at }
+    }
+    while (!signal.aborted) {
+      if (follower.queue.length === 0) await untilWoken(follower, silenceMs)
+      if (signal.aborted) return
+      yield follower.queue.shift() ?? { kind: 'position' as const, id: log.position() }
+    }
+  } finally {
+    ending.abort()
   }
 }
 

@@ -3,7 +3,7 @@ import { type ClientContext, Redis, type Result } from 'ioredis'
 import pLimit from 'p-limit'
 import type { Log } from '../log.ts'
 import { channels, type Entry, type EventBus, type MediaEvent } from './events.ts'
-import { createStreamReader, type StreamConnection } from './stream-reader.ts'
+import { createStreamReader, type StreamAccess, type StreamConnection } from './stream-reader.ts'
 
 /** The stream of all events; fields `channel` and `payload` (JSON). */
 export const EVENT_STREAM = 'media:events'
@@ -57,23 +57,7 @@ export async function createRedisEventBus({ url, log }: { url: string; log: Log 
   })
   await redis.connect().catch((error) => log.warn({ err: error }, 'redis: not reachable, events stay in the outbox'))
 
-  const ranges = pLimit(RANGES_AT_ONCE)
-  const reader = createStreamReader({
-    log,
-    stream: {
-      async ends() {
-        const [first, last, length] = await Promise.all([
-          redis.xrange(EVENT_STREAM, '-', '+', 'COUNT', 1),
-          redis.xrevrange(EVENT_STREAM, '+', '-', 'COUNT', 1),
-          redis.xlen(EVENT_STREAM),
-        ])
-        return { first: first[0]?.[0] ?? '0-0', last: last[0]?.[0] ?? '0-0', trimmed: length >= STREAM_LENGTH }
-      },
-      range: (from, to, count) =>
-        ranges(async () => (await redis.xrange(EVENT_STREAM, `(${from}`, to, 'COUNT', count)).map(toEntry)),
-      connect: () => connectReader(url),
-    },
-  })
+  const reader = createStreamReader({ log, stream: accessTo(redis, () => connectReader(url)) })
 
   return {
     name: 'redis',
@@ -95,6 +79,24 @@ export async function createRedisEventBus({ url, log }: { url: string; log: Log 
       reader.close()
       redis.disconnect()
     },
+  }
+}
+
+/** The stream's commands for its reader. */
+function accessTo(redis: Redis, connect: StreamAccess['connect']): StreamAccess {
+  const ranges = pLimit(RANGES_AT_ONCE)
+  return {
+    async ends() {
+      const [first, last, length] = await Promise.all([
+        redis.xrange(EVENT_STREAM, '-', '+', 'COUNT', 1),
+        redis.xrevrange(EVENT_STREAM, '+', '-', 'COUNT', 1),
+        redis.xlen(EVENT_STREAM),
+      ])
+      return { first: first[0]?.[0] ?? '0-0', last: last[0]?.[0] ?? '0-0', trimmed: length >= STREAM_LENGTH }
+    },
+    range: (from, to, count) =>
+      ranges(async () => (await redis.xrange(EVENT_STREAM, `(${from}`, to, 'COUNT', count)).map(toEntry)),
+    connect,
   }
 }
 

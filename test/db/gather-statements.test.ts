@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { POOL_CONNECTIONS, type Sql, within } from '../../src/db/connect.ts'
-import { createGather, type Kind, LOCKED } from '../../src/db/gather.ts'
+import { createGather } from '../../src/db/gather.ts'
+import { type Kind, LOCKED } from '../../src/db/gathered-calls.ts'
 import { until } from '../support/clock/until.ts'
 import { refusal } from '../support/http/refusal.ts'
 import { databases, type OpenDatabase } from '../support/services/databases.ts'

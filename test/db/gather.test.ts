@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { Hono } from 'hono'
-import { createGather, type Kind, LOCKED } from '../../src/db/gather.ts'
+import { createGather } from '../../src/db/gather.ts'
+import { type Kind, LOCKED } from '../../src/db/gathered-calls.ts'
 import { observeRequests } from '../../src/observe/requests.ts'
 import type { RequestRecord } from '../../src/telemetry/record.ts'
 import { until } from '../support/clock/until.ts'

@@ -4,7 +4,8 @@
  */
 import type { Caller } from '../../auth/caller.ts'
 import { prepared, within } from '../../db/connect.ts'
-import { createGather, LOCKED } from '../../db/gather.ts'
+import { createGather } from '../../db/gather.ts'
+import { LOCKED } from '../../db/gathered-calls.ts'
 import type { MediaEvent } from '../../events/events.ts'
 import type { Inserted, NewObject } from '../object/new-object.ts'
 import type { ChangedObject, Dimensions, MediaRow, VisibleObject } from '../object/object.ts'
