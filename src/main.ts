@@ -5,7 +5,7 @@
 import process from 'node:process'
 import { keepServing } from './boot/drain.ts'
 import { exitOn, readOrExit } from './boot/exit.ts'
-import { whenListening } from './boot/listening.ts'
+import { requirePort, whenListening } from './boot/listening.ts'
 import { createServer } from './boot/server.ts'
 import { openService } from './boot/service.ts'
 import { greet } from './boot/welcome.ts'
@@ -15,6 +15,8 @@ const config = readOrExit()
 const { level } = config.log
 const output = await openLogOutput()
 const log = createLog({ level, output: output.now })
+// Under `deno serve` its own --port decides.
+if (process.versions.bun) await requirePort(config.listen)
 const service = await exitOn(() => openService(config, log))
 const server = await createServer(service, config, { log, trusted: createTrustedLog({ level, output: output.soon }) })
 process.once('SIGTERM', stop)
