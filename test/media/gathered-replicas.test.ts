@@ -3,7 +3,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import pLimit from 'p-limit'
 import { POOL_CONNECTIONS, type Sql } from '../../src/db/connect.ts'
-import { migrate } from '../../src/db/migrate.ts'
 import type { NewObject } from '../../src/media/object/new-object.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
 import { until } from '../support/clock/until.ts'
@@ -32,8 +31,7 @@ describe.skipIf(!(await haveServices()))(`${CONNECTIONS} connections in opposite
   /** Each of one connection, so that all of them are at work at the same time. */
   let replicas: Replica[]
   beforeAll(async () => {
-    database = await openPostgres()
-    await migrate(database.sql)
+    database = await openPostgres({ migrated: true })
     pools = Array.from({ length: CONNECTIONS / POOL_CONNECTIONS }, () => database.connectAgain())
     replicas = (await Promise.all(pools.map(openAll))).flat()
   }, 120_000)

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Caller } from '../../src/auth/caller.ts'
 import type { Sql } from '../../src/db/connect.ts'
-import { migrate } from '../../src/db/migrate.ts'
 import type { NewObject } from '../../src/media/object/new-object.ts'
 import { removable } from '../../src/media/object/transients.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
@@ -19,9 +18,8 @@ for (const { name, present, open } of databases) {
     let sql: Sql
     let repository: Repository
     beforeAll(async () => {
-      database = await open()
+      database = await open({ migrated: true })
       sql = database.sql
-      await migrate(sql)
       repository = createRepository({ sql, ...settings })
     }, 60_000)
     afterAll(() => database.close(), 30_000)

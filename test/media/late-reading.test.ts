@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import { migrate } from '../../src/db/migrate.ts'
 import type { Media } from '../../src/media/media.ts'
 import { NO_QUOTAS } from '../../src/media/object/quota.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
@@ -35,8 +34,7 @@ describe('an upload whose picture is not read in time', () => {
   let database: OpenDatabase
   let store: Awaited<ReturnType<typeof openDisk>>
   beforeAll(async () => {
-    database = await openPGlite()
-    await migrate(database.sql)
+    database = await openPGlite({ migrated: true })
     store = await openDisk()
   }, 60_000)
   afterAll(async () => {

@@ -3,7 +3,6 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import type { Caller } from '../../src/auth/caller.ts'
-import { migrate } from '../../src/db/migrate.ts'
 import type { MediaEvent } from '../../src/events/events.ts'
 import { createMemoryEventBus } from '../../src/events/memory.ts'
 import type { StoredObject } from '../../src/media/object/object.ts'
@@ -40,8 +39,7 @@ for (const { name, present, open } of stores) {
     let events: MediaEvent[]
     let ahead = 0
     beforeAll(async () => {
-      database = await openPGlite()
-      await migrate(database.sql)
+      database = await openPGlite({ migrated: true })
       store = await open()
     }, 60_000)
     beforeEach(async () => {

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { migrate } from '../../src/db/migrate.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
 import { partSizeOf, uppyPartSizeOf } from '../../src/media/uploads/part-size.ts'
 import { MAX_PARTS, MIN_PART_BYTES } from '../../src/storage/multipart.ts'
@@ -51,8 +50,7 @@ for (const { name, present, open } of databases) {
     let database: OpenDatabase
     let repository: Repository
     beforeAll(async () => {
-      database = await open()
-      await migrate(database.sql)
+      database = await open({ migrated: true })
       repository = createRepository({ sql: database.sql, pendingSeconds: 100, retentionSeconds: 1000 })
     }, 60_000)
     afterAll(() => database.close(), 30_000)

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import { migrate } from '../../src/db/migrate.ts'
 import type { MediaEvent } from '../../src/events/events.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
 import { arrived, callerOf, changed, newObject, restored } from '../support/media/objects.ts'
@@ -12,8 +11,7 @@ for (const { name, present, open } of databases) {
     let database: OpenDatabase
     let repository: Repository
     beforeAll(async () => {
-      database = await open()
-      await migrate(database.sql)
+      database = await open({ migrated: true })
       repository = createRepository({ sql: database.sql, ...settings })
     }, 60_000)
     beforeEach(async () => {

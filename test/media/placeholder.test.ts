@@ -87,8 +87,7 @@ for (const { name, present, open } of databases) {
     let database: OpenDatabase
     let store: OpenStore
     beforeAll(async () => {
-      database = await open()
-      await migrate(database.sql)
+      database = await open({ migrated: true })
       store = await disk.open()
     }, 60_000)
     beforeEach(async () => {

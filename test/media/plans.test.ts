@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { v7 as uuidv7 } from 'uuid'
 import type { Caller } from '../../src/auth/caller.ts'
 import type { Queryable } from '../../src/db/connect.ts'
-import { migrate } from '../../src/db/migrate.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
 import { arrived, changed, newObject, restored } from '../support/media/objects.ts'
 import { databases, type OpenDatabase } from '../support/services/databases.ts'
@@ -30,9 +29,8 @@ for (const { name, present, open } of databases) {
     let id = ''
     let key = ''
     beforeAll(async () => {
-      database = await open()
+      database = await open({ migrated: true })
       const { sql } = database
-      await migrate(sql)
       await sql`ALTER TABLE media_objects DISABLE TRIGGER USER`
       const insert = (status: string, from: number, to: number) => sql`
         INSERT INTO media_objects (id, user_id, original_name, mime_type, size_bytes, storage_key, links_until, status,

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import { migrate } from '../../src/db/migrate.ts'
 import type { MediaEvent } from '../../src/events/events.ts'
 import type { ChangedObject } from '../../src/media/object/object.ts'
 import { createRelay, type Relay } from '../../src/media/outbox/relay.ts'
@@ -18,8 +17,7 @@ let bus: SwitchableBus
 let relay: Relay
 let lines: Line[]
 beforeAll(async () => {
-  database = await openPGlite()
-  await migrate(database.sql)
+  database = await openPGlite({ migrated: true })
   repository = createRepository({ sql: database.sql, pendingSeconds: 100, retentionSeconds: 1000 })
 }, 60_000)
 afterAll(() => database.close(), 30_000)

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { gunzipSync } from 'node:zlib'
 import sharp from 'sharp'
-import { migrate } from '../../src/db/migrate.ts'
 import type { Quotas } from '../../src/media/object/quota.ts'
 import { NO_QUOTAS } from '../../src/media/object/quota.ts'
 import { nameOf, type Wish } from '../../src/media/object/rendition.ts'
@@ -55,8 +54,7 @@ for (const { name, present, open } of databases) {
     let store: OpenStore
     const owner = newCaller()
     beforeAll(async () => {
-      database = await open()
-      await migrate(database.sql)
+      database = await open({ migrated: true })
       store = await disk.open()
     }, 60_000)
     beforeEach(async () => {

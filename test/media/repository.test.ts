@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { migrate } from '../../src/db/migrate.ts'
 import type { NewObject } from '../../src/media/object/new-object.ts'
 import type { Status } from '../../src/media/object/object.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
@@ -15,8 +14,7 @@ for (const { name, present, open } of databases) {
     let database: OpenDatabase
     let repository: Repository
     beforeAll(async () => {
-      database = await open()
-      await migrate(database.sql)
+      database = await open({ migrated: true })
       repository = createRepository({ sql: database.sql, ...settings })
     }, 60_000)
     afterAll(() => database.close(), 30_000)

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import { migrate } from '../../src/db/migrate.ts'
 import type { ChangedObject } from '../../src/media/object/object.ts'
 import { createRelay } from '../../src/media/outbox/relay.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
@@ -18,8 +17,7 @@ for (const { name, present, open } of databases) {
     let repository: Repository
     let bus: SwitchableBus
     beforeAll(async () => {
-      database = await open()
-      await migrate(database.sql)
+      database = await open({ migrated: true })
       repository = createRepository({ sql: database.sql, pendingSeconds: 100, retentionSeconds: 1000 })
     }, 60_000)
     afterAll(() => database.close(), 30_000)

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { migrate } from '../../src/db/migrate.ts'
 import type { NewObject } from '../../src/media/object/new-object.ts'
 import { prefixOf } from '../../src/media/object/object.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
@@ -19,8 +18,7 @@ for (const { name, present, open } of stores) {
     let database: OpenDatabase
     let store: OpenStore
     beforeAll(async () => {
-      database = await openPGlite()
-      await migrate(database.sql)
+      database = await openPGlite({ migrated: true })
       store = await open()
     }, 60_000)
     afterAll(async () => {

@@ -4,7 +4,6 @@ import { dirname, join } from 'node:path'
 import { PutObjectCommand } from '@aws-sdk/client-s3'
 import { v7 as uuidv7 } from 'uuid'
 import type { Caller } from '../../src/auth/caller.ts'
-import { migrate } from '../../src/db/migrate.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
 import { reconcile, repair } from '../../src/media/upkeep/reconcile.ts'
 import { createDiskStorage } from '../../src/storage/disk/storage.ts'
@@ -47,8 +46,7 @@ for (const { name, present, open } of stores) {
     let database: OpenDatabase
     let store: OpenStore
     beforeAll(async () => {
-      database = await openPGlite()
-      await migrate(database.sql)
+      database = await openPGlite({ migrated: true })
       store = await open()
     }, 60_000)
     beforeEach(async () => {
@@ -199,8 +197,7 @@ for (const { name, present, open } of stores) {
 describe('keys that are not the service’s own', () => {
   let database: OpenDatabase
   beforeAll(async () => {
-    database = await openPGlite()
-    await migrate(database.sql)
+    database = await openPGlite({ migrated: true })
   }, 60_000)
   afterAll(() => database.close(), 30_000)
 

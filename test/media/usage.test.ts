@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import postgres from 'postgres'
 import { connect } from '../../src/db/connect.ts'
-import { migrate } from '../../src/db/migrate.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
 import { newObject } from '../support/media/objects.ts'
 import { createDatabase, type TestDatabase } from '../support/services/database.ts'
@@ -13,9 +12,8 @@ describe.skipIf(!(await haveServices()))('what an owner has', () => {
   let handle: ReturnType<typeof connect>
   let sql: postgres.Sql
   beforeAll(async () => {
-    database = await createDatabase()
+    database = await createDatabase({ migrated: true })
     handle = connect({ url: database.url })
-    await migrate(handle)
     repository = createRepository({ sql: handle, pendingSeconds: 100, retentionSeconds: 1000 })
     sql = postgres(database.url, { max: 10 })
   }, 60_000)
