@@ -5,8 +5,8 @@ import { timed } from '../telemetry/record.ts'
 import { DecodeFailure, type DecodeRequest, type DecodeResult, type Decoders, type Outcome } from './decoding.ts'
 import { MAX_DECODED_BYTES } from './limits.ts'
 import type { DecoderProcess, JobLimits } from './process.ts'
-import { createQueue } from './queue.ts'
-import { createWarm } from './warm.ts'
+import { createQueue, type Queue } from './queue.ts'
+import { createWarm, type Warm } from './warm.ts'
 
 type Settings = {
   /** Most processes at once, each with one job at a time. */
@@ -28,17 +28,28 @@ const TRANSFER_MS = 20_000
 const CLOCK_FACTOR = 3
 const START_MS = 20_000
 
+/** The state of one pool. */
+type Pool = {
+  log: Log
+  queue: Queue
+  warm: Warm
+  limits: JobLimits
+  running: Set<Promise<unknown>>
+  killed: number
+  stopping: boolean
+}
+
 /** The first job starts the first process. */
 export function createDecoders(
   { decoders, decoderMemoryBytes, decoderCpuSeconds, allowedTypes }: Settings,
   { log, jobsPerProcess = JOBS_PER_PROCESS, idleMs = IDLE_MS }: { log: Log; jobsPerProcess?: number; idleMs?: number },
 ): Decoders {
-  const queue = createQueue(decoders)
   const limits: JobLimits = {
     cpuSeconds: decoderCpuSeconds,
     transferMs: TRANSFER_MS,
     ms: TRANSFER_MS + CLOCK_FACTOR * decoderCpuSeconds * 1000,
   }
+  const queue = createQueue(decoders)
   const warm = createWarm({
     memoryBytes: decoderMemoryBytes,
     cpuSeconds: decoderCpuSeconds,
@@ -46,59 +57,8 @@ export function createDecoders(
     idleMs,
     types: [...allowedTypes],
   })
+  const pool: Pool = { log, queue, warm, limits, running: new Set(), killed: 0, stopping: false }
   const outcomes: Record<Outcome, number> = { done: 0, 'bad-bytes': 0, 'too-dear': 0, 'not-done': 0 }
-  const running = new Set<Promise<unknown>>()
-  let killed = 0
-  let stopping = false
-
-  async function decode(request: DecodeRequest): Promise<DecodeResult> {
-    let refusals = 0
-    for (let attempt = 1; attempt <= MOST_ATTEMPTS && !stopping; attempt += 1) {
-      const decoder = await starting(() => (attempt === 1 ? warm.take() : warm.start()))
-      const fresh = decoder.jobs() === 0
-      const ended = await inProcess(decoder, request)
-      if (ended.kind === 'done') return ended.result
-      if (ended.kind === 'too-large')
-        throw tooLarge('The picture has too many pixels or bytes for this operation.', ended.said)
-      log.warn({ ...ended, task: request.task.kind, type: request.task.mimeType, fresh }, 'decoders: a job failed')
-      if (ended.kind === 'limit' || ended.kind === 'lost') killed += 1
-      if (ended.kind === 'lost') throw notDone('The picture could not be decoded now. Try again.', ended.said)
-      if (ended.kind === 'limit' && fresh)
-        throw tooDear('Decoding the picture takes more memory or time than there is for one.', ended.said)
-      if (ended.kind === 'refused') refusals += 1
-      if (refusals === 2) throw badBytes(ended.said)
-    }
-    throw notDone(
-      stopping ? 'The service is stopping.' : 'The decoder failed for a reason other than the picture. Try again.',
-    )
-  }
-
-  async function inProcess(decoder: DecoderProcess, { task, source }: DecodeRequest) {
-    try {
-      return await decoder.run(task, source, limits)
-    } finally {
-      await warm.giveBack(decoder)
-    }
-  }
-
-  async function starting(start: () => Promise<DecoderProcess>): Promise<DecoderProcess> {
-    try {
-      return await start()
-    } catch (error) {
-      log.error({ err: error }, 'decoders: no process could be started')
-      throw notDone('No decoder could be started. Try again.', error)
-    }
-  }
-
-  async function run(request: DecodeRequest): Promise<DecodeResult> {
-    if (request.source.sizeBytes > MAX_DECODED_BYTES)
-      throw new DecodeFailure('bad-bytes', 'image_too_large', 'The file is too large to be decoded.')
-    const giveBack = await queue.place(request.party, request.until)
-    if (giveBack === undefined) throw notDone('Too many pictures are being decoded. Try again.')
-    const decoding = timed('image', () => decode(request)).finally(giveBack)
-    running.add(decoding)
-    return decoding.finally(() => running.delete(decoding))
-  }
 
   return {
     version: versionOf({ decoderMemoryBytes, decoderCpuSeconds }),
@@ -107,7 +67,7 @@ export function createDecoders(
     async run(request) {
       let outcome: Outcome = 'not-done'
       try {
-        const result = await run(request)
+        const result = await run(pool, request)
         outcome = 'done'
         return result
       } catch (error) {
@@ -118,23 +78,74 @@ export function createDecoders(
       }
     },
 
-    usage: () => ({ processes: warm.count(), ...queue.usage(), outcomes: { ...outcomes }, killed }),
-
-    async stop(ms) {
-      stopping = true
-      queue.close()
-      const patience = new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, ms)
-        void Promise.allSettled(running).then(() => {
-          clearTimeout(timer)
-          resolve()
-        })
-      })
-      await patience
-      await warm.stop()
-      await Promise.allSettled(running)
-    },
+    usage: () => ({ processes: warm.count(), ...queue.usage(), outcomes: { ...outcomes }, killed: pool.killed }),
+    stop: (ms) => stop(pool, ms),
   }
+}
+
+async function run(pool: Pool, request: DecodeRequest): Promise<DecodeResult> {
+  if (request.source.sizeBytes > MAX_DECODED_BYTES)
+    throw new DecodeFailure('bad-bytes', 'image_too_large', 'The file is too large to be decoded.')
+  const giveBack = await pool.queue.place(request.party, request.until)
+  if (giveBack === undefined) throw notDone('Too many pictures are being decoded. Try again.')
+  const decoding = timed('image', () => decode(pool, request)).finally(giveBack)
+  pool.running.add(decoding)
+  return decoding.finally(() => pool.running.delete(decoding))
+}
+
+async function decode(pool: Pool, request: DecodeRequest): Promise<DecodeResult> {
+  const { log, warm } = pool
+  let refusals = 0
+  for (let attempt = 1; attempt <= MOST_ATTEMPTS && !pool.stopping; attempt += 1) {
+    const decoder = await starting(pool, () => (attempt === 1 ? warm.take() : warm.start()))
+    const fresh = decoder.jobs() === 0
+    const ended = await inProcess(pool, decoder, request)
+    if (ended.kind === 'done') return ended.result
+    if (ended.kind === 'too-large')
+      throw tooLarge('The picture has too many pixels or bytes for this operation.', ended.said)
+    log.warn({ ...ended, task: request.task.kind, type: request.task.mimeType, fresh }, 'decoders: a job failed')
+    if (ended.kind === 'limit' || ended.kind === 'lost') pool.killed += 1
+    if (ended.kind === 'lost') throw notDone('The picture could not be decoded now. Try again.', ended.said)
+    if (ended.kind === 'limit' && fresh)
+      throw tooDear('Decoding the picture takes more memory or time than there is for one.', ended.said)
+    if (ended.kind === 'refused') refusals += 1
+    if (refusals === 2) throw badBytes(ended.said)
+  }
+  throw notDone(
+    pool.stopping ? 'The service is stopping.' : 'The decoder failed for a reason other than the picture. Try again.',
+  )
+}
+
+async function starting({ log }: Pool, start: () => Promise<DecoderProcess>): Promise<DecoderProcess> {
+  try {
+    return await start()
+  } catch (error) {
+    log.error({ err: error }, 'decoders: no process could be started')
+    throw notDone('No decoder could be started. Try again.', error)
+  }
+}
+
+async function inProcess({ warm, limits }: Pool, decoder: DecoderProcess, { task, source }: DecodeRequest) {
+  try {
+    return await decoder.run(task, source, limits)
+  } finally {
+    await warm.giveBack(decoder)
+  }
+}
+
+/** Waits `ms` milliseconds for running jobs, then ends their processes. */
+async function stop(pool: Pool, ms: number): Promise<void> {
+  pool.stopping = true
+  pool.queue.close()
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, ms)
+    void Promise.allSettled(pool.running).then(() => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+  await pool.warm.stop()
+  await Promise.allSettled(pool.running)
 }
 
 /** Identifies the decoders and limits: with other versions or limits, an outcome may differ. */

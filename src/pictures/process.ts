@@ -45,162 +45,177 @@ const FROM_OUTSIDE = new Set<NodeJS.Signals>(['SIGKILL', 'SIGTERM', 'SIGINT', 'S
 /** Resolves when the process has passed its self-test; throws when it does not. */
 export async function startProcess({ command, args, cwd, env }: Start): Promise<DecoderProcess> {
   // `detached` makes it a process group leader, so that a terminal's signal to the service does not reach it.
-  const child = spawn(command, args, { cwd, env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] })
-  const decoder = handle(child)
-  const late = setTimeout(() => void decoder.end(), READY_MS)
-  const first = await decoder.next().finally(() => clearTimeout(late))
-  if (first.kind === 'ready') return decoder
-  await decoder.end()
-  throw new Error(`The decoder process did not start: ${'said' in first ? first.said : first.kind}`)
+  const known = listenTo(spawn(command, args, { cwd, env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] }))
+  const late = setTimeout(() => void end(known), READY_MS)
+  const first = await nextMessage(known).finally(() => clearTimeout(late))
+  if (first.kind !== 'ready') {
+    await end(known)
+    throw new Error(`The decoder process did not start: ${'said' in first ? first.said : first.kind}`)
+  }
+  return {
+    pid: known.child.pid ?? 0,
+    ended: known.ended,
+    cpuSeconds: () => known.cpuSeconds,
+    jobs: () => known.jobs,
+    run: (task, source, limits) => run(known, { task, source, limits }),
+    end: () => end(known),
+  }
 }
 
 type Child = ChildProcessByStdio<Writable, Readable, Readable>
-type Message = (Answer & { body: Uint8Array }) | { kind: 'gone'; said: string; ofItsOwn: boolean }
+type Gone = { kind: 'gone'; said: string; ofItsOwn: boolean }
+type Message = (Answer & { body: Uint8Array }) | Gone
+type Job = { task: DecodeTask; source: DecodeSource; limits: JobLimits }
 
-function handle(child: Child): DecoderProcess & { next(): Promise<Message> } {
-  const pid = child.pid ?? 0
-  const messages: Message[] = []
-  let gone: Extract<Message, { kind: 'gone' }> | undefined
-  let awaited: ((message: Message) => void) | undefined
-  let jobs = 0
-  let cpuSeconds = 0
-  let errors = ''
+/** What is known of a process. */
+type Known = {
+  child: Child
+  /** Messages that nobody has awaited yet. */
+  messages: Message[]
+  awaited: ((message: Message) => void) | undefined
+  gone: Gone | undefined
   /** Why the service ended it, if it did, and whether a limit of the job was the reason. */
-  let reason: { said: string; limit: boolean } | undefined
+  reason: { said: string; limit: boolean } | undefined
+  jobs: number
+  cpuSeconds: number
+  errors: string
+  ended: Promise<void>
+  hasEnded: () => void
+}
+
+function listenTo(child: Child): Known {
   const { promise: ended, resolve: hasEnded } = Promise.withResolvers<void>()
-
-  const deliver = (message: Message) => {
-    if (awaited === undefined) messages.push(message)
-    else awaited(message)
-    awaited = undefined
-  }
-  const finish = (said: string, ofItsOwn: boolean) => {
-    if (gone !== undefined) return
-    gone = { kind: 'gone', said: reason?.said ?? said, ofItsOwn: reason?.limit ?? ofItsOwn }
-    deliver(gone)
-    hasEnded()
-  }
-  const kill = (why: typeof reason) => {
-    reason ??= why
-    if (gone === undefined) signal(child)
-  }
-
+  const unknown = { awaited: undefined, gone: undefined, reason: undefined }
+  const known: Known = { child, messages: [], ...unknown, jobs: 0, cpuSeconds: 0, errors: '', ended, hasEnded }
   const push = createFrameReader(MAX_RESULT_BYTES, (header, body) => {
     const answer = answerSchema.parse(header)
-    cpuSeconds = answer.cpuSeconds
-    deliver({ ...answer, body })
+    known.cpuSeconds = answer.cpuSeconds
+    deliver(known, { ...answer, body })
   })
   child.stdout.on('data', (chunk: Uint8Array) => {
     try {
       push(chunk)
     } catch (error) {
-      kill({ said: `it wrote what is no answer: ${error}`, limit: true })
+      kill(known, { said: `it wrote what is no answer: ${error}`, limit: true })
     }
   })
   child.stderr.on('data', (chunk: Uint8Array) => {
-    errors = (errors + new TextDecoder().decode(chunk)).slice(-MOST_STDERR_CHARACTERS)
+    known.errors = (known.errors + new TextDecoder().decode(chunk)).slice(-MOST_STDERR_CHARACTERS)
   })
   // A pipe breaks when the process ends, which its exit reports.
   for (const pipe of [child.stdin, child.stdout, child.stderr]) pipe.on('error', () => {})
-  child.on('error', (error) => finish(error.message, false))
+  child.on('error', (error) => finish(known, error.message, false))
   child.on('close', (code, by) =>
-    finish(`it ended with ${by ?? code}. ${errors}`, by === null || !FROM_OUTSIDE.has(by)),
+    finish(known, `it ended with ${by ?? code}. ${known.errors}`, by === null || !FROM_OUTSIDE.has(by)),
   )
+  return known
+}
 
-  function next(): Promise<Message> {
-    const message = messages.shift() ?? gone
-    if (message !== undefined) return Promise.resolve(message)
-    return new Promise((resolve) => {
-      awaited = resolve
-    })
+function deliver(known: Known, message: Message): void {
+  if (known.awaited === undefined) known.messages.push(message)
+  else known.awaited(message)
+  known.awaited = undefined
+}
+
+function finish(known: Known, said: string, ofItsOwn: boolean): void {
+  if (known.gone !== undefined) return
+  const { reason } = known
+  known.gone = { kind: 'gone', said: reason?.said ?? said, ofItsOwn: reason?.limit ?? ofItsOwn }
+  deliver(known, known.gone)
+  known.hasEnded()
+}
+
+function kill(known: Known, why: Known['reason']): void {
+  known.reason ??= why
+  if (known.gone === undefined) signal(known.child)
+}
+
+async function end(known: Known): Promise<void> {
+  kill(known, { said: 'the service ended it', limit: false })
+  await known.ended
+}
+
+function nextMessage(known: Known): Promise<Message> {
+  const message = known.messages.shift() ?? known.gone
+  if (message !== undefined) return Promise.resolve(message)
+  return new Promise((resolve) => {
+    known.awaited = resolve
+  })
+}
+
+async function run(known: Known, { task, source, limits }: Job): Promise<Attempt> {
+  known.jobs += 1
+  const aborted = new AbortController()
+  const unwatch = watchCpu(known, limits.cpuSeconds)
+  const late = setTimeout(() => kill(known, { said: `more than ${limits.ms} ms`, limit: false }), limits.ms)
+  const slow = setTimeout(() => kill(known, { said: 'its bytes came too slowly', limit: false }), limits.transferMs)
+  const sending = send(known, task, source, aborted.signal).finally(() => clearTimeout(slow))
+  try {
+    const failed = sending.then(() => new Promise<never>(() => {}))
+    return await settle(known, await Promise.race([nextMessage(known), failed]))
+  } catch (error) {
+    kill(known, { said: 'the source could not be read', limit: false })
+    await known.ended
+    throw error
+  } finally {
+    clearTimeout(late)
+    clearTimeout(slow)
+    unwatch()
+    aborted.abort()
+    sending.catch(() => {})
   }
+}
 
-  async function send(task: DecodeTask, { sizeBytes, read }: DecodeSource, signal: AbortSignal): Promise<void> {
-    await write(frameStart(task, sizeBytes))
-    let sent = 0
-    for await (const chunk of read(signal)) {
-      sent += chunk.length
-      if (sent > sizeBytes) break
-      await write(chunk)
-      if (gone !== undefined) return
-    }
-    if (sent !== sizeBytes) kill({ said: `the source gave ${sent} bytes of ${sizeBytes}`, limit: false })
+/** RLIMIT_CPU covers all jobs of the process: the limit of one job is enforced here, and by the process itself. */
+function watchCpu(known: Known, most: number): () => void {
+  const begun = known.cpuSeconds
+  let stopped = false
+  let timer = setTimeout(look, (most * 1000) / 2)
+  async function look() {
+    const used = await cpuSecondsOf(known.child.pid ?? 0)
+    if (stopped || known.gone !== undefined) return
+    if (used !== null && used - begun > most) kill(known, { said: `more than ${most} seconds of CPU`, limit: true })
+    timer = setTimeout(look, POLL_MS)
   }
-
-  async function write(chunk: Uint8Array): Promise<void> {
-    if (gone !== undefined || child.stdin.write(chunk)) return
-    const { promise: drained, resolve } = Promise.withResolvers<void>()
-    child.stdin.once('drain', resolve)
-    await Promise.race([drained, ended])
-    child.stdin.off('drain', resolve)
+  return function unwatch() {
+    stopped = true
+    clearTimeout(timer)
   }
+}
 
-  /** RLIMIT_CPU covers all jobs of the process: the limit of one job is enforced here, and by the process itself. */
-  function watchCpu(most: number): () => void {
-    const begun = cpuSeconds
-    let timer = setTimeout(look, (most * 1000) / 2)
-    async function look() {
-      const used = await cpuSecondsOf(pid)
-      if (stopped || gone !== undefined) return
-      if (used !== null && used - begun > most) kill({ said: `more than ${most} seconds of CPU`, limit: true })
-      timer = setTimeout(look, POLL_MS)
-    }
-    let stopped = false
-    return () => {
-      stopped = true
-      clearTimeout(timer)
-    }
+async function send(known: Known, task: DecodeTask, source: DecodeSource, signal: AbortSignal): Promise<void> {
+  const { sizeBytes, read } = source
+  await write(known, frameStart(task, sizeBytes))
+  let sent = 0
+  for await (const chunk of read(signal)) {
+    sent += chunk.length
+    if (sent > sizeBytes) break
+    await write(known, chunk)
+    if (known.gone !== undefined) return
   }
+  if (sent !== sizeBytes) kill(known, { said: `the source gave ${sent} bytes of ${sizeBytes}`, limit: false })
+}
 
-  return {
-    pid,
-    ended,
-    next,
-    cpuSeconds: () => cpuSeconds,
-    jobs: () => jobs,
+async function write({ child, gone, ended }: Known, chunk: Uint8Array): Promise<void> {
+  if (gone !== undefined || child.stdin.write(chunk)) return
+  const { promise: drained, resolve } = Promise.withResolvers<void>()
+  child.stdin.once('drain', resolve)
+  await Promise.race([drained, ended])
+  child.stdin.off('drain', resolve)
+}
 
-    async run(task, source, limits) {
-      jobs += 1
-      const aborted = new AbortController()
-      const unwatch = watchCpu(limits.cpuSeconds)
-      const late = setTimeout(() => kill({ said: `more than ${limits.ms} ms`, limit: false }), limits.ms)
-      const slow = setTimeout(() => kill({ said: 'its bytes came too slowly', limit: false }), limits.transferMs)
-      const sending = send(task, source, aborted.signal).finally(() => clearTimeout(slow))
-      try {
-        const failed = sending.then(() => new Promise<never>(() => {}))
-        return await settle(await Promise.race([next(), failed]))
-      } catch (error) {
-        kill({ said: 'the source could not be read', limit: false })
-        await ended
-        throw error
-      } finally {
-        clearTimeout(late)
-        clearTimeout(slow)
-        unwatch()
-        aborted.abort()
-        sending.catch(() => {})
-      }
-    },
-
-    async end() {
-      kill({ said: 'the service ended it', limit: false })
-      await ended
-    },
+async function settle(known: Known, message: Message): Promise<Attempt> {
+  if (message.kind === 'gone') return { kind: message.ofItsOwn ? 'limit' : 'lost', said: message.said }
+  if (message.kind === 'ready') return { kind: 'lost', said: 'it began anew' }
+  if (message.kind === 'done') {
+    const { width, height, placeholder, hasBytes, body } = message
+    return { kind: 'done', result: { width, height, placeholder, bytes: hasBytes ? body : undefined } }
   }
-
-  async function settle(message: Message): Promise<Attempt> {
-    if (message.kind === 'gone') return { kind: message.ofItsOwn ? 'limit' : 'lost', said: message.said }
-    if (message.kind === 'ready') return { kind: 'lost', said: 'it began anew' }
-    if (message.kind === 'done') {
-      const { width, height, placeholder, hasBytes, body } = message
-      return { kind: 'done', result: { width, height, placeholder, bytes: hasBytes ? body : undefined } }
-    }
-    if (message.kind !== 'too-large') {
-      kill({ said: message.said, limit: false })
-      await ended
-    }
-    return { kind: message.kind, said: message.said }
+  if (message.kind !== 'too-large') {
+    kill(known, { said: message.said, limit: false })
+    await known.ended
   }
+  return { kind: message.kind, said: message.said }
 }
 
 /**

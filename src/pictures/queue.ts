@@ -19,100 +19,118 @@ export type Queue = {
   close(): void
 }
 
+/** The jobs: `running` and `servedAt` are by party, the latter in turns. */
+type Line = {
+  places: number
+  waiting: Waiting[]
+  running: Map<string, number>
+  servedAt: Map<string, number>
+  busy: number
+  turn: number
+  closed: boolean
+}
+
 /**
  * `places` jobs run at once. The next slot goes to the party with the fewest running jobs, and among equals to the one
  * served longest ago, so that one party has all slots only while no other waits.
  */
 export function createQueue(places: number): Queue {
-  const waiting: Waiting[] = []
-  const running = new Map<string, number>()
-  const servedAt = new Map<string, number>()
-  let busy = 0
-  let turn = 0
-  let closed = false
-
-  const rank = ({ party }: Waiting): [number, number, number] => [
-    party === UPKEEP ? 1 : 0,
-    running.get(party) ?? 0,
-    servedAt.get(party) ?? 0,
-  ]
-
-  function next(): void {
-    while (busy < places && waiting.length > 0) {
-      const chosen = waiting.reduce((best, other) => (before(rank(other), rank(best)) ? other : best))
-      remove(chosen)
-      chosen.start()
-    }
+  const line: Line = {
+    places,
+    waiting: [],
+    running: new Map(),
+    servedAt: new Map(),
+    busy: 0,
+    turn: 0,
+    closed: false,
   }
-
-  function remove(job: Waiting): void {
-    clearTimeout(job.timer)
-    waiting.splice(waiting.indexOf(job), 1)
-    // A party without jobs is forgotten: the number of anonymous addresses is unbounded.
-    if (!waiting.some(({ party }) => party === job.party) && !running.has(job.party)) servedAt.delete(job.party)
-  }
-
-  function take(party: string): () => void {
-    busy += 1
-    turn += 1
-    running.set(party, (running.get(party) ?? 0) + 1)
-    servedAt.set(party, turn)
-    let given = false
-    return function giveBack() {
-      if (given) return
-      given = true
-      busy -= 1
-      const left = (running.get(party) ?? 1) - 1
-      if (left > 0) running.set(party, left)
-      else running.delete(party)
-      if (left === 0 && !waiting.some((job) => job.party === party)) servedAt.delete(party)
-      next()
-    }
-  }
-
-  /** When the queue is full, the party with the most waiting jobs loses its last one, even if that is the new job. */
-  function makeRoom(party: string): boolean {
-    if (waiting.length < MOST_WAITING) return true
-    const counts = new Map<string, number>([[party, 1]])
-    for (const job of waiting) counts.set(job.party, (counts.get(job.party) ?? 0) + 1)
-    const [largest] = [...counts].reduce((most, other) => (other[1] > most[1] ? other : most))
-    if (largest === party) return false
-    const last = waiting.findLast((job) => job.party === largest)
-    if (last === undefined) return false
-    remove(last)
-    last.refuse()
-    return true
-  }
-
   return {
-    place(party, until) {
-      if (closed) return Promise.resolve(undefined)
-      if (busy < places && waiting.length === 0) return Promise.resolve(take(party))
-      if (!makeRoom(party)) return Promise.resolve(undefined)
-      return new Promise((resolve) => {
-        const refuse = () => resolve(undefined)
-        const late = () => {
-          remove(job)
-          refuse()
-        }
-        const timer = setTimeout(late, Math.max(0, until - Date.now()))
-        // A new party ranks before the party served last, and behind those that already waited.
-        if (!servedAt.has(party)) servedAt.set(party, turn - 0.5)
-        const job: Waiting = { party, start: () => resolve(take(party)), refuse, timer }
-        waiting.push(job)
-      })
-    },
-
-    usage: () => ({ busy, waiting: waiting.length }),
-
+    place: (party, until) => place(line, party, until),
+    usage: () => ({ busy: line.busy, waiting: line.waiting.length }),
     close() {
-      closed = true
-      for (const job of waiting.slice()) {
-        remove(job)
+      line.closed = true
+      for (const job of line.waiting.slice()) {
+        remove(line, job)
         job.refuse()
       }
     },
   }
+}
+
+async function place(line: Line, party: string, until: number): Promise<(() => void) | undefined> {
+  if (line.closed) return undefined
+  if (line.busy < line.places && line.waiting.length === 0) return take(line, party)
+  if (!makeRoom(line, party)) return undefined
+  return new Promise((resolve) => {
+    const refuse = () => resolve(undefined)
+    const late = () => {
+      remove(line, job)
+      refuse()
+    }
+    const timer = setTimeout(late, Math.max(0, until - Date.now()))
+    // A new party ranks before the party served last, and behind those that already waited.
+    if (!line.servedAt.has(party)) line.servedAt.set(party, line.turn - 0.5)
+    const job: Waiting = { party, start: () => resolve(take(line, party)), refuse, timer }
+    line.waiting.push(job)
+  })
+}
+
+function take(line: Line, party: string): () => void {
+  const { running } = line
+  line.busy += 1
+  line.turn += 1
+  running.set(party, (running.get(party) ?? 0) + 1)
+  line.servedAt.set(party, line.turn)
+  let given = false
+  return function giveBack() {
+    if (given) return
+    given = true
+    line.busy -= 1
+    const left = (running.get(party) ?? 1) - 1
+    if (left > 0) running.set(party, left)
+    else running.delete(party)
+    forget(line, party)
+    next(line)
+  }
+}
+
+function next(line: Line): void {
+  const { waiting } = line
+  while (line.busy < line.places && waiting.length > 0) {
+    const chosen = waiting.reduce((best, other) => (before(rank(line, other), rank(line, best)) ? other : best))
+    remove(line, chosen)
+    chosen.start()
+  }
+}
+
+function remove(line: Line, job: Waiting): void {
+  clearTimeout(job.timer)
+  line.waiting.splice(line.waiting.indexOf(job), 1)
+  forget(line, job.party)
+}
+
+/** Forgets a party without jobs: the number of anonymous addresses is unbounded. */
+function forget({ waiting, running, servedAt }: Line, party: string): void {
+  if (!running.has(party) && !waiting.some((job) => job.party === party)) servedAt.delete(party)
+}
+
+/** When the queue is full, the party with the most waiting jobs loses its last one, even if that is the new job. */
+function makeRoom(line: Line, party: string): boolean {
+  const { waiting } = line
+  if (waiting.length < MOST_WAITING) return true
+  const counts = new Map<string, number>([[party, 1]])
+  for (const job of waiting) counts.set(job.party, (counts.get(job.party) ?? 0) + 1)
+  const [largest] = [...counts].reduce((most, other) => (other[1] > most[1] ? other : most))
+  if (largest === party) return false
+  const last = waiting.findLast((job) => job.party === largest)
+  if (last === undefined) return false
+  remove(line, last)
+  last.refuse()
+  return true
+}
+
+function rank({ running, servedAt }: Line, { party }: Waiting): [number, number, number] {
+  return [party === UPKEEP ? 1 : 0, running.get(party) ?? 0, servedAt.get(party) ?? 0]
 }
 
 function before(one: readonly number[], other: readonly number[]): boolean {
