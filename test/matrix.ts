@@ -66,6 +66,7 @@ export const ANY_BACKEND: Names = [
   'rendition-owners', // signatures and statements; renditions asks for links on the disk
   'rendition-pictures', // what the decoder makes
   'settings', // how they are read; data-dir has what a folder is used for
+  'other-stores', // as stores
   'stores', // what S3 stores do
   'tokens', // who is believed
   'traces', // how spans are made and sent

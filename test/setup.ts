@@ -11,6 +11,7 @@ import { findPgBouncer } from './support/services/pgbouncer.ts'
 import { findPostgres } from './support/services/postgres.ts'
 import { findRedis } from './support/services/redis.ts'
 import { servedElsewhere } from './support/services/services.ts'
+import { findVersitygw } from './support/services/versitygw.ts'
 
 type Program = {
   name: string
@@ -27,6 +28,7 @@ const programs: Program[] = [
   { name: 'Redis', find: findRedis, forServices: true, install: () => installPackage('redis-server') },
   { name: 'ps', find: () => Bun.which('ps'), forServices: true, install: () => installPackage('procps') },
   { name: 'MinIO', find: findMinio, forServices: true, install: () => installWithGo(minioModule) },
+  { name: 'versitygw', find: findVersitygw, forServices: false, install: () => installWithGo(versitygwModule) },
   { name: 'schemathesis', find: findSchemathesis, forServices: false, install: installSchemathesis },
   { name: 'PgBouncer', find: findPgBouncer, forServices: false, install: () => installPackage('pgbouncer') },
   { name: 'nginx', find: findNginx, forServices: false, install: () => installPackage('nginx') },
@@ -36,6 +38,8 @@ const programs: Program[] = [
 
 // The project's archive is read-only now, so this is a commit of its last state and not a release.
 const minioModule = 'github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c'
+// 1.8.0 keeps half of a part, which tests count on.
+const versitygwModule = 'github.com/versity/versitygw/cmd/versitygw@v1.8.0'
 const actionlintModule = 'github.com/rhysd/actionlint/cmd/actionlint@v1.7.12'
 // What builds them where the Go that is there is too old to find a newer one.
 const GO = 'go1.26.8'

@@ -151,6 +151,8 @@ for (const { name, present, open } of contractStores) {
         // Where the store does not mind, the link was signed for less than it says.
         if (!answer.ok) expect(await storage.head(key)).toBeNull()
         if (!answer.ok) expect((await send(await signPut(key), body)).status).toBe(200)
+        // Completing the upload refuses these.
+        if (answer.ok && store.unguarded?.includes(name)) return
         await storage.put(plain, body, JPEG)
         const [found, expected] = [await storage.head(key), await storage.head(plain)]
         expect(found).toMatchObject({ size: 1000, contentEncoding: null, ordinaryClass: true })

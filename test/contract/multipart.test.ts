@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { MIN_PART_BYTES, type MultipartStorage } from '../../src/storage/multipart.ts'
 import type { Storage } from '../../src/storage/storage.ts'
 import { refusal } from '../support/http/refusal.ts'
-import { type OpenStore, openDisk, stores } from '../support/services/stores.ts'
+import { contractStores, type OpenStore, openDisk } from '../support/services/stores.ts'
 
 const JPEG = { contentType: 'image/jpeg' }
 const UNAVAILABLE = expect.objectContaining({ code: 'storage_unavailable', kind: 'outage' })
@@ -16,7 +16,7 @@ test('the disk store has no uploads in parts', async () => {
   await store.close()
 })
 
-for (const { name, present, open } of stores.filter((store) => store.name === 's3')) {
+for (const { name, present, open } of contractStores.filter((store) => store.name !== 'disk')) {
   describe.skipIf(!present)(`uploads in parts on the ${name} store`, () => {
     let store: OpenStore
     let storage: Storage
@@ -97,7 +97,8 @@ for (const { name, present, open } of stores.filter((store) => store.name === 's
       const parts = await partsOf(key, uploadId)
       const url = await link(key, uploadId)
       expect(await multipart.complete(key, uploadId, parts)).toBe('stored')
-      expect(['gone', 'occupied']).toContain(await multipart.complete(key, uploadId, parts))
+      // versitygw repeats its answer.
+      expect(['gone', 'occupied', 'stored']).toContain(await multipart.complete(key, uploadId, parts))
       expect(await multipart.parts(key, uploadId)).toBeNull()
       expect((await put(url, randomBytes(5))).status).toBe(404)
     })
@@ -135,7 +136,8 @@ for (const { name, present, open } of stores.filter((store) => store.name === 's
       const neighbour = await uploaded(`${key}.part`)
       await storage.abortUploads(key, { except: kept.uploadId })
       expect(await multipart.parts(key, aborted.uploadId)).toBeNull()
-      expect(await multipart.complete(key, aborted.uploadId, [{ partNumber: 1, size: 1, etag: '"x"' }])).toBe('gone')
+      const part = { partNumber: 1, size: 1, etag: `"${'0'.repeat(32)}"` }
+      expect(await multipart.complete(key, aborted.uploadId, [part])).toBe('gone')
       expect(await multipart.parts(key, kept.uploadId)).toHaveLength(2)
       await storage.abortUploads(key)
       expect(await multipart.parts(key, kept.uploadId)).toBeNull()

@@ -39,6 +39,8 @@ export interface UploadStatements {
   extendPending(id: string, linksSeconds: number): Promise<{ key: string } | null>
   /** Extends the row's life beyond that of a write under its prefix; false when the object is purging. */
   extendLinks(id: string, linksSeconds: number): Promise<boolean>
+  /** Whether a writer may be at work under the row's prefix. */
+  mayBeWritten(id: string): Promise<boolean>
   /**
    * pending → active, with size and dimensions, and the new key if the bytes were re-keyed; null when the row is not
    * pending, or re-keying took too long.
@@ -55,6 +57,7 @@ export function createUploadStatements(context: GatheredContext): UploadStatemen
     findAttempt: (userId, key, attemptSeconds) => findAttempt(context, userId, key, attemptSeconds),
     extendPending: (id, linksSeconds) => extendPending(context, id, linksSeconds),
     extendLinks: (id, linksSeconds) => extendLinks(context, id, linksSeconds),
+    mayBeWritten: (id) => mayBeWritten(context, id),
     activate: (id, activation) => activate(context, id, activation),
     abandon: (id) => abandon(context, id),
   }
@@ -130,6 +133,11 @@ async function extendLinks({ sql, seconds }: Context, id: string, linksSeconds: 
     UPDATE media_objects SET links_until = greatest(links_until, now() + ${seconds(linksSeconds)})
     WHERE id = ${id} AND status <> 'purging'`)
   return count > 0
+}
+
+async function mayBeWritten({ sql }: Context, id: string): Promise<boolean> {
+  const rows = await within(sql`SELECT 1 FROM media_objects WHERE id = ${id} AND links_until > now()`)
+  return rows.length > 0
 }
 
 async function activate(

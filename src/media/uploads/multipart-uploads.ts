@@ -5,6 +5,7 @@
 
 import type { Caller } from '../../auth/caller.ts'
 import { fileTooLarge, notFound, Problem } from '../../problem.ts'
+import { lookAgain } from '../../storage/look-again.ts'
 import type { StoredPart } from '../../storage/multipart.ts'
 import { acceptType } from '../bytes/inspect.ts'
 import { tryToRemoveBytes } from '../bytes/remove.ts'
@@ -119,9 +120,13 @@ export async function arrivedParts(deps: Uploading, id: string, caller: Caller):
   const { storage } = deps
   const { status, ...row } = await findMultipart(deps, id, caller)
   if (status === 'active') return { ...row, parts: null }
-  const parts = await multipartOf(storage).parts(row.key, row.uploadId)
-  if (parts === null && (await storage.head(row.key)) === null) throw ended()
-  return { ...row, parts }
+  const multipart = multipartOf(storage)
+  const seen = await lookAgain(async () => {
+    const parts = await multipart.parts(row.key, row.uploadId)
+    return parts !== null || (await storage.head(row.key)) !== null ? { parts } : undefined
+  })
+  if (seen === undefined) throw ended()
+  return { ...row, ...seen }
 }
 
 /** See `Uploads.abort`. */

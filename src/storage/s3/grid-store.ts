@@ -11,10 +11,11 @@
  *   its files there.
  */
 import { Readable } from 'node:stream'
-import { NoSuchKey, type Part, S3ServiceException } from '@aws-sdk/client-s3'
+import { NoSuchKey, NotFound, type Part, S3ServiceException } from '@aws-sdk/client-s3'
 import { type MetadataValue, type Options, S3Store } from '@tus/s3-store'
 import { ERRORS, TUS_RESUMABLE, Upload } from '@tus/server'
 import { notFound } from '../../problem.ts'
+import { lookAgain } from '../look-again.ts'
 import type { TemporaryFile, TemporaryFiles } from '../temporary.ts'
 import { pieceOf, reached, type TusRequest, type TusStore, type UploadRecord } from '../tus.ts'
 
@@ -148,9 +149,21 @@ export class GridStore extends S3Store implements TusStore {
       try {
         await this.finish(id)
       } catch (error) {
-        throw error instanceof S3ServiceException && error.name === 'NoSuchUpload' ? notFound() : error
+        if (!(error instanceof S3ServiceException) || error.name !== 'NoSuchUpload') throw error
+        // Another writer, which has lost the lease since, may be assembling the parts.
+        if ((await lookAgain(() => this.isStored(id))) === undefined) throw notFound()
       }
     })
+  }
+
+  private async isStored(id: string): Promise<true | undefined> {
+    try {
+      await this.client.headObject({ Bucket: this.bucket, Key: id })
+      return true
+    } catch (error) {
+      if (error instanceof NotFound) return undefined
+      throw error
+    }
   }
 
   private async finish(id: string): Promise<void> {

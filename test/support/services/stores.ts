@@ -9,12 +9,17 @@ import type { Storage } from '../../../src/storage/storage.ts'
 import { startAlteredStore, withoutDeleteObjects } from './altered-store.ts'
 import { createBucketName, removeBucket } from './buckets.ts'
 import { createFolder } from './folder.ts'
+import { minioAccount } from './minio.ts'
+import type { ServiceControl } from './native.ts'
+import { otherS3Stores } from './other-s3-stores.ts'
 import { haveServices, services } from './shared.ts'
 
 export type OpenStore = {
   storage: Storage
   /** Where links without an origin of their own lead. */
   origin: string
+  /** Headers of clients that links to this store cannot be signed against. */
+  unguarded?: string[]
   /** Lets time pass for the store. */
   later(seconds: number): Promise<void>
   /** Makes the store one that can't be used. */
@@ -32,6 +37,7 @@ export const stores = [
 export const contractStores = [
   ...stores,
   { name: 's3 without DeleteObjects', present: await haveServices(), open: openWithoutDeleteObjects },
+  ...otherS3Stores.map(({ name, present, start }) => ({ name, present, open: () => openOwn(start) })),
 ]
 
 export const JPEG = { contentType: 'image/jpeg' }
@@ -61,6 +67,29 @@ async function openWithoutDeleteObjects(): Promise<OpenStore> {
     async close() {
       await opened.close()
       await stop()
+    },
+  }
+}
+
+/** A store of its own process, which ends with it. */
+async function openOwn(start: (folder: string) => Promise<ServiceControl>): Promise<OpenStore> {
+  const folder = await createFolder()
+  const { url, stop } = await start(folder.path)
+  const account = { accessKeyId: minioAccount.accessKeyId, secretAccessKey: minioAccount.secretAccessKey }
+  const place = { endpoint: url, publicEndpoint: url, region: minioAccount.region, forcePathStyle: true }
+  const config = { ...place, bucket: createBucketName(), credentials: account }
+  const traits = await prepareBucket(config)
+  const storage = createS3Storage(config, traits)
+  return {
+    storage,
+    unguarded: traits.unguarded,
+    origin: url,
+    later: (seconds) => Bun.sleep(seconds * 1000),
+    breakDown: stop,
+    async close() {
+      storage.close()
+      await stop()
+      await folder.remove()
     },
   }
 }
