@@ -187,7 +187,15 @@ interface Owners {
   erase(userId: string): Promise<Erasure>
 }
 
-type Groups = 'uploads' | 'multipartUploads' | 'tusUploads' | 'objects' | 'renditions' | 'transients' | 'owners'
+type Groups =
+  | 'uploads'
+  | 'multipartUploads'
+  | 'tusUploads'
+  | 'objects'
+  | 'renditions'
+  | 'outcomes'
+  | 'transients'
+  | 'owners'
 
 export function createMedia(given: Deps<Groups>): Media {
   const deps = { ...given, moves: createMoves(given) }

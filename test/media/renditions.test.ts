@@ -433,6 +433,20 @@ for (const { name, present, open } of databases) {
         expect(await upgraded.get(id, owner, wishOf(640))).toHaveProperty('made')
       })
 
+      test('for the size of its result is not decoded again, but other sizes are, and so is it by other decoders', async () => {
+        const id = await uploaded()
+        const perform = async (task: DecodeTask) =>
+          making(task.kind === 'rendition' && task.rendition.width > 320 ? 50 * MiB + 1 : 7)(task)
+        const { get, decoders } = service({ perform })
+        for (let i = 0; i < 3; i += 1) expect(await codeOf(get, id)).toBe('image_too_large')
+        expect(decoders.usage().outcomes.done).toBe(1)
+        expect(await rowOf(id)).toMatchObject({ renditions: {}, own: 0 })
+        expect(await codeOf(service({ perform }).get, id)).toBe('image_too_large')
+        expect(await get(id, owner, wishOf(320))).toHaveProperty('made')
+        const upgraded = service({ perform: making(7), version: 'of smaller files' })
+        expect(await upgraded.get(id, owner, wishOf(640))).toHaveProperty('made')
+      })
+
       test('for its cost even as a placeholder is too dear as a whole', async () => {
         const id = await uploaded()
         const { key } = await service().media.objects.get(id, owner)

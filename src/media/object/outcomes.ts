@@ -53,7 +53,7 @@ export function isRefusal({ code }: Problem): boolean {
 
 function refused(code: ProblemCode): Problem {
   const detail =
-    code === 'image_unreadable' ? 'The picture cannot be decoded.' : 'The picture is too large to be decoded.'
+    code === 'image_unreadable' ? 'The picture cannot be decoded.' : 'The picture, or this rendition of it, is too large.'
   return new Problem(code, detail)
 }
 

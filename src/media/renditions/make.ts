@@ -24,7 +24,7 @@ export type Job = {
   until: number
 }
 
-type Making = Pick<Deps<'renditions' | 'owners'>, 'repository' | 'storage' | 'decode' | 'log' | 'limits'>
+type Making = Pick<Deps<'renditions' | 'outcomes' | 'owners'>, 'repository' | 'storage' | 'decode' | 'log' | 'limits'>
 
 /**
  * Concurrent requests for one rendition share one render. Non-owners never share the owner's, whose failure may tell
@@ -86,7 +86,7 @@ async function makeClaimed(deps: Making, { claim, object, rendition, party, unti
   const { bytes, placeholder } = await holding(deps, claim, () => decode(object, task, { party, until }))
   // The picture has another size, which its row says by now.
   if (bytes === undefined) throw new Lost()
-  if (putDeadlineMs(bytes.length) > LEASE_SECONDS * 1000) throw tooLarge()
+  if (putDeadlineMs(bytes.length) > LEASE_SECONDS * 1000) throw await tooLarge(deps, claim, object)
   const contentType = `image/${rendition.format}`
   await storage.put(key, bytes, { contentType, disposition: dispositionOf(contentType) })
   const kept = await repository.renditions.keep(claim, { sizeBytes: bytes.length, placeholder })
@@ -120,8 +120,12 @@ async function giveUp({ repository, log }: Making, { id, key }: Claim): Promise<
 /** The maker's claim no longer holds, or is of no use any more. */
 class Lost extends Error {}
 
-function tooLarge(): Problem {
-  return new Problem('image_too_large', 'The rendition is too large to be stored.')
+/** Remembers on the row that a rendition is too large, so that it is not decoded again by every request. */
+async function tooLarge({ repository }: Making, { id, name, version }: Claim, { key }: Rendered): Promise<Problem> {
+  const code = 'image_too_large'
+  // The same decoders make as many bytes again, so there is no retry.
+  await repository.outcomes.note({ id, source: key, task: name, version, code, final: true })
+  return new Problem(code, 'The rendition is too large to be stored.')
 }
 
 function overQuota(): Problem {

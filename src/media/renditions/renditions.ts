@@ -34,7 +34,7 @@ export type StoredRendition = Pick<VisibleObject, 'key' | 'mimeType' | 'original
 /** `party`: the party of a non-owner, see `DecodeRequest`. */
 export type Asked = { wish: Wish; accept: string; party: string }
 
-type Groups = 'renditions' | 'owners'
+type Groups = 'renditions' | 'outcomes' | 'owners'
 
 export function createRenditions(deps: Deps<Groups>) {
   const makeOnce = createMaker(deps)
