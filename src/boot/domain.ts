@@ -7,8 +7,8 @@ import type { Limits } from '../media/deps.ts'
 import { createMedia, type Media } from '../media/media.ts'
 import { createLiveEvents, type LiveEvents } from '../media/outbox/live-events.ts'
 import { createRelay, type Relay } from '../media/outbox/relay.ts'
-import { createPublicity, type Publicity } from '../media/public-copies/address.ts'
-import { createPublish, type Publish } from '../media/public-copies/publish.ts'
+import { createPublicAccess, type PublicAccess } from '../media/public-copies/access.ts'
+import { createPublicCopyMaker, type MakePublicCopy } from '../media/public-copies/make.ts'
 import type { Repository } from '../media/table/repository.ts'
 import { createUpkeep, type Upkeep } from '../media/upkeep/upkeep.ts'
 import type { Decoders } from '../pictures/decoding.ts'
@@ -43,8 +43,8 @@ export type Domain = {
   media: Media
   relay: Relay
   upkeep: Upkeep
-  publicity: Publicity
-  publish: Publish
+  publicAccess: PublicAccess
+  makePublicCopy: MakePublicCopy
   liveEvents: LiveEvents
 }
 
@@ -56,15 +56,15 @@ export function createDomain(ports: DomainPorts, settings: DomainSettings): Doma
   const probeImage = ports.probeImage ?? createImageProbe({ allowedTypes, maxPixels })
   const inspect = createInspect({ allowedTypes, probeImage })
   const decode = createDecode({ ...ports, limits: settings })
-  const publicity = createPublicity(settings)
-  const publish = createPublish({ ...ports, relay, decode, publicity })
-  const made = { relay, decode, publicity, publish }
+  const publicAccess = createPublicAccess(settings)
+  const makePublicCopy = createPublicCopyMaker({ ...ports, relay, decode, publicAccess })
+  const made = { relay, decode, publicAccess, makePublicCopy }
   return {
     media: createMedia({ ...ports, ...made, inspect, limits: settings }),
     upkeep: createUpkeep({ ...ports, ...made, pendingSeconds }),
     liveEvents: createLiveEvents({ events }),
     relay,
-    publicity,
-    publish,
+    publicAccess,
+    makePublicCopy,
   }
 }

@@ -6,8 +6,8 @@ import type { Inspect } from './bytes/inspect.ts'
 import type { Decode } from './decoding/decode.ts'
 import type { Quotas } from './object/quota.ts'
 import type { Relay } from './outbox/relay.ts'
-import type { Publicity } from './public-copies/address.ts'
-import type { Publish } from './public-copies/publish.ts'
+import type { PublicAccess } from './public-copies/access.ts'
+import type { MakePublicCopy } from './public-copies/make.ts'
 import type { Repository } from './table/repository.ts'
 
 /** `Group`: the groups of statements that a use case needs. */
@@ -20,8 +20,8 @@ export type Deps<Group extends keyof Repository> = {
   log: Log
   /** Unix time in milliseconds. */
   now: () => number
-  publicity: Publicity
-  publish: Publish
+  publicAccess: PublicAccess
+  makePublicCopy: MakePublicCopy
   limits: Limits
 }
 

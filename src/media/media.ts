@@ -18,7 +18,7 @@
 import type { Caller } from '../auth/caller.ts'
 import type { UploadRecords } from '../storage/tus.ts'
 import type { ReadLink } from './bytes/links.ts'
-import { createMoves } from './bytes/rekey.ts'
+import { createRekeying } from './bytes/rekey.ts'
 import type { Deps } from './deps.ts'
 import type { Addressed, VisibleObject } from './object/object.ts'
 import type { Quotas } from './object/quota.ts'
@@ -198,7 +198,7 @@ type Groups =
   | 'owners'
 
 export function createMedia(given: Deps<Groups>): Media {
-  const deps = { ...given, moves: createMoves(given) }
+  const deps = { ...given, rekeying: createRekeying(given) }
   return {
     uploads: {
       direct: (caller, upload) => uploadDirectly(deps, caller, upload),

@@ -160,7 +160,7 @@ for (const { name, present, open } of databases) {
         viewers.map(([id, viewer]) => repository.renditions.find(id, viewer, 'a version')),
       )
       expect(rendered.map((row) => row?.own ?? null)).toEqual(seen)
-      expect(rendered[0]).toMatchObject({ ...visible[0], renditions: {}, outcomes: {}, strangerBytes: 0 })
+      expect(rendered[0]).toMatchObject({ ...visible[0], renditions: {}, outcomes: {}, nonOwnersBytes: 0 })
       const owned = await Promise.all(
         viewers.map(([id, viewer]) => repository.objects.findOwned(id, viewer ?? newCaller())),
       )

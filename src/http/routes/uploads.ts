@@ -1,6 +1,6 @@
 /** Direct and presigned uploads, and their completion. */
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
-import { contentPath } from '../../media/public-copies/address.ts'
+import { contentPath } from '../../media/public-copies/access.ts'
 import { withForm } from '../body/form.ts'
 import { jsonOnly } from '../body/read.ts'
 import type { Deps } from '../deps.ts'

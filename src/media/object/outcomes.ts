@@ -21,7 +21,7 @@ export const WHOLE = '*'
  */
 export const ALL_RENDITIONS = 'renditions'
 /** A rendition that exceeded the bytes which non-owners may cause to be stored. */
-export const forStrangers = (name: string) => `strangers ${name}`
+export const forNonOwners = (name: string) => `strangers ${name}`
 /** A rendition that exceeded the owner's quota: it is made again when there is room for as many bytes. */
 export const forOwner = (name: string) => `owner ${name}`
 
@@ -53,7 +53,9 @@ export function isRefusal({ code }: Problem): boolean {
 
 function refused(code: ProblemCode): Problem {
   const detail =
-    code === 'image_unreadable' ? 'The picture cannot be decoded.' : 'The picture, or this rendition of it, is too large.'
+    code === 'image_unreadable'
+      ? 'The picture cannot be decoded.'
+      : 'The picture, or this rendition of it, is too large.'
   return new Problem(code, detail)
 }
 

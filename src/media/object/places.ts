@@ -22,7 +22,7 @@ export const MOST_RENDITIONS = 100
  * How many bytes of renditions non-owners may cause to be stored: as many as the original has, or this many if that is
  * more.
  */
-export const LEAST_STRANGERS_BYTES = 4 * 1024 * 1024
+export const LEAST_NON_OWNERS_BYTES = 4 * 1024 * 1024
 
 const DAY_SECONDS = 86_400
 
@@ -30,10 +30,10 @@ export type Victim = { name: string; key: string }
 /** The renditions on a row, at a time of the database, in Unix seconds. */
 export type Places = { renditions: Renditions; now: number }
 /**
- * An object that a viewer may see, with its renditions and its outcomes of decoding. `strangerBytes`: the size of all
+ * An object that a viewer may see, with its renditions and its outcomes of decoding. `nonOwnersBytes`: the size of all
  * renditions that non-owners caused.
  */
-export type Rendered = VisibleObject & Places & Remembered & { strangerBytes: number }
+export type Rendered = VisibleObject & Places & Remembered & { nonOwnersBytes: number }
 
 export const isKept = (entry: Entry | undefined): entry is Kept => entry !== undefined && 'sizeBytes' in entry
 

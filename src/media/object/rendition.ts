@@ -81,7 +81,7 @@ export function parseName(name: string): Rendition | undefined {
  * Whether a non-owner may ask for it: a width alone, with everything else at its default. All other wishes are for the
  * owner, and for links that the service signed.
  */
-export function isForStrangers({ width, height, fit, format, quality }: Wish): boolean {
+export function isForNonOwners({ width, height, fit, format, quality }: Wish): boolean {
   return (
     width !== undefined && height === undefined && fit === 'inside' && format === 'auto' && quality === DEFAULT_QUALITY
   )
@@ -109,8 +109,8 @@ function bestFormat(mimeType: string, accept: string): Format {
         return parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter)) ? [] : [type]
       }),
   )
-  const moves = mimeType === 'image/gif' || mimeType === 'image/webp'
-  if (named.has('image/avif') && !moves) return 'avif'
+  const isAnimated = mimeType === 'image/gif' || mimeType === 'image/webp'
+  if (named.has('image/avif') && !isAnimated) return 'avif'
   if (named.has('image/webp')) return 'webp'
   return OPAQUE.has(mimeType) ? 'jpeg' : 'png'
 }

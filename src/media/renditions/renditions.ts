@@ -9,18 +9,18 @@ import { groupOf } from '../decoding/decode.ts'
 import type { Deps } from '../deps.ts'
 import { missing } from '../object/missing.ts'
 import { renditionsPrefix, type VisibleObject } from '../object/object.ts'
-import { forStrangers, outcomeOf, refusalOf } from '../object/outcomes.ts'
+import { forNonOwners, outcomeOf, refusalOf } from '../object/outcomes.ts'
 import {
   dayOf,
   isKept,
   type Kept,
-  LEAST_STRANGERS_BYTES,
+  LEAST_NON_OWNERS_BYTES,
   largestFor,
   MOST_RENDITIONS,
   placeFor,
   type Rendered,
 } from '../object/places.ts'
-import { isForStrangers, isPicture, nameOf, type Rendition, renditionOf, type Wish } from '../object/rendition.ts'
+import { isForNonOwners, isPicture, nameOf, type Rendition, renditionOf, type Wish } from '../object/rendition.ts'
 import type { Viewer } from '../object/viewer.ts'
 import { createMaker } from './make.ts'
 
@@ -63,7 +63,7 @@ async function get(
     if (!isPicture(object))
       throw new Problem('media_type_unsupported', `There are no renditions of ${object.mimeType}.`)
     const { own, userId } = object
-    if (!own && !isForStrangers(wish)) throw linkRequired()
+    if (!own && !isForNonOwners(wish)) throw linkRequired()
     const rendition = renditionOf(wish, object, { sizes: limits.renditionSizes, accept })
     const name = nameOf(rendition)
     const entry = object.renditions[name]
@@ -121,8 +121,8 @@ async function instead(
 
 /** Whether non-owners have caused as many bytes of renditions as they may, or this one exceeded that. */
 function isSpent(object: Rendered, name: string): boolean {
-  const refused = outcomeOf(object, forStrangers(name))
-  const spent = object.strangerBytes >= Math.max(object.sizeBytes, LEAST_STRANGERS_BYTES)
+  const refused = outcomeOf(object, forNonOwners(name))
+  const spent = object.nonOwnersBytes >= Math.max(object.sizeBytes, LEAST_NON_OWNERS_BYTES)
   return spent || (refused !== undefined && refused.until > object.now)
 }
 

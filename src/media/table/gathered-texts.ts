@@ -99,7 +99,7 @@ const VIEWED_EACH = (more: string) => `
   CROSS JOIN LATERAL (${VIEWED('of', 'by', 'every', more)} OFFSET 0) AS found`
 export const FIND_VISIBLE = VIEWED_EACH('')
 export const FIND_VISIBLE_ONE = VIEWED('$1', '$2::uuid', '$3::boolean', '')
-const RENDERED = (version: string) => `, renditions, stranger_bytes AS "strangerBytes",
+const RENDERED = (version: string) => `, renditions, stranger_bytes AS "nonOwnersBytes",
   CASE WHEN decode_version = ${version} THEN decode_outcomes ELSE '{}'::jsonb END AS outcomes,
   extract(epoch FROM now())::float8 AS now`
 export const FIND_RENDERED = VIEWED_EACH(RENDERED('version'))

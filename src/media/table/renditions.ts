@@ -3,8 +3,8 @@ import { type Fragment, within } from '../../db/connect.ts'
 import { violates } from '../../db/errors.ts'
 import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import type { Placeholder } from '../object/object.ts'
-import { forOwner, forStrangers } from '../object/outcomes.ts'
-import { LEAST_STRANGERS_BYTES, MOST_RENDITIONS, type Rendered, type Victim } from '../object/places.ts'
+import { forNonOwners, forOwner } from '../object/outcomes.ts'
+import { LEAST_NON_OWNERS_BYTES, MOST_RENDITIONS, type Rendered, type Victim } from '../object/places.ts'
 import type { Viewer } from '../object/viewer.ts'
 import type { Context } from './context.ts'
 import { QUOTA } from './fragments.ts'
@@ -111,20 +111,20 @@ async function keep(context: Context, claim: Claim, { sizeBytes, placeholder }: 
       : sql`metadata = jsonb_build_object('thumbHash', ${thumbHash}::text, 'dominantColor', ${dominantColor}::text)
       || metadata, placeholder_due_at = NULL,`
   const mine = sql`id = ${claim.id} AND status IN ('active', 'deleted') AND ${inForce(context, claim)}`
-  return (claim.own ? keepForOwner : keepForStrangers)(context, claim, { sizeBytes, shown, mine })
+  return (claim.own ? keepForOwner : keepForNonOwners)(context, claim, { sizeBytes, shown, mine })
 }
 
 /** `shown`: the SET clauses of the placeholder. `mine`: the condition for the row. */
 type Keeping = { sizeBytes: number; shown: Fragment; mine: Fragment }
 
 /** Keeps a rendition within the bytes that non-owners may cause to be stored. */
-async function keepForStrangers(
+async function keepForNonOwners(
   context: Context,
   { name, key, version }: Claim,
   { sizeBytes, shown, mine }: Keeping,
 ): Promise<Kept> {
   const { sql, epoch } = context
-  const fits = sql`stranger_bytes + ${sizeBytes}::bigint <= greatest(size_bytes, ${LEAST_STRANGERS_BYTES}::bigint)`
+  const fits = sql`stranger_bytes + ${sizeBytes}::bigint <= greatest(size_bytes, ${LEAST_NON_OWNERS_BYTES}::bigint)`
   const fitting = await within(sql`
     UPDATE media_objects
     SET ${shown} stranger_bytes = stranger_bytes + ${sizeBytes},
@@ -133,7 +133,7 @@ async function keepForStrangers(
         'by', 'stranger', 'used', floor(${epoch} / 86400)::int))
     WHERE ${mine} AND ${fits}`)
   if (fitting.count > 0) return 'kept'
-  const task = forStrangers(name)
+  const task = forNonOwners(name)
   const refused = { task, version, code: 'quota_exceeded' } as const
   const { count } = await within(sql`
     UPDATE media_objects
@@ -179,12 +179,12 @@ async function drop({ sql }: Context, id: string, key: string): Promise<void> {
   const entry = (column: Fragment) => sql`(SELECT ${column} FROM jsonb_each(renditions) AS each (name, value)
     WHERE each.value ->> 'key' = ${key})`
   const size = sql`coalesce((each.value ->> 'sizeBytes')::bigint, 0)`
-  const ofStrangers = sql`each.value ? 'by'`
+  const ofNonOwners = sql`each.value ? 'by'`
   await within(sql`
     UPDATE media_objects
     SET renditions = renditions - ${entry(sql`each.name`)},
-      rendition_bytes = rendition_bytes - ${entry(sql`CASE WHEN ${ofStrangers} THEN 0 ELSE ${size} END`)},
-      stranger_bytes = stranger_bytes - ${entry(sql`CASE WHEN ${ofStrangers} THEN ${size} ELSE 0 END`)}
+      rendition_bytes = rendition_bytes - ${entry(sql`CASE WHEN ${ofNonOwners} THEN 0 ELSE ${size} END`)},
+      stranger_bytes = stranger_bytes - ${entry(sql`CASE WHEN ${ofNonOwners} THEN ${size} ELSE 0 END`)}
     WHERE id = ${id} AND jsonb_path_exists(renditions, '$.* ? (@.key == $key)', jsonb_build_object('key', ${key}::text))`)
 }
 

@@ -3,8 +3,8 @@ import type { Log } from '../../log.ts'
 import type { Storage } from '../../storage/storage.ts'
 import type { Decode } from '../decoding/decode.ts'
 import type { Relay } from '../outbox/relay.ts'
-import type { Publicity } from '../public-copies/address.ts'
-import type { Publish } from '../public-copies/publish.ts'
+import type { PublicAccess } from '../public-copies/access.ts'
+import type { MakePublicCopy } from '../public-copies/make.ts'
 import type { Repository } from '../table/repository.ts'
 
 /** The report of one pass. `failed` names the steps that did not finish; the next pass tries them again. */
@@ -21,7 +21,7 @@ export type UpkeepReport = {
   orphans: number
   /** Pictures that got a placeholder. */
   placeholders: number
-  /** Public objects that were copied to the CDN. */
+  /** Public objects that were copied to the CDN; the name is that of the metric. */
   published: number
   /** Repaired rows whose JSON an earlier version stored encoded twice. */
   mended: number
@@ -34,8 +34,8 @@ export type UpkeepDeps<Group extends keyof Repository> = {
   storage: Storage
   relay: Relay
   decode: Decode
-  publicity: Publicity
-  publish: Publish
+  publicAccess: PublicAccess
+  makePublicCopy: MakePublicCopy
   log: Log
   /** Unix time in milliseconds. */
   now: () => number

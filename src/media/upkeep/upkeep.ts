@@ -9,7 +9,7 @@ import { forgetOutcomes } from './steps/forget-outcomes.ts'
 import { mendJson } from './steps/mend-json.ts'
 import { recheckOrphans, removeOrphans } from './steps/orphans.ts'
 import { makePlaceholders } from './steps/placeholders.ts'
-import { publishAll } from './steps/publish.ts'
+import { makePublicCopies } from './steps/public-copies.ts'
 import { purge } from './steps/purge.ts'
 import { recallOriginals } from './steps/recall-originals.ts'
 import { retire } from './steps/retire.ts'
@@ -50,7 +50,7 @@ const steps: Record<string, Step<Groups>> = {
   sweep,
   recallOriginals,
   forgetOutcomes,
-  publishAll,
+  makePublicCopies,
   makePlaceholders,
 }
 

@@ -15,9 +15,9 @@ const LOST = new Set<ProblemCode>(['upload_incomplete', 'state_conflict', 'stora
 
 /** See `Uploads.complete`. */
 export async function complete(deps: Uploading, id: string, caller: Caller): Promise<Addressed> {
-  const { repository, publicity } = deps
+  const { repository, publicAccess } = deps
   const row = await repository.objects.findOwned(id, caller)
-  if (row?.status === 'active') return publicity.addressed(row)
+  if (row?.status === 'active') return publicAccess.addressed(row)
   if (row?.status !== 'pending') throw notFound()
   try {
     await assemble(deps, row)
@@ -30,7 +30,7 @@ export async function complete(deps: Uploading, id: string, caller: Caller): Pro
     if (!lost || (await repository.objects.findOwned(id, caller))?.status === 'pending') throw error
   }
   const winner = await repository.objects.findOwned(id, caller)
-  if (winner?.status === 'active') return publicity.addressed(winner)
+  if (winner?.status === 'active') return publicAccess.addressed(winner)
   // Still pending: the bytes were re-keyed, but it took too long.
   throw winner?.status === 'pending' ? tooSlow() : notFound()
 }
@@ -59,7 +59,7 @@ async function examine({ storage, inspect, limits }: Uploading, row: MediaRow): 
  * state, or re-keying took too long.
  */
 async function activate(
-  { repository, storage, moves, publicity }: Uploading,
+  { repository, storage, rekeying, publicAccess }: Uploading,
   row: UnsettledObject,
   { etag, ordinaryClass, ...found }: Examined,
 ): Promise<ChangedObject | null> {
@@ -67,11 +67,11 @@ async function activate(
   const overwritable = !storage.enforces.once && row.uploadId === null
   // A copy gets the service's own storage class, whatever class its uploader has asked for.
   const movedTo =
-    overwritable || !ordinaryClass ? await moves.copy(row, 'media/', { etag, size: found.sizeBytes }) : undefined
+    overwritable || !ordinaryClass ? await rekeying.copy(row, 'media/', { etag, size: found.sizeBytes }) : undefined
   const object = { ...row, key: movedTo ?? row.key }
-  const event = uploadedEvent(object, found, publicity.urlOf(object))
+  const event = uploadedEvent(object, found, publicAccess.urlOf(object))
   const { sizeBytes, dimensions } = found
   const activated = await repository.uploads.activate(row.id, { sizeBytes, metadata: dimensions, movedTo, event })
-  if (movedTo !== undefined) await moves.remove(activated === null ? movedTo : row.key)
+  if (movedTo !== undefined) await rekeying.remove(activated === null ? movedTo : row.key)
   return activated
 }

@@ -23,7 +23,7 @@ export type Upload = {
 
 /** See `Uploads.direct`. */
 export async function uploadDirectly(deps: Uploading, caller: Caller, upload: Upload): Promise<Addressed> {
-  const { now, publicity } = deps
+  const { now, publicAccess } = deps
   const { name, bytes, visibility } = upload
   if (bytes.length === 0) throw empty()
   const inspection = await deps.inspect(bytes)
@@ -34,7 +34,7 @@ export async function uploadDirectly(deps: Uploading, caller: Caller, upload: Up
   const earlier = () =>
     idempotency && earlierUpload(deps, (row) => discard(deps, row), { userId, idempotency, attemptSeconds })
   const first = await earlier()
-  if (first) return publicity.addressed(first)
+  if (first) return publicAccess.addressed(first)
 
   const object = {
     ...newId(now(), inspection.mimeType),
@@ -50,7 +50,7 @@ export async function uploadDirectly(deps: Uploading, caller: Caller, upload: Up
   const stored = await store(deps, object, bytes, inspection)
   if (typeof stored !== 'string') return announced(deps, stored)
   const winner = stored === 'taken' ? await earlier() : null
-  if (winner) return publicity.addressed(winner)
+  if (winner) return publicAccess.addressed(winner)
   throw refusal(stored)
 }
 
@@ -78,8 +78,12 @@ async function store(deps: Uploading, object: NewObject, bytes: Uint8Array, { mi
   }
 }
 
-async function activate({ repository, publicity }: Uploading, object: NewObject, found: Found): Promise<ChangedObject> {
-  const event = uploadedEvent(object, found, publicity.urlOf({ ...object, publicKey: null }))
+async function activate(
+  { repository, publicAccess }: Uploading,
+  object: NewObject,
+  found: Found,
+): Promise<ChangedObject> {
+  const event = uploadedEvent(object, found, publicAccess.urlOf({ ...object, publicKey: null }))
   const { sizeBytes, dimensions } = found
   const row = await repository.uploads.activate(object.id, { sizeBytes, metadata: dimensions, event })
   if (row === null) throw tooSlow()

@@ -55,7 +55,7 @@ export async function earlierUpload(
  * The pending upload of an earlier request with this key; null when there was none, or it failed. Throws Problem
  * `idempotency_conflict`, or `state_conflict` with the object's id when that is complete or deleted.
  */
-export async function earlierAnnouncement(
+export async function earlierPending(
   repository: Pick<Repository, 'uploads'>,
   userId: string,
   idempotency: Idempotency,

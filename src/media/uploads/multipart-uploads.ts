@@ -15,7 +15,7 @@ import type { Idempotency } from '../object/new-object.ts'
 import type { Visibility } from '../object/object.ts'
 import type { MultipartRow } from '../table/multipart-uploads.ts'
 import { ended, md5Required, multipartOf } from './assemble.ts'
-import { earlierAnnouncement, idempotencyOf } from './idempotency.ts'
+import { earlierPending, idempotencyOf } from './idempotency.ts'
 import { newId, refusal, tooSlow } from './new-object.ts'
 import { partSizeOf } from './part-size.ts'
 import type { Uploading } from './settle.ts'
@@ -77,7 +77,7 @@ async function beginAgain(
   declared: Declared,
 ): Promise<MultipartUpload | null> {
   const { repository } = deps
-  const first = idempotency && (await earlierAnnouncement(repository, userId, idempotency))
+  const first = idempotency && (await earlierPending(repository, userId, idempotency))
   if (!first) return null
   const { id, key, uploadId } = first
   if (uploadId === null) return open(deps, first, declared)

@@ -8,7 +8,7 @@ import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import type { Idempotency } from '../object/new-object.ts'
 import type { Visibility } from '../object/object.ts'
 import { areLimited, sizeRequired } from '../object/quota.ts'
-import { earlierAnnouncement, idempotencyOf } from './idempotency.ts'
+import { earlierPending, idempotencyOf } from './idempotency.ts'
 import { newId, refusal } from './new-object.ts'
 import type { Uploading } from './settle.ts'
 
@@ -96,7 +96,7 @@ async function linkAgain(
   content: Content,
 ): Promise<UploadLink | null> {
   const { repository, limits } = deps
-  const first = idempotency && (await earlierAnnouncement(repository, userId, idempotency))
+  const first = idempotency && (await earlierPending(repository, userId, idempotency))
   if (!first) return null
   // The statement's own answer decides what is signed: on a store without `once`, a link to an active key could
   // overwrite it.

@@ -2,21 +2,21 @@
 
 import { Problem } from '../../problem.ts'
 import type { Inspection } from '../bytes/inspect.ts'
-import type { Moves } from '../bytes/rekey.ts'
+import type { Rekeying } from '../bytes/rekey.ts'
 import { tryToRemoveBytes } from '../bytes/remove.ts'
 import type { Deps } from '../deps.ts'
 import type { Addressed, ChangedObject, StoredObject } from '../object/object.ts'
 
 /** Dependencies of the upload use cases. */
-export type Uploading = Deps<'uploads' | 'multipartUploads' | 'objects'> & { moves: Moves }
+export type Uploading = Deps<'uploads' | 'multipartUploads' | 'objects'> & { rekeying: Rekeying }
 
 /** What inspection found in an upload's bytes. */
 export type Found = Inspection & { sizeBytes: number }
 
 /** Sends the row's events in the background, and returns the object with its URL. */
-export function announced({ relay, publicity }: Uploading, row: ChangedObject): Addressed {
+export function announced({ relay, publicAccess }: Uploading, row: ChangedObject): Addressed {
   relay.announce(row)
-  return publicity.addressed(row)
+  return publicAccess.addressed(row)
 }
 
 /**

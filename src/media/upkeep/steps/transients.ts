@@ -1,14 +1,14 @@
 /** Step: removes the bytes under transient keys, such as the public copies of objects that became private. */
-import { createMoves } from '../../bytes/rekey.ts'
+import { createRekeying } from '../../bytes/rekey.ts'
 import { removable } from '../../object/transients.ts'
 import { inBatches } from '../rows.ts'
 import { BATCH_ROWS, type Step } from '../step.ts'
 
 export const removeTransients: Step<'transients'> = async (deps, report) => {
-  const { withdraw } = createMoves(deps)
+  const rekeying = createRekeying(deps)
   await inBatches(deps, BATCH_ROWS, deps.repository.transients.claim, async ({ id, ...transients }) => {
     // A multipart copy may have ended halfway.
     for (const key of removable(transients)) await deps.storage.abortUploads(key)
-    report.orphans += await withdraw(id, transients)
+    report.orphans += await rekeying.removeTransients(id, transients)
   })
 }

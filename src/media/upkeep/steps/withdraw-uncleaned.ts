@@ -2,7 +2,7 @@
 import { BATCH_ROWS, type Step } from '../step.ts'
 
 /** Their keys become transient, for the next step to remove. */
-export const withdrawUncleaned: Step<'publicCopies'> = async ({ repository, publicity }) => {
-  if (publicity.publicOriginals) return
+export const withdrawUncleaned: Step<'publicCopies'> = async ({ repository, publicAccess }) => {
+  if (publicAccess.publicOriginals) return
   while ((await repository.publicCopies.withdrawUncleaned(BATCH_ROWS)) === BATCH_ROWS);
 }

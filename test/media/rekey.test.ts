@@ -33,7 +33,7 @@ const limits = {
 const rocket = await readFile(join(import.meta.dir, '../corpus/accept/rocket.jpg'))
 
 for (const { name, present, open } of stores) {
-  describe.skipIf(!present)(`moves on the ${name} store`, () => {
+  describe.skipIf(!present)(`re-keying on the ${name} store`, () => {
     let database: OpenDatabase
     let store: OpenStore
     let events: MediaEvent[]
@@ -60,8 +60,8 @@ for (const { name, present, open } of stores) {
       bus.subscribe((event) => events.push(event))
       const repository = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
       const ports = { repository, storage, events: bus, now: () => Date.now() + ahead, ...(decoders && { decoders }) }
-      const { media, upkeep, publicity, publish } = domainOn(ports, { ...limits, ...settings })
-      return { media, repository, upkeep, urlOf: publicity.urlOf, publish }
+      const { media, upkeep, publicAccess, makePublicCopy } = domainOn(ports, { ...limits, ...settings })
+      return { media, repository, upkeep, urlOf: publicAccess.urlOf, makePublicCopy }
     }
 
     const keys = async () => (await store.storage.list({ prefix: '', limit: 100 })).map(({ key }) => key)
@@ -106,12 +106,12 @@ for (const { name, present, open } of stores) {
     })
 
     test('a change of visibility gives the CDN a copy under a key of its own, or takes it away at once', async () => {
-      const { media, publish, urlOf } = createService()
+      const { media, makePublicCopy, urlOf } = createService()
       const first = await media.uploads.direct(owner, file('private'))
       const seen = new Set<string>()
       for (let i = 0; i < 2; i += 1) {
         const open = await media.objects.update(first.id, owner, { visibility: 'public' })
-        const publicKey = await publish(open, 'upkeep')
+        const publicKey = await makePublicCopy(open, 'upkeep')
         seen.add(publicKey)
         expect(await publicKeys()).toEqual([publicKey])
         const closed = await media.objects.update(first.id, owner, { visibility: 'private' })
@@ -167,20 +167,20 @@ for (const { name, present, open } of stores) {
     })
 
     test('two changes at once leave the object where its visibility says', async () => {
-      const { media, publish } = createService()
+      const { media, makePublicCopy } = createService()
       const { id } = await media.uploads.direct(owner, file('public'))
-      await publish(await media.objects.get(id, null), 'upkeep')
+      await makePublicCopy(await media.objects.get(id, null), 'upkeep')
       const open = await media.objects.get(id, null)
       const change = (visibility: 'private' | 'public') => media.objects.update(id, owner, { visibility })
-      await Promise.allSettled([change('public'), change('private'), publish(open, 'upkeep'), change('public')])
+      await Promise.allSettled([change('public'), change('private'), makePublicCopy(open, 'upkeep'), change('public')])
       const row = await media.objects.get(id, owner)
       expect(await publicKeys()).toEqual(row.publicKey === null ? [] : [row.publicKey])
     })
 
     test('what becomes private while its copy is made has none', async () => {
-      const { media, publish } = createService()
+      const { media, makePublicCopy } = createService()
       const open = await media.uploads.direct(owner, file('public'))
-      const making = publish(open, 'upkeep').catch((error) => error.code)
+      const making = makePublicCopy(open, 'upkeep').catch((error) => error.code)
       await media.objects.update(open.id, owner, { visibility: 'private' })
       expect(await making).toBe('not_found')
       expect(await keys()).toEqual([open.key])
@@ -192,13 +192,13 @@ for (const { name, present, open } of stores) {
         puts += 1
         return store.storage.put(...arguments_)
       }
-      const { media, publish } = createService({ storage: { ...store.storage, put } })
+      const { media, makePublicCopy } = createService({ storage: { ...store.storage, put } })
       const open = await media.uploads.direct(owner, file('public'))
       puts = 0
       const made = await Promise.all([
-        publish(open, 'upkeep'),
-        publish(open, 'upkeep'),
-        createService().publish(open, 'upkeep'),
+        makePublicCopy(open, 'upkeep'),
+        makePublicCopy(open, 'upkeep'),
+        createService().makePublicCopy(open, 'upkeep'),
       ])
       expect(new Set(made).size).toBe(1)
       expect(puts).toBe(1)
@@ -214,7 +214,7 @@ for (const { name, present, open } of stores) {
           transient_keys = (SELECT coalesce(jsonb_object_agg(key, value::numeric - 7200), '{}') FROM jsonb_each(transient_keys))`
     }
 
-    // Without `moves.announce` in media/publish.ts nobody would ever look for these bytes.
+    // Without `reservePublicCopy` in public-copies/make.ts nobody would ever look for these bytes.
     test('what a process leaves that dies over a copy is swept', async () => {
       const { media, upkeep } = createService({ cdnBaseUrl: undefined })
       const open = await media.uploads.direct(owner, file('public'))
@@ -228,7 +228,7 @@ for (const { name, present, open } of stores) {
         stored.resolve()
         await new Promise<never>(() => {})
       }
-      void createService({ cdnBaseUrl: undefined, storage: { ...store.storage, put } }).publish(open, 'upkeep')
+      void createService({ cdnBaseUrl: undefined, storage: { ...store.storage, put } }).makePublicCopy(open, 'upkeep')
       await stored.promise
       expect((await keys()).length).toBe(2)
       expect((await upkeep.run()).orphans).toBe(0)
@@ -238,9 +238,9 @@ for (const { name, present, open } of stores) {
     })
 
     test('a copy stays when its object is swept, and goes with the visibility though its removal fails', async () => {
-      const { media, publish, upkeep } = createService()
+      const { media, makePublicCopy, upkeep } = createService()
       const open = await media.uploads.direct(owner, file('public'))
-      const copy = await publish(open, 'upkeep')
+      const copy = await makePublicCopy(open, 'upkeep')
       await letTimePass()
       expect((await upkeep.run()).orphans).toBe(0)
       expect(await keys()).toEqual([open.key, copy])
@@ -264,9 +264,10 @@ for (const { name, present, open } of stores) {
 
     test('a copy that is too dear is tried three times, ever later, and then not until the decoders change', async () => {
       const dear = failing('too-dear', 'image_too_large')
-      const { media, publish } = createService(dear)
+      const { media, makePublicCopy } = createService(dear)
       const { id } = await media.uploads.direct(owner, file('public'))
-      const codeOf = async () => publish(await media.objects.get(id, null), 'upkeep').catch((error) => error.code)
+      const codeOf = async () =>
+        makePublicCopy(await media.objects.get(id, null), 'upkeep').catch((error) => error.code)
       const codes = []
       for (let i = 0; i < 4; i += 1) {
         // The second request of each round comes before the next try is due.
@@ -280,16 +281,16 @@ for (const { name, present, open } of stores) {
       await media.objects.update(id, owner, { visibility: 'public' })
       expect(await codeOf()).toBe('image_too_large')
       const upgraded = createService({ decoders: createInProcessDecoders({ version: 'two' }) })
-      expect(await upgraded.publish(await media.objects.get(id, null), 'upkeep')).toContain('/clean.')
+      expect(await upgraded.makePublicCopy(await media.objects.get(id, null), 'upkeep')).toContain('/clean.')
     })
 
     test('a copy that was not made through nobody’s fault leaves no trace and is made the next time', async () => {
       const busy = failing('not-done', 'overloaded')
-      const { media, publish, upkeep } = createService(busy)
+      const { media, makePublicCopy, upkeep } = createService(busy)
       const { id } = await media.uploads.direct(owner, file('public'))
       const traces = () => database.sql`SELECT decode_outcomes, decode_version, publish_tries FROM media_objects`
       for (let i = 0; i < 7; i += 1) {
-        expect(await publish(await media.objects.get(id, null), 'upkeep').catch((error) => error.code)).toBe(
+        expect(await makePublicCopy(await media.objects.get(id, null), 'upkeep').catch((error) => error.code)).toBe(
           'overloaded',
         )
         expect(await upkeep.run()).toMatchObject({ published: 0, failed: [] })
@@ -323,9 +324,9 @@ for (const { name, present, open } of stores) {
     })
 
     test('a copy is known to the search for bytes without a row', async () => {
-      const { media, publish, upkeep } = createService()
+      const { media, makePublicCopy, upkeep } = createService()
       const open = await media.uploads.direct(owner, file('public'))
-      const copy = await publish(open, 'upkeep')
+      const copy = await makePublicCopy(open, 'upkeep')
       ahead = 7_200_000
       expect((await upkeep.run()).orphans).toBe(0)
       expect(await keys()).toEqual([open.key, copy])
@@ -336,11 +337,11 @@ for (const { name, present, open } of stores) {
     })
 
     test('a copy that is lost is found by reconcile, and made anew', async () => {
-      const { media, publish, repository } = createService()
+      const { media, makePublicCopy, repository } = createService()
       const open = await media.uploads.direct(owner, file('public'))
       const deps = { repository, storage: store.storage }
       const found = async () => Array.fromAsync(reconcile(deps))
-      const copy = await publish(open, 'upkeep')
+      const copy = await makePublicCopy(open, 'upkeep')
       expect(await found()).toEqual([])
       await store.storage.remove([copy])
       const findings = await found()
@@ -348,16 +349,16 @@ for (const { name, present, open } of stores) {
       for (const finding of findings) await repair(finding, deps)
       const { publicKey } = await media.objects.get(open.id, null)
       expect(publicKey).toBeNull()
-      expect(await store.storage.head(await publish(open, 'upkeep'))).not.toBeNull()
+      expect(await store.storage.head(await makePublicCopy(open, 'upkeep'))).not.toBeNull()
       expect(await found()).toEqual([])
     })
 
     test('a link shows its owner the original and everyone else the copy', async () => {
-      const { media, publish } = createService({ cdnBaseUrl: undefined })
+      const { media, makePublicCopy } = createService({ cdnBaseUrl: undefined })
       const open = await media.uploads.direct(owner, file('public'))
       expect((await media.objects.sign(foreign(open))).url).toBe(`/media/${open.id}/content`)
       expect((await media.objects.sign(owned(open))).url).toContain(open.key)
-      const copy = await publish(open, 'upkeep')
+      const copy = await makePublicCopy(open, 'upkeep')
       const row = await media.objects.get(open.id, null)
       expect((await media.objects.sign(row)).url).toContain(copy)
       expect((await media.objects.sign(await media.objects.get(open.id, owner))).url).toContain(open.key)

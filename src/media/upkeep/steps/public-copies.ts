@@ -7,21 +7,21 @@ import type { UncopiedRow } from '../../table/public-copies.ts'
 import { forUpkeep, inIdleTime, type Progress } from '../idle-time.ts'
 import type { Step, UpkeepDeps, UpkeepReport } from '../step.ts'
 
-export const publishAll: Step<'publicCopies'> = async (deps, report) => {
-  if (!deps.publicity.hasCdn) return
+export const makePublicCopies: Step<'publicCopies'> = async (deps, report) => {
+  if (!deps.publicAccess.hasCdn) return
   await inIdleTime(deps, async () => {
     const row = await deps.repository.publicCopies.claim()
-    return row === null ? 'none' : publishOne(row, deps, report)
+    return row === null ? 'none' : makeOne(row, deps, report)
   })
 }
 
-async function publishOne(
+async function makeOne(
   row: UncopiedRow,
-  { repository, publish }: UpkeepDeps<'publicCopies'>,
+  { repository, makePublicCopy }: UpkeepDeps<'publicCopies'>,
   report: UpkeepReport,
 ): Promise<Progress> {
   try {
-    await publish(row, forUpkeep().party)
+    await makePublicCopy(row, forUpkeep().party)
     report.published += 1
     return 'done'
   } catch (error) {

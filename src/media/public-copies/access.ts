@@ -6,13 +6,13 @@ import { type Addressed, type Home, homeOf, type StoredObject, type Visibility }
 
 type Published = { id: string; mimeType: string; visibility: Visibility; publicKey: string | null }
 
-export type Publicity = ReturnType<typeof createPublicity>
+export type PublicAccess = ReturnType<typeof createPublicAccess>
 
 /**
  * `baseUrl`: where consumers of events reach the service. `publicOriginals`: non-owners get pictures unchanged, with
  * their metadata; other files are unchanged in any case.
  */
-export function createPublicity(settings: {
+export function createPublicAccess(settings: {
   cdnBaseUrl?: string | undefined
   publicOriginals: boolean
   baseUrl: string
