@@ -133,7 +133,7 @@ for (const { name, present, open } of worlds) {
       expect(await rows()).toHaveLength(0)
     })
 
-    // 3. src/media/outbox/relay.ts, send: `await events.publish(owed)` before `await repository.settle(owed)`
+    // 3. src/media/outbox/send.ts, send: `events.publish(owed)` before `repository.outbox.settle(owed)`
     test('3: an event is sent by another process when its own died, before or after it sent it', async () => {
       for (const fault of faults) {
         for (const at of [4, 5]) await attempt(startReplica(world, { plan: { at, fault } }), upload)

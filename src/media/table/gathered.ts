@@ -3,9 +3,8 @@
  * does what a single one does: conditional, ownership in its WHERE, the event with the change.
  */
 import type { Caller } from '../../auth/caller.ts'
-import { prepared, within } from '../../db/connect.ts'
 import { createGather } from '../../db/gather.ts'
-import { LOCKED } from '../../db/gathered-calls.ts'
+import { type Kind, LOCKED } from '../../db/gathered-calls.ts'
 import type { MediaEvent } from '../../events/events.ts'
 import type { Inserted, NewObject } from '../object/new-object.ts'
 import type { ChangedObject, Dimensions, MediaRow, VisibleObject } from '../object/object.ts'
@@ -50,121 +49,141 @@ export type GatheredContext = Context & { gathered: Gathered }
 
 export function createGatheredStatements({ sql, pendingSeconds }: Pick<Context, 'sql' | 'pendingSeconds'>) {
   const gather = createGather('options' in sql ? sql.options.max : 1)
-  const idOf = ({ id }: { id: string }) => id
-
   return {
-    insert: gather<NewObject, Inserted>({
-      idOf,
-      async together(objects, ms) {
-        const rows = await within(
-          prepared<{ id: string }>(sql, INSERT, [
-            sql.json(objects.map(({ idempotency, ...object }, n) => ({ n, of: object.id, ...object }))),
-            pendingSeconds,
-          ]),
-          ms,
-        )
-        const inserted = new Set(rows.map(({ id }) => id))
-        return objects.map(({ id }) => (inserted.has(id) ? 'inserted' : 'stale'))
-      },
-      async alone({ id, userId, originalName, mimeType, sizeBytes, key, visibility, ...rest }, ms) {
-        const parameters = [id, userId, originalName, mimeType, sizeBytes, key, visibility, sql.json(rest.metadata)]
-        const times = [rest.linksSeconds, rest.madeAt, pendingSeconds]
-        const rows = await within(prepared(sql, INSERT_ONE, [...parameters, ...times]), ms)
-        return rows.length === 1 ? 'inserted' : 'stale'
-      },
-    }),
-
-    activate: gather<Activating, ChangedObject | null>({
-      idOf,
-      async together(activating, ms) {
-        const calls = activating.map(({ id, sizeBytes, metadata, event: { channel, fields = {} } }, n) => ({
-          ...{ n, of: id, size: sizeBytes, dimensions: metadata, channel, fields },
-        }))
-        const parameters = [sql.json(calls)]
-        const rows = await within(prepared<Outcome<ChangedObject>>(sql, ACTIVATE, parameters), ms)
-        return inOrder(activating, rows, ({ n, made, locked, ...row }) =>
-          locked ? LOCKED : made === null ? null : row,
-        )
-      },
-      async alone({ id, sizeBytes, metadata, event: { channel, fields = {} } }, ms) {
-        const parameters = [id, sizeBytes, sql.json(metadata), channel, sql.json(fields)]
-        const [row] = await within(prepared<ChangedObject>(sql, ACTIVATE_ONE, parameters), ms)
-        return row ?? null
-      },
-    }),
-
-    remove: gather<Asking, Removed | null>({
-      idOf,
-      async together(asked, ms) {
-        const rows = await within(prepared<Outcome<Removed>>(sql, REMOVE, [owners(asked)]), ms)
-        return inOrder(asked, rows, ({ n, made, locked, ...row }) => (locked ? LOCKED : made === null ? null : row))
-      },
-      async alone({ id, caller }, ms) {
-        const [row] = await within(prepared<Removed>(sql, REMOVE_ONE, [id, ownerOf(caller)]), ms)
-        return row ?? null
-      },
-    }),
-
-    settle: gather<Settling, true | null>({
-      idOf,
-      async together(settling, ms) {
-        const calls = settling.map(({ id, sent }, n) => ({ n, of: id, given: { sent } }))
-        const rows = await within(prepared<Outcome<object>>(sql, SETTLE, [sql.json(calls)]), ms)
-        return inOrder(settling, rows, ({ locked }) => (locked ? LOCKED : true))
-      },
-      async alone({ id, sent }, ms) {
-        await within(prepared(sql, SETTLE_ONE, [id, sql.json({ sent })]), ms)
-        return true
-      },
-    }),
-
-    findVisible: gather<Viewing, VisibleObject | null>({
-      async together(asked, ms) {
-        const rows = await within(prepared<Numbered<VisibleObject>>(sql, FIND_VISIBLE, [viewers(asked)]), ms)
-        return inOrder(asked, rows, ({ n, ...row }) => row)
-      },
-      async alone(asked, ms) {
-        const [row] = await within(prepared<VisibleObject>(sql, FIND_VISIBLE_ONE, viewer(asked)), ms)
-        return row ?? null
-      },
-    }),
-
-    findRendered: gather<ViewingRendered, Rendered | null>({
-      async together(asked, ms) {
-        const rows = await within(prepared<Numbered<Rendered>>(sql, FIND_RENDERED, [viewers(asked)]), ms)
-        return inOrder(asked, rows, ({ n, ...row }) => row)
-      },
-      async alone(asked, ms) {
-        const parameters = [...viewer(asked), asked.version]
-        const [row] = await within(prepared<Rendered>(sql, FIND_RENDERED_ONE, parameters), ms)
-        return row ?? null
-      },
-    }),
-
-    findOwned: gather<Asking, MediaRow | null>({
-      async together(asked, ms) {
-        const rows = await within(prepared<Numbered<MediaRow>>(sql, FIND_OWNED, [owners(asked)]), ms)
-        return inOrder(asked, rows, ({ n, ...row }) => row)
-      },
-      async alone({ id, caller }, ms) {
-        const [row] = await within(prepared<MediaRow>(sql, FIND_OWNED_ONE, [id, ownerOf(caller)]), ms)
-        return row ?? null
-      },
-    }),
+    insert: gather(insert(sql, pendingSeconds)),
+    activate: gather(activate(sql)),
+    remove: gather(remove(sql)),
+    settle: gather(settle(sql)),
+    findVisible: gather(findVisible(sql)),
+    findRendered: gather(findRendered(sql)),
+    findOwned: gather(findOwned(sql)),
   }
+}
 
-  function owners(asked: readonly Asking[]) {
-    return sql.json(asked.map(({ id, caller }, n) => ({ n, of: id, by: ownerOf(caller) })))
+function insert(sql: Queryable, pendingSeconds: number): Kind<NewObject, Inserted> {
+  return {
+    idOf,
+    async together(objects, ms) {
+      const rows = await within(
+        prepared<{ id: string }>(sql, INSERT, [
+          sql.json(objects.map(({ idempotency, ...object }, n) => ({ n, of: object.id, ...object }))),
+          pendingSeconds,
+        ]),
+        ms,
+      )
+      const inserted = new Set(rows.map(({ id }) => id))
+      return objects.map(({ id }) => (inserted.has(id) ? 'inserted' : 'stale'))
+    },
+    async alone({ id, userId, originalName, mimeType, sizeBytes, key, visibility, ...rest }, ms) {
+      const parameters = [id, userId, originalName, mimeType, sizeBytes, key, visibility, sql.json(rest.metadata)]
+      const times = [rest.linksSeconds, rest.madeAt, pendingSeconds]
+      const rows = await within(prepared(sql, INSERT_ONE, [...parameters, ...times]), ms)
+      return rows.length === 1 ? 'inserted' : 'stale'
+    },
   }
+}
 
-  function viewers(asked: readonly (Viewing & { version?: string })[]) {
-    return sql.json(
-      asked.map((one, n) => {
-        const [of, by, every] = viewer(one)
-        return { n, of, by, every, version: one.version }
-      }),
-    )
+function activate(sql: Queryable): Kind<Activating, ChangedObject | null> {
+  return {
+    idOf,
+    async together(activating, ms) {
+      const calls = activating.map(({ id, sizeBytes, metadata, event: { channel, fields = {} } }, n) => ({
+        ...{ n, of: id, size: sizeBytes, dimensions: metadata, channel, fields },
+      }))
+      const parameters = [sql.json(calls)]
+      const rows = await within(prepared<Outcome<ChangedObject>>(sql, ACTIVATE, parameters), ms)
+      return inOrder(activating, rows, ({ n, made, locked, ...row }) => (locked ? LOCKED : made === null ? null : row))
+    },
+    async alone({ id, sizeBytes, metadata, event: { channel, fields = {} } }, ms) {
+      const parameters = [id, sizeBytes, sql.json(metadata), channel, sql.json(fields)]
+      const [row] = await within(prepared<ChangedObject>(sql, ACTIVATE_ONE, parameters), ms)
+      return row ?? null
+    },
   }
+}
+
+function remove(sql: Queryable): Kind<Asking, Removed | null> {
+  return {
+    idOf,
+    async together(asked, ms) {
+      const rows = await within(prepared<Outcome<Removed>>(sql, REMOVE, [owners(sql, asked)]), ms)
+      return inOrder(asked, rows, ({ n, made, locked, ...row }) => (locked ? LOCKED : made === null ? null : row))
+    },
+    async alone({ id, caller }, ms) {
+      const [row] = await within(prepared<Removed>(sql, REMOVE_ONE, [id, ownerOf(caller)]), ms)
+      return row ?? null
+    },
+  }
+}
+
+function settle(sql: Queryable): Kind<Settling, true | null> {
+  return {
+    idOf,
+    async together(settling, ms) {
+      const calls = settling.map(({ id, sent }, n) => ({ n, of: id, given: { sent } }))
+      const rows = await within(prepared<Outcome<object>>(sql, SETTLE, [sql.json(calls)]), ms)
+      return inOrder(settling, rows, ({ locked }) => (locked ? LOCKED : true))
+    },
+    async alone({ id, sent }, ms) {
+      await within(prepared(sql, SETTLE_ONE, [id, sql.json({ sent })]), ms)
+      return true
+    },
+  }
+}
+
+function findVisible(sql: Queryable): Kind<Viewing, VisibleObject | null> {
+  return {
+    async together(asked, ms) {
+      const rows = await within(prepared<Numbered<VisibleObject>>(sql, FIND_VISIBLE, [viewers(sql, asked)]), ms)
+      return inOrder(asked, rows, ({ n, ...row }) => row)
+    },
+    async alone(asked, ms) {
+      const [row] = await within(prepared<VisibleObject>(sql, FIND_VISIBLE_ONE, viewer(asked)), ms)
+      return row ?? null
+    },
+  }
+}
+
+function findRendered(sql: Queryable): Kind<ViewingRendered, Rendered | null> {
+  return {
+    async together(asked, ms) {
+      const rows = await within(prepared<Numbered<Rendered>>(sql, FIND_RENDERED, [viewers(sql, asked)]), ms)
+      return inOrder(asked, rows, ({ n, ...row }) => row)
+    },
+    async alone(asked, ms) {
+      const parameters = [...viewer(asked), asked.version]
+      const [row] = await within(prepared<Rendered>(sql, FIND_RENDERED_ONE, parameters), ms)
+      return row ?? null
+    },
+  }
+}
+
+function findOwned(sql: Queryable): Kind<Asking, MediaRow | null> {
+  return {
+    async together(asked, ms) {
+      const rows = await within(prepared<Numbered<MediaRow>>(sql, FIND_OWNED, [owners(sql, asked)]), ms)
+      return inOrder(asked, rows, ({ n, ...row }) => row)
+    },
+    async alone({ id, caller }, ms) {
+      const [row] = await within(prepared<MediaRow>(sql, FIND_OWNED_ONE, [id, ownerOf(caller)]), ms)
+      return row ?? null
+    },
+  }
+}
+
+const idOf = ({ id }: { id: string }) => id
+
+function owners(sql: Queryable, asked: readonly Asking[]) {
+  return sql.json(asked.map(({ id, caller }, n) => ({ n, of: id, by: ownerOf(caller) })))
+}
+
+function viewers(sql: Queryable, asked: readonly (Viewing & { version?: string })[]) {
+  return sql.json(
+    asked.map((one, n) => {
+      const [of, by, every] = viewer(one)
+      return { n, of, by, every, version: one.version }
+    }),
+  )
 }
 
 /** The holder of a link that the service signed sees the object as its owner does. */
