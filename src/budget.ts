@@ -4,9 +4,10 @@ import { Problem } from './problem.ts'
 export type Budget = {
   /**
    * Waits in order until there is room; the result releases it. A request for more than the whole budget is admitted
-   * alone. Throws Problem `overloaded` after half a minute, or the reason of the signal.
+   * alone.
    * @param caller gets at most half of the budget while other callers wait
    * @param signalOf called only if the caller has to wait: making a request's signal has a price
+   * @throws Problem `overloaded` after half a minute, or the reason of the signal
    */
   reserve(caller: string, bytes: number, signalOf?: () => AbortSignal): Promise<() => void>
   /** Whether a caller is waiting, so that slow bodies must not keep their room. */

@@ -18,8 +18,8 @@ export type AuthSettings = {
 }
 
 /**
- * The caller that sent these headers; null when they carry no credentials. Throws Problem `token_invalid`, or
- * `auth_unavailable` when the token's key is unknown and cannot be fetched.
+ * The caller that sent these headers; null when they carry no credentials.
+ * @throws Problem `token_invalid`, or `auth_unavailable` when the token's key is unknown and cannot be fetched
  */
 export type Authenticate = (headers: Headers) => Promise<Caller | null>
 

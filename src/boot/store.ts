@@ -28,7 +28,7 @@ type Store = {
   found: object
 }
 
-/** Throws StoreUnfit, or in production for a store that is open to strangers. */
+/** @throws StoreUnfit, or in production for a store that is open to strangers */
 export async function openStore(config: Config, deps: Deps): Promise<Store> {
   const { s3 } = config.ports
   return s3 === undefined ? openDisk(config.ports, deps) : openS3(s3, config, deps.log)

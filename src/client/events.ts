@@ -18,7 +18,10 @@ const LONGEST_PAUSE_MS = 15_000
 // Three heartbeats: a connection silent for so long is dead.
 const SILENCE_MS = 45_000
 
-/** Yields events and reconnects as often as needed. Throws MediaError when a retry cannot help. */
+/**
+ * Yields events and reconnects as often as needed.
+ * @throws MediaError when a retry cannot help
+ */
 export async function* follow(http: Http, { signal, lastEventId }: FollowOptions): AsyncGenerator<LiveEvent, void> {
   let id = lastEventId
   for (let pause = PAUSE_MS; ; pause = Math.min(LONGEST_PAUSE_MS, pause * 2)) {

@@ -69,7 +69,10 @@ export type Http = ReturnType<typeof createHttp>
 export function createHttp({ baseUrl, token, fetch: ask = (...given) => fetch(...given) }: HttpOptions) {
   const origin = baseUrl.replace(/\/+$/, '')
 
-  /** Sends one request to any URL, without retries. Throws MediaError `network`, or the reason of `signal`. */
+  /**
+   * Sends one request to any URL, without retries.
+   * @throws MediaError `network`, or the reason of `signal`
+   */
   async function send(
     url: string,
     { method = 'GET', headers = {}, body, signal, onSent }: Sent,
@@ -104,7 +107,10 @@ export function createHttp({ baseUrl, token, fetch: ask = (...given) => fetch(..
     }
   }
 
-  /** Calls the service; `path` begins with a slash. Throws MediaError. */
+  /**
+   * Calls the service; `path` begins with a slash.
+   * @throws MediaError
+   */
   async function call(path: string, { json, once, ...sent }: Call = {}): Promise<Answer> {
     const presented = typeof token === 'function' ? await token() : token
     const answer = await persistently(origin + path, {

@@ -43,7 +43,10 @@ export function createLibraries(api: Api, onFailure: (error: Error) => void) {
       return () => void listeners.delete(listener)
     },
 
-    /** Throws MediaError. The links of the object may change. */
+    /**
+     * The links of the object may change.
+     * @throws MediaError
+     */
     async change({ id }: MediaItem, change: Change): Promise<void> {
       await api.update(id, change)
       await fetchItem(id)

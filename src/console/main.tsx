@@ -36,7 +36,10 @@ async function open(root: Element): Promise<void> {
   }
 }
 
-/** The 401 for these credentials, or null when they are accepted. Throws every other error. */
+/**
+ * The 401 for these credentials, or null when they are accepted.
+ * @throws every other error
+ */
 async function refusalOf(api: Api): Promise<MediaError | null> {
   try {
     await api.usage()

@@ -107,9 +107,9 @@ export function queriesUnderWay(): number {
 /**
  * The result of a query, within the deadline. A query that misses it is cancelled, but its outcome is unknown. One that
  * the server rolled back in favour of another, or that a pooler sent to a session that does not know it, is repeated
- * once; a query of a transaction is not. Throws Problem `database_unavailable` when the database is to blame and trying
- * again may help.
+ * once; a query of a transaction is not.
  * @param ms the deadline
+ * @throws Problem `database_unavailable` when the database is to blame and trying again may help
  */
 export async function within<T extends readonly (object | undefined)[]>(
   query: postgres.PendingQuery<T>,

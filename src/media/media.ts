@@ -62,53 +62,58 @@ interface Uploads {
   /**
    * Stores a file that the service has received in full. Bytes and pending row are written in parallel; only when both
    * are stored, one UPDATE makes the object visible and appends its event to the outbox. With an idempotency key, a
-   * retry gets the first answer. Throws what `Inspect` throws, and Problem `file_empty`, `quota_exceeded`,
-   * `idempotency_conflict`, or `state_conflict` while the first request is still running. Source: `uploads/direct.ts`.
+   * retry gets the first answer. Source: `uploads/direct.ts`.
+   * @throws what `Inspect` throws, and Problem `file_empty`, `quota_exceeded`, `idempotency_conflict`, or
+   * `state_conflict` while the first request is still running
    */
   direct(caller: Caller, upload: Upload): Promise<Addressed>
   /**
    * Creates a pending object, and a link for one PUT of its bytes to the store; with an idempotency key, a retry gets a
-   * new link to the same object while that is pending. Throws Problem `media_type_unsupported`, `file_too_large`,
-   * `quota_exceeded`, `checksum_unenforceable`, `idempotency_conflict`, `state_conflict` with the id of the object that
-   * this key created, or `request_invalid` if the size is missing and quotas are set. Source: `uploads/presigned.ts`.
+   * new link to the same object while that is pending. Source: `uploads/presigned.ts`.
+   * @throws Problem `media_type_unsupported`, `file_too_large`, `quota_exceeded`, `checksum_unenforceable`,
+   * `idempotency_conflict`, `state_conflict` with the id of the object that this key created, or `request_invalid` if
+   * the size is missing and quotas are set
    */
   presign(caller: Caller, declared: Declaration): Promise<UploadLink>
   /**
    * Creates a pending object and begins its multipart upload; with an idempotency key, a retry gets the same upload
-   * while that is pending. Throws Problem `media_type_unsupported`, `file_too_large`, `quota_exceeded`,
-   * `idempotency_conflict`, `checksum_unenforceable` (S3 has no SHA-256 of a whole object that was uploaded in parts),
-   * or `state_conflict`: with the id of the object that this key created, or when the store has no multipart uploads or
-   * needs checksums that the client does not name.
-   * Source: `uploads/multipart-uploads.ts`.
+   * while that is pending. Source: `uploads/multipart-uploads.ts`.
+   * @throws Problem `media_type_unsupported`, `file_too_large`, `quota_exceeded`, `idempotency_conflict`,
+   * `checksum_unenforceable` (S3 has no SHA-256 of a whole object that was uploaded in parts), or `state_conflict`:
+   * with the id of the object that this key created, or when the store has no multipart uploads or needs checksums
+   * that the client does not name
    */
   beginMultipart(caller: Caller, declared: MultipartDeclaration): Promise<MultipartUpload>
   /**
-   * The caller's multipart upload, pending or complete. Throws Problem `not_found` or `state_conflict`. Source:
-   * `uploads/multipart-uploads.ts`.
+   * The caller's multipart upload, pending or complete. Source: `uploads/multipart-uploads.ts`.
+   * @throws Problem `not_found` or `state_conflict`
    */
   findMultipart(id: string, caller: Caller): Promise<MultipartRow & { status: 'pending' | 'active' }>
   /**
    * A link for each part, valid for UPLOAD_URL_SECONDS, that accepts exactly as many bytes as `partSizeOf` gives this
-   * part, and only bytes of its MD5 if one is given. Throws Problem `not_found`, `state_conflict`, or `request_invalid` for a part number beyond the end of the
-   * file. Source: `uploads/part-links.ts`.
+   * part, and only bytes of its MD5 if one is given. Source: `uploads/part-links.ts`.
+   * @throws Problem `not_found`, `state_conflict`, or `request_invalid` for a part number beyond the end of the file
    */
   linkParts(id: string, caller: Caller, parts: WantedPart[]): Promise<{ links: NumberedLink[]; expiresAt: Date }>
-  /** A link for one part as Uppy divides the file. Throws the same as `linkParts`. Source: `uploads/part-links.ts`. */
+  /**
+   * A link for one part as Uppy divides the file. Source: `uploads/part-links.ts`.
+   * @throws the same as `linkParts`
+   */
   linkPart(id: string, caller: Caller, part: UppyPart): Promise<string>
   /**
-   * The parts of a multipart upload that the store has received. Throws Problem `not_found`, `state_conflict`, or
-   * `upload_incomplete` when the store no longer has the upload. Source: `uploads/multipart-uploads.ts`.
+   * The parts of a multipart upload that the store has received. Source: `uploads/multipart-uploads.ts`.
+   * @throws Problem `not_found`, `state_conflict`, or `upload_incomplete` when the store no longer has the upload
    */
   arrivedParts(id: string, caller: Caller): Promise<ArrivedParts>
   /**
-   * pending → active, if the stored bytes match the declaration. Idempotent. Throws Problem `not_found`,
-   * `upload_incomplete` or `overloaded`; or one of kind `refused-bytes`, after which the object is purging: what a
-   * direct upload of these bytes would throw, `type_mismatch` or `size_mismatch`. Source: `uploads/complete.ts`.
+   * pending → active, if the stored bytes match the declaration. Idempotent. Source: `uploads/complete.ts`.
+   * @throws Problem `not_found`, `upload_incomplete` or `overloaded`; or one of kind `refused-bytes`, after which the
+   * object is purging: what a direct upload of these bytes would throw, `type_mismatch` or `size_mismatch`
    */
   complete(id: string, caller: Caller): Promise<Addressed>
   /**
-   * pending → purging, and the bytes are removed. Throws Problem `not_found`, or `state_conflict` when the upload is
-   * complete. Source: `uploads/multipart-uploads.ts`.
+   * pending → purging, and the bytes are removed. Source: `uploads/multipart-uploads.ts`.
+   * @throws Problem `not_found`, or `state_conflict` when the upload is complete
    */
   abort(id: string, caller: Caller): Promise<void>
   tus: TusUploads
@@ -119,8 +124,9 @@ interface TusUploads {
   /** Whether a client may declare the size later. Not with quotas, which count declared sizes. */
   deferrable: boolean
   /**
-   * Creates a pending object. Throws Problem `media_type_unsupported`, `file_empty`, `file_too_large`,
-   * `quota_exceeded`, or `request_invalid` if the size is missing and cannot be declared later.
+   * Creates a pending object.
+   * @throws Problem `media_type_unsupported`, `file_empty`, `file_too_large`, `quota_exceeded`, or `request_invalid`
+   * if the size is missing and cannot be declared later
    */
   begin(caller: Caller, declared: TusDeclaration): Promise<{ id: string; key: string }>
   /** The caller's tus upload, pending or complete; null for any other id. */
@@ -136,7 +142,8 @@ interface TusUploads {
 /** Active and soft-deleted objects. Source: `objects/objects.ts`; links: `objects/links.ts`. */
 interface Objects {
   /**
-   * An active object that the viewer may see. Throws Problem `not_found`, or `token_missing` to an anonymous caller.
+   * An active object that the viewer may see.
+   * @throws Problem `not_found`, or `token_missing` to an anonymous caller
    */
   get(id: string, viewer: Viewer): Promise<Addressed<VisibleObject>>
   /** A page of the caller's own objects, newest first, and whether there are more. */
@@ -145,19 +152,28 @@ interface Objects {
   listByIds(caller: Caller, ids: string[]): Promise<Addressed[]>
   /**
    * Changes name or visibility. An object that becomes private loses its public copy at once, also at the CDN's origin.
-   * Throws Problem `not_found`, or `state_conflict` when concurrent changes defeat every try.
+   * @throws Problem `not_found`, or `state_conflict` when concurrent changes defeat every try
    */
   update(id: string, caller: Caller, change: Change): Promise<Addressed>
-  /** active → deleted, until it is restored or the retention time ends. Throws Problem `not_found`. */
+  /**
+   * active → deleted, until it is restored or the retention time ends.
+   * @throws Problem `not_found`
+   */
   remove(id: string, caller: Caller): Promise<void>
-  /** deleted → active, within the retention time. Throws Problem `not_found`. */
+  /**
+   * deleted → active, within the retention time.
+   * @throws Problem `not_found`
+   */
   restore(id: string, caller: Caller): Promise<Addressed>
   /**
    * A link, valid for SIGNED_URL_SECONDS, to the bytes that the viewer may read; never waits. While the public copy
    * does not exist yet, it is a link to `content` on this service, which makes the copy when it is followed.
    */
   sign(object: VisibleObject): Promise<ReadLink>
-  /** A URL of the bytes that the viewer may read: at the CDN, or a short-lived link. Throws what `Publish` throws. */
+  /**
+   * A URL of the bytes that the viewer may read: at the CDN, or a short-lived link.
+   * @throws what `MakePublicCopy` throws
+   */
   locate(object: VisibleObject, how: Locating): Promise<ReadLink>
 }
 
@@ -167,9 +183,9 @@ interface Renditions {
    * The rendition of an active picture that the viewer may see, made now if it is not stored yet. Where non-owners may
    * not cause it to be made, the result is the largest stored rendition, or else the object itself, for its public
    * copy.
-   * Throws Problem `not_found`, or `token_missing` to an anonymous caller; `link_required` where a non-owner asks for
-   * more than a width; `media_type_unsupported` for an object that is not a picture; `image_unreadable` or
-   * `image_too_large` for an original that the decoders refuse; `quota_exceeded` to its owner; or `overloaded`.
+   * @throws Problem `not_found`, or `token_missing` to an anonymous caller; `link_required` where a non-owner asks
+   * for more than a width; `media_type_unsupported` for an object that is not a picture; `image_unreadable` or
+   * `image_too_large` for an original that the decoders refuse; `quota_exceeded` to its owner; or `overloaded`
    */
   get(id: string, viewer: Viewer, asked: Asked): Promise<StoredRendition | VisibleObject>
   /** A link to a rendition, valid for SIGNED_URL_SECONDS. */

@@ -79,7 +79,10 @@ export type DecoderUsage = {
 }
 
 export type Decoders = {
-  /** Runs one job in a child process. Throws `DecodeFailure`, or the error of reading the source. */
+  /**
+   * Runs one job in a child process.
+   * @throws `DecodeFailure`, or the error of reading the source
+   */
   run(request: DecodeRequest): Promise<DecodeResult>
   /** Identifies decoders and limits: jobs with outcomes remembered under another version are tried again. */
   readonly version: string

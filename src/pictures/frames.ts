@@ -15,8 +15,8 @@ export function frameStart(header: unknown, bodyBytes: number): Uint8Array {
 }
 
 /**
- * Takes chunks of a pipe and delivers each frame once it is complete. Throws for a frame larger than `mostBodyBytes`
- * allows, before allocating memory for it.
+ * Takes chunks of a pipe and delivers each frame once it is complete.
+ * @throws for a frame larger than `mostBodyBytes` allows, before allocating memory for it
  */
 export function createFrameReader(
   mostBodyBytes: number,

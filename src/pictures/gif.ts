@@ -12,7 +12,8 @@ const LARGEST_SCREEN = 2048
 
 /**
  * Size and number of frames within these bytes (the beginning of a file, or all of it); undefined if they hold no
- * picture. Throws Problem `image_unreadable` for too many blocks, `image_too_large` for too many frames.
+ * picture.
+ * @throws Problem `image_unreadable` for too many blocks, `image_too_large` for too many frames
  */
 export function readGif(bytes: Uint8Array): PictureHeader | undefined {
   if (!/^GIF8[79]a$/.test(textAt(bytes, 0, 6)) || bytes.length < HEADER_BYTES) return undefined

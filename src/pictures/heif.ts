@@ -18,9 +18,9 @@ const CONTAINERS = new Map([
 ])
 
 /**
- * Throws Problem `image_unreadable` for too many boxes, and for an image sequence: libheif 1.23 allocates memory for
- * every frame that the file claims, 1 GiB for 2 KiB. Well-formed sequences have the brand `avis`, which libvips does
- * not read either.
+ * Well-formed sequences have the brand `avis`, which libvips does not read either.
+ * @throws Problem `image_unreadable` for too many boxes, and for an image sequence: libheif 1.23 allocates memory for
+ * every frame that the file claims, 1 GiB for 2 KiB
  */
 export function checkHeif(bytes: Uint8Array): void {
   const view = viewOf(bytes)

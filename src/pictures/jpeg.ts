@@ -16,8 +16,8 @@ const APP15 = 0xef
 const COM = 0xfe
 
 /**
- * Throws Problem `image_unreadable` for too many segments or scans. Restart markers count as pixel data: some cameras
- * write one for each block.
+ * Restart markers count as pixel data: some cameras write one for each block.
+ * @throws Problem `image_unreadable` for too many segments or scans
  */
 export function checkJpeg(bytes: Uint8Array): void {
   const count = countPieces(bytes.length)

@@ -28,7 +28,10 @@ export function limitLoaders(types: readonly string[]): void {
   sharp.unblock({ operation: types.flatMap((type) => LOADERS[type] ?? []) })
 }
 
-/** Reads the header only. Throws libvips' errors. */
+/**
+ * Reads the header only.
+ * @throws libvips' errors
+ */
 export async function sizeOf(bytes: Uint8Array): Promise<PictureHeader> {
   const { autoOrient, pages = 1 } = await sharp(bytes, { limitInputPixels: false, failOn: 'none' }).metadata()
   return { width: autoOrient.width, height: autoOrient.height, frames: pages }

@@ -51,7 +51,7 @@ export function countPieces(fileBytes: number) {
   }
 }
 
-/** Throws Problem `image_too_large` for an animation of more than `MAX_FRAMES` frames. */
+/** @throws Problem `image_too_large` for an animation of more than `MAX_FRAMES` frames */
 export function checkFrames(frames: number): void {
   if (frames > MAX_FRAMES) throw tooLarge(`The animation has more than ${MAX_FRAMES} frames.`)
 }

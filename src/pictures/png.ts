@@ -40,7 +40,7 @@ export function readPng(bytes: Uint8Array): { essentials: Uint8Array; frames: nu
   return pixels ? { essentials: cut.result(), frames } : undefined
 }
 
-/** Throws Problem `image_unreadable` for too many chunks, `image_too_large` for too many frames. */
+/** @throws Problem `image_unreadable` for too many chunks, `image_too_large` for too many frames */
 export function checkPng(bytes: Uint8Array): void {
   const view = viewOf(bytes)
   walk(bytes, (type, at, end) => {

@@ -28,7 +28,10 @@ export type DecoderProcess = {
   cpuSeconds(): number
   /** Number of jobs it was given. */
   jobs(): number
-  /** Throws the error of reading the source. After any outcome but `done` and `too-large` the process has ended. */
+  /**
+   * After any outcome but `done` and `too-large` the process has ended.
+   * @throws the error of reading the source
+   */
   run(task: DecodeTask, source: DecodeSource, limits: JobLimits): Promise<Attempt>
   /** Sends SIGKILL to its process group; resolves once it has ended. */
   end(): Promise<void>

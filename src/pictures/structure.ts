@@ -18,8 +18,8 @@ const CHECKS: Record<string, (bytes: Uint8Array) => void> = {
 }
 
 /**
- * Walks through a whole file in time linear in its length. Throws Problem `image_unreadable` for too many pieces or
- * scans, `image_too_large` for too many frames. Broken files pass: the decoder detects them.
+ * Walks through a whole file in time linear in its length. Broken files pass: the decoder detects them.
+ * @throws Problem `image_unreadable` for too many pieces or scans, `image_too_large` for too many frames
  */
 export function checkStructure(bytes: Uint8Array, mimeType: string): void {
   CHECKS[mimeType]?.(bytes)

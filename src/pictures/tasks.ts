@@ -39,8 +39,8 @@ const ENCODERS: Record<Format, (picture: Sharp, quality: number) => Sharp> = {
 }
 
 /**
- * Throws Problem `image_too_large` for more pixels than the task allows, `image_unreadable` for a file that fails the
- * structure check, and otherwise the decoder's error.
+ * @throws Problem `image_too_large` for more pixels than the task allows, `image_unreadable` for a file that fails
+ * the structure check, and otherwise the decoder's error
  */
 export async function perform(task: DecodeTask, original: Uint8Array): Promise<DecodeResult> {
   checkStructure(original, task.mimeType)

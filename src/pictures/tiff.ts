@@ -12,8 +12,8 @@ const LONG8 = 16
 const BIG = 43
 
 /**
- * Size of the first picture, wherever its directory is in the file; undefined if there is none. Throws Problem
- * `image_unreadable` for too many entries.
+ * Size of the first picture, wherever its directory is in the file; undefined if there is none.
+ * @throws Problem `image_unreadable` for too many entries
  */
 export function readTiff(bytes: Uint8Array): PictureHeader | undefined {
   const file = open(bytes)
@@ -31,7 +31,7 @@ export function readTiff(bytes: Uint8Array): PictureHeader | undefined {
   return { ...upright, frames: 1 }
 }
 
-/** Throws Problem `image_unreadable` for too many directories or entries, and so for a cycle of directories. */
+/** @throws Problem `image_unreadable` for too many directories or entries, and so for a cycle of directories */
 export function checkTiff(bytes: Uint8Array): void {
   const file = open(bytes)
   const count = countPieces(bytes.length)

@@ -18,7 +18,8 @@ const EXIF_FLAG = 0x08
 
 /**
  * Size and number of frames within these bytes (the beginning of a file, or all of it); undefined if they hold no
- * picture. Throws Problem `image_unreadable` for too many chunks, `image_too_large` for too many frames.
+ * picture.
+ * @throws Problem `image_unreadable` for too many chunks, `image_too_large` for too many frames
  */
 export function readWebp(bytes: Uint8Array): PictureHeader | undefined {
   if (textAt(bytes, 0, 4) !== 'RIFF' || textAt(bytes, 8, 4) !== 'WEBP') return undefined

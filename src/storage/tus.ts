@@ -15,8 +15,8 @@ import { unavailable } from './unavailable.ts'
  */
 export type TusStore = DataStore & {
   /**
-   * Stores an upload with all its bytes under its key, when `write` failed to. Throws Problem `not_found` if there is
-   * no such upload.
+   * Stores an upload with all its bytes under its key, when `write` failed to.
+   * @throws Problem `not_found` if there is no such upload
    */
   assemble(key: string): Promise<void>
 }

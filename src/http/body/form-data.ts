@@ -12,7 +12,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true })
 /**
  * Finds the fields in time linear in the body length for every boundary: the search includes the line break before the
  * boundary, which cannot occur inside it, so no byte is compared twice. Yields to other work in between.
- * Throws Problem `multipart_malformed` or `too_many_parts`.
+ * @throws Problem `multipart_malformed` or `too_many_parts`
  */
 export async function partsOf(
   body: Uint8Array,
@@ -63,7 +63,10 @@ async function find(text: string, bytes: Buffer, start: number): Promise<number>
   return -1
 }
 
-/** Decodes UTF-8, as browsers send it. Throws Problem `multipart_malformed`. */
+/**
+ * Decodes UTF-8, as browsers send it.
+ * @throws Problem `multipart_malformed`
+ */
 export function textOf(bytes: Uint8Array): string {
   try {
     return utf8.decode(bytes)

@@ -91,7 +91,10 @@ export type BodyLimits = {
   contended: () => boolean
 }
 
-/** The announced length; undefined for a chunked body. Throws `tooLarge` when it exceeds the limit. */
+/**
+ * The announced length; undefined for a chunked body.
+ * @throws `tooLarge` when it exceeds the limit
+ */
 export function announcedLength(request: Request, { limit, tooLarge }: BodyLimits): number | undefined {
   const announced = request.headers.get('content-length')
   if (announced === null) return undefined
@@ -100,8 +103,9 @@ export function announcedLength(request: Request, { limit, tooLarge }: BodyLimit
 }
 
 /**
- * Reads the whole body into one buffer. Throws `tooLarge`: before reading when Content-Length exceeds the limit, else
- * as soon as the bytes do. Throws Problem `request_invalid` when the body breaks off, `request_timeout` when it stalls.
+ * Reads the whole body into one buffer.
+ * @throws `tooLarge`: before reading when Content-Length exceeds the limit, else as soon as the bytes do
+ * @throws Problem `request_invalid` when the body breaks off, `request_timeout` when it stalls
  */
 export async function readBody(request: Request, limits: BodyLimits): Promise<Uint8Array<ArrayBuffer>> {
   const length = announcedLength(request, limits)

@@ -8,7 +8,10 @@ import type { Identify } from './identify.ts'
 export type RequiresCaller = { Variables: { caller: Caller; forgeable?: boolean } }
 export type AllowsStranger = { Variables: { viewer: Caller | null } }
 
-/** Requires an authenticated caller. Throws what `identify` throws, and Problem `token_missing` or `forbidden`. */
+/**
+ * Requires an authenticated caller.
+ * @throws what `identify` throws, and Problem `token_missing` or `forbidden`
+ */
 export function requireCaller(identify: Identify): MiddlewareHandler<RequiresCaller> {
   return async function requireCaller(c, next) {
     const caller = await identify(c)
@@ -20,7 +23,10 @@ export function requireCaller(identify: Identify): MiddlewareHandler<RequiresCal
   }
 }
 
-/** Admits anonymous callers as well. Throws what `identify` throws. */
+/**
+ * Admits anonymous callers as well.
+ * @throws what `identify` throws
+ */
 export function allowStranger(identify: Identify): MiddlewareHandler<AllowsStranger> {
   return async function allowStranger(c, next) {
     c.set('viewer', await identify(c))

@@ -9,8 +9,8 @@ import { Problem } from '../../problem.ts'
 
 /**
  * Resolves with null for a caller without credentials, and for a gateway's credentials on a request that a page of
- * another site may have forged (`forgeable` is then set). Throws Problem `token_invalid`, `auth_unavailable` or
- * `rate_limited`.
+ * another site may have forged (`forgeable` is then set).
+ * @throws Problem `token_invalid`, `auth_unavailable` or `rate_limited`
  */
 export type Identify = (c: Context) => Promise<Caller | null>
 

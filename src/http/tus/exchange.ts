@@ -14,7 +14,10 @@ type Targets = {
   known?: Target
 }
 
-/** Runs `@tus/server` on a request. Throws its refusals as Problems. */
+/**
+ * Runs `@tus/server` on a request.
+ * @throws its refusals as Problems
+ */
 export async function exchange(deps: Deps, asked: TusRequest, { targetOf, known }: Targets): Promise<Response> {
   const { media, locker, stores } = deps
   const { request, caller, origin } = asked

@@ -16,8 +16,9 @@ import { exchange } from './exchange.ts'
 export type Tus = {
   /**
    * Handles POST, HEAD, PATCH and DELETE. The response to the last PATCH, or to any request for a complete upload,
-   * links to the object in `Media-Location`. Throws Problem `not_found`, `precondition_failed`, `request_invalid`,
-   * `content_type_unsupported`, `state_conflict`, `upload_locked`, or what completing throws.
+   * links to the object in `Media-Location`.
+   * @throws Problem `not_found`, `precondition_failed`, `request_invalid`, `content_type_unsupported`,
+   * `state_conflict`, `upload_locked`, or what completing throws
    */
   handle(asked: TusRequest): Promise<Response>
   /** The server's capabilities, as headers of the OPTIONS response; none where the store takes no tus uploads. */

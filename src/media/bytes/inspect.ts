@@ -29,7 +29,10 @@ export function createInspect(deps: { allowedTypes: ReadonlySet<string>; probeIm
   }
 }
 
-/** Returns the type if files of it are accepted. Throws Problem `media_type_unsupported`. */
+/**
+ * Returns the type if files of it are accepted.
+ * @throws Problem `media_type_unsupported`
+ */
 export function acceptType(type: string, allowedTypes: ReadonlySet<string>): string {
   if (allowedTypes.has(type)) return type
   throw new Problem(

@@ -23,8 +23,9 @@ export type Picture = { id: string; key: string; mimeType: string; sizeBytes: nu
 export type Asking = { party: string; until: number }
 
 /**
- * Runs a task, and corrects a wrong size on the row. Throws Problem `image_unreadable` or `image_too_large`, which the
- * row then remembers, `overloaded`, or what the store throws.
+ * Runs a task, and corrects a wrong size on the row.
+ * @throws Problem `image_unreadable` or `image_too_large`, which the row then remembers, `overloaded`, or what the
+ * store throws
  */
 export type Decode = {
   (picture: Picture, task: DecodeTask, asking: Asking): Promise<DecodeResult>

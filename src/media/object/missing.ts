@@ -2,7 +2,7 @@
 import { notFound, Problem } from '../../problem.ts'
 import type { Viewer } from './viewer.ts'
 
-/** Throws 401 to an anonymous caller and 404 to every other viewer, for foreign, deleted and unknown objects alike. */
+/** @throws 401 to an anonymous caller and 404 to every other viewer, for foreign, deleted and unknown objects alike */
 export function missing(viewer: Viewer): never {
   if (viewer === null) throw new Problem('token_missing', 'Authenticate to see whether there is something here.')
   throw notFound()

@@ -12,9 +12,9 @@ import type { Repository } from '../table/repository.ts'
 import { CLEAN, type PublicAccess } from './access.ts'
 
 /**
- * Makes the public copy now, and returns its key; `party`: see `DecodeRequest`. Throws Problem `not_found` when the
- * object is no longer public, `image_too_large` or `image_unreadable` for a picture that cannot be cleaned and so stays
- * with its owner, or `overloaded`.
+ * Makes the public copy now, and returns its key; `party`: see `DecodeRequest`.
+ * @throws Problem `not_found` when the object is no longer public, `image_too_large` or `image_unreadable` for a
+ * picture that cannot be cleaned and so stays with its owner, or `overloaded`
  */
 export type MakePublicCopy = (object: StoredObject, party: string) => Promise<string>
 

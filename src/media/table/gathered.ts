@@ -3,6 +3,7 @@
  * does what a single one does: conditional, ownership in its WHERE, the event with the change.
  */
 import type { Caller } from '../../auth/caller.ts'
+import { prepared, type Queryable, within } from '../../db/connect.ts'
 import { createGather } from '../../db/gather.ts'
 import { type Kind, LOCKED } from '../../db/gathered-calls.ts'
 import type { MediaEvent } from '../../events/events.ts'

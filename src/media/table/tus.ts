@@ -27,7 +27,10 @@ export interface TusUploadStatements {
   record(key: string): Promise<UploadRecord | null>
   /** Writes the store's upload id on the row; false when it is not pending. */
   keepUploadId(key: string, uploadId: string): Promise<boolean>
-  /** Writes the length of an upload that began without one, once. Throws Problem `quota_exceeded`. */
+  /**
+   * Writes the length of an upload that began without one, once.
+   * @throws Problem `quota_exceeded`
+   */
   declareSize(key: string, size: number): Promise<boolean>
   /**
    * Takes the lease on an upload, if it is free or has expired. `ask`: tells the holder that another request waits.

@@ -7,8 +7,9 @@ const ROWS_AT_ONCE = 8
 const FAILING_MS = 60_000
 
 /**
- * Claims batches until one is not full, and processes each row. Throws the failures when everything else is done, or
- * after a minute; or at once when a whole batch failed because the store does not answer.
+ * Claims batches until one is not full, and processes each row.
+ * @throws the failures when everything else is done, or after a minute; or at once when a whole batch failed because
+ * the store does not answer
  */
 export async function inBatches<Row>(
   { storage, stopping }: Pick<UpkeepDeps<never>, 'storage' | 'stopping'>,
@@ -35,7 +36,7 @@ export async function doEach<Row>(rows: readonly Row[], one: (row: Row) => Promi
   return outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []))
 }
 
-/** Throws the failures, if there are any. */
+/** @throws the failures, if there are any */
 export function failWith(errors: readonly unknown[]): void {
   if (errors.length > 0) throw new AggregateError(errors, `${errors.length} could not be done`, { cause: errors[0] })
 }

@@ -45,7 +45,10 @@ export type UpkeepDeps<Group extends keyof Repository> = {
   stopping: () => boolean
 }
 
-/** Adds its counts to the report. Throws when it did not finish, after doing everything that it could. */
+/**
+ * Adds its counts to the report.
+ * @throws when it did not finish, after doing everything that it could
+ */
 export type Step<Group extends keyof Repository> = (deps: UpkeepDeps<Group>, report: UpkeepReport) => Promise<void>
 
 export const BATCH_ROWS = 100

@@ -11,8 +11,9 @@ import type { Repository } from '../table/repository.ts'
 
 /**
  * Assembles the parts of a pending object, if it was uploaded in parts and this was not done yet. A lost answer, or
- * another call that does the same, makes no difference. Throws Problem `upload_incomplete`, `size_mismatch` or
- * `not_found`; or `storage_unavailable` while the store shows neither parts nor object, though it has the upload.
+ * another call that does the same, makes no difference.
+ * @throws Problem `upload_incomplete`, `size_mismatch` or `not_found`; or `storage_unavailable` while the store shows
+ * neither parts nor object, though it has the upload
  */
 export async function assemble(
   deps: { repository: Pick<Repository, 'uploads'>; storage: Storage },
@@ -83,7 +84,10 @@ async function put(
   if (seen === undefined) throw betweenStates()
 }
 
-/** The store's port for multipart uploads. Throws Problem `state_conflict` where it has none. */
+/**
+ * The store's port for multipart uploads.
+ * @throws Problem `state_conflict` where it has none
+ */
 export function multipartOf({ multipart }: Storage): MultipartStorage {
   if (multipart !== undefined) return multipart
   throw new Problem('state_conflict', 'This store takes no uploads in parts: use presign, or upload.')

@@ -24,8 +24,9 @@ export function idempotencyOf(key: string | undefined, ...parts: unknown[]): Ide
 
 /**
  * The object of an earlier upload with this key; null when there was none, or it failed. Waits a while for one that is
- * still running; one that has run for longer than `attemptSeconds` is dead, and given to `discard`. Throws Problem
- * `idempotency_conflict`, or `state_conflict` when the first is still running, or its object was deleted.
+ * still running; one that has run for longer than `attemptSeconds` is dead, and given to `discard`.
+ * @throws Problem `idempotency_conflict`, or `state_conflict` when the first is still running, or its object was
+ * deleted
  */
 export async function earlierUpload(
   { repository }: { repository: Pick<Repository, 'uploads'> },
@@ -52,8 +53,8 @@ export async function earlierUpload(
 }
 
 /**
- * The pending upload of an earlier request with this key; null when there was none, or it failed. Throws Problem
- * `idempotency_conflict`, or `state_conflict` with the object's id when that is complete or deleted.
+ * The pending upload of an earlier request with this key; null when there was none, or it failed.
+ * @throws Problem `idempotency_conflict`, or `state_conflict` with the object's id when that is complete or deleted
  */
 export async function earlierPending(
   repository: Pick<Repository, 'uploads'>,

@@ -135,7 +135,7 @@ export async function abort(deps: Uploading, id: string, caller: Caller): Promis
   await tryToRemoveBytes(deps, { id, key: row.key })
 }
 
-/** Throws why an upload cannot go on, if the caller may know; else `not_found`. */
+/** @throws why an upload cannot go on, if the caller may know; else `not_found` */
 export async function refuse({ repository }: Uploading, id: string, caller: Caller): Promise<never> {
   const row = await repository.objects.findOwned(id, caller)
   if (row?.status === 'active') throw new Problem('state_conflict', 'The upload is complete.')

@@ -21,9 +21,10 @@ const PREPARE_MS = 3 * STORE_DEADLINE_MS
 
 /**
  * Creates the bucket if it is missing and the key may create it (several replicas may try at once), and tests on it
- * what the store enforces. Throws StoreUnfit if the store refuses a call that the service needs, or Problem
- * `storage_unavailable` when it cannot be reached or used.
+ * what the store enforces.
  * @param options `cdnBaseUrl`: the CDN in front of public/, to be tested as well
+ * @throws StoreUnfit if the store refuses a call that the service needs, or Problem `storage_unavailable` when it
+ * cannot be reached or used
  */
 export async function prepareBucket(
   config: S3Settings,
