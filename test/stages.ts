@@ -16,8 +16,16 @@ const bun = process.execPath
 const tests = [bun, 'test', '--only-failures']
 // Several files at a time: much of this waits for time-outs. Modules stay loaded from one file to the next, as in one run.
 const sideBySide = (files: number) => [...tests, `--parallel=${files}`, '--no-isolate', '--timeout=90000']
-// Folders that have a stage of their own.
+// What is handed out: the client's tarball, the image's packages, what the README and the examples run.
+const packages = [
+  'test/client/package.test.ts',
+  'test/image.test.ts',
+  'test/readme-commands.test.ts',
+  'test/examples/consumer.test.ts',
+]
+// Files that have a stage of their own.
 const apart = [
+  ...packages,
   'test/acceptance/**',
   'test/browser/**',
   'test/faults/**',
@@ -62,6 +70,7 @@ export const stages: Stage[] = [
     counts: 'tests',
     services: 'wanted',
   },
+  { name: 'packages', command: [...sideBySide(2), ...packages], counts: 'tests', services: 'wanted' },
   { name: 'promises', command: [...sideBySide(2), 'test/promises'], counts: 'tests', services: 'wanted' },
   ...acceptance('bun', acceptanceFilesBut([]), onBun),
   ...acceptance('deno', acceptanceFilesBut(ANY_RUNTIME), onDeno),
