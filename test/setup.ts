@@ -2,6 +2,8 @@ import { join } from 'node:path'
 import { $, semver } from 'bun'
 import { ENVIRONMENT, findSchemathesis, REQUIREMENTS } from './schemathesis/program.ts'
 import { findChromium } from './support/browser/chromium.ts'
+import { DEBIAN, findDebian, getDebian } from './support/image/base.ts'
+import { findBuildah } from './support/image/image.ts'
 import { findActionlint } from './support/process/actionlint.ts'
 import { inCi } from './support/process/ci.ts'
 import { canBeAsked, mayInstall } from './support/process/consent.ts'
@@ -33,6 +35,8 @@ const programs: Program[] = [
   { name: 'PgBouncer', find: findPgBouncer, forServices: false, install: () => installPackage('pgbouncer') },
   { name: 'nginx', find: findNginx, forServices: false, install: () => installPackage('nginx') },
   { name: 'actionlint', find: findActionlint, forServices: false, install: () => installWithGo(actionlintModule) },
+  { name: 'buildah', find: findBuildah, forServices: false, install: () => installPackage('buildah') },
+  { name: "Debian for the image's base", find: findDebian, forServices: false, install: installDebian },
   { name: 'Chromium', find: findChromium, forServices: false, install: () => installPackage('chromium') },
 ]
 
@@ -109,6 +113,12 @@ async function installSchemathesis(): Promise<string> {
   await run(['python3', '-m', 'venv', ENVIRONMENT])
   await run([join(ENVIRONMENT, 'bin', 'pip'), 'install', '--quiet', '--requirement', REQUIREMENTS])
   return `installed into ${ENVIRONMENT}`
+}
+
+async function installDebian(): Promise<string> {
+  if (!Bun.which('mmdebstrap')) await installPackage('mmdebstrap')
+  await getDebian((command) => run([...asRoot(), ...command]))
+  return `made ${DEBIAN}`
 }
 
 /** What to put before a command that only root may run. */

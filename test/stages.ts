@@ -31,6 +31,7 @@ const apart = [
   'test/faults/**',
   'test/fuzz/**',
   'test/hostile/**',
+  'test/image/**',
   'test/promises/**',
   'test/schemathesis/**',
   'test/soak/**',
@@ -83,6 +84,8 @@ export const stages: Stage[] = [
   running('fuzz-bun', [...tests, 'test/fuzz'], onBun),
   running('fuzz-deno', [...tests, 'test/fuzz'], onDeno),
   // Whether the answers are as the document says is up to the routes, which are the same on Deno.
+  // Builds the image, which waits for the disk, and runs it.
+  running('image', [...tests, 'test/image']),
   running('schemathesis', [...tests, 'test/schemathesis'], onBun),
   running('soak', [...sideBySide(2), 'test/soak']),
   running('browser', [...sideBySide(2), 'test/browser']),

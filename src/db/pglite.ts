@@ -8,8 +8,7 @@ import { join } from 'node:path'
  * Returns the socket's path for `connect`, and a function that stops it.
  */
 export async function startPGlite(dataDir: string): Promise<{ socket: string; stop: () => Promise<void> }> {
-  const { PGlite } = await import('@electric-sql/pglite')
-  const { PGLiteSocketServer } = await import('@electric-sql/pglite-socket')
+  const { PGlite, PGLiteSocketServer } = await loadPGlite()
   const db = await PGlite.create(dataDir)
   const folder = await socketFolder(dataDir)
   const socket = join(folder, SOCKET)
@@ -22,6 +21,16 @@ export async function startPGlite(dataDir: string): Promise<{ socket: string; st
       await db.close()
       await rm(folder, { recursive: true, force: true })
     },
+  }
+}
+
+async function loadPGlite() {
+  try {
+    return { ...(await import('@electric-sql/pglite')), ...(await import('@electric-sql/pglite-socket')) }
+  } catch (cause) {
+    throw new Error('DATABASE_URL is not set, and PGlite is not installed (the image has none): set DATABASE_URL', {
+      cause,
+    })
   }
 }
 

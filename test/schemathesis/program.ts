@@ -1,17 +1,13 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { inCache } from '../support/process/cache.ts'
 import { inCi } from '../support/process/ci.ts'
 
 /** It and all that it needs, in exact versions. */
 export const REQUIREMENTS = join(import.meta.dir, 'requirements.txt')
 
 /** A virtual environment in the user's cache, named after its content, so that other versions make a new one. */
-export const ENVIRONMENT = join(
-  process.env.XDG_CACHE_HOME || join(homedir(), '.cache'),
-  'media-service-tests',
-  `schemathesis-${Bun.hash(readFileSync(REQUIREMENTS)).toString(36)}`,
-)
+export const ENVIRONMENT = inCache(`schemathesis-${Bun.hash(readFileSync(REQUIREMENTS)).toString(36)}`)
 
 export function findSchemathesis(): string | null {
   const program = join(ENVIRONMENT, 'bin', 'schemathesis')
