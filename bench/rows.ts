@@ -136,7 +136,8 @@ async function costsOf(candidate: Candidate, bench: Bench): Promise<Record<strin
   const repository = createRepository({ sql: candidate.sql, pendingSeconds: 86_400, retentionSeconds: 86_400 })
   const passes = {
     'looking for events to send': () => repository.outbox.claim(100),
-    'looking for what has expired': () => repository.purging.expire(100),
+    'looking for what has expired': () => repository.purging.expire(100, { tried: true }),
+    'looking for uploads whose bytes have arrived': () => repository.arrivals.claim(100),
     'looking for what is to be purged': () => repository.purging.claim(20),
   }
   const pid = services.control?.postgres.pid

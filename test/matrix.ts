@@ -11,6 +11,7 @@ type Names = readonly string[]
 
 /** Acceptance files about rules, SQL and the store's answers only, which run on Bun alone. */
 export const ANY_RUNTIME: Names = [
+  'auto-complete', // upkeep and statements
   'authorization', // the table of callers, states and calls is decided in the domain and in SQL
   'base-url', // how links are written
   'browsers', // headers that the routes and the store set

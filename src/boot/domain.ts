@@ -59,9 +59,12 @@ export function createDomain(ports: DomainPorts, settings: DomainSettings): Doma
   const publicAccess = createPublicAccess(settings)
   const makePublicCopy = createPublicCopyMaker({ ...ports, relay, decode, publicAccess })
   const made = { relay, decode, publicAccess, makePublicCopy }
+  const media = createMedia({ ...ports, ...made, inspect, limits: settings })
+  const { completeArrived } = media.uploads
+  const autoComplete = settings.autoCompleteSeconds !== null
   return {
-    media: createMedia({ ...ports, ...made, inspect, limits: settings }),
-    upkeep: createUpkeep({ ...ports, ...made, pendingSeconds }),
+    media,
+    upkeep: createUpkeep({ ...ports, ...made, completeArrived, autoComplete, pendingSeconds }),
     liveEvents: createLiveEvents({ events }),
     relay,
     publicAccess,

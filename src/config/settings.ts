@@ -149,6 +149,11 @@ export const settings = {
   ),
   SIGNED_URL_SECONDS: withDefault(linkSeconds, 900, 'Lifetime of a download link, in seconds'),
   UPLOAD_URL_SECONDS: withDefault(linkSeconds, 900, 'Lifetime of an upload link, in seconds'),
+  AUTO_COMPLETE_SECONDS: withDefault(
+    whole(0, 86_400),
+    60,
+    'How long after an upload link the service first looks whether the bytes have arrived, to complete the upload itself, in seconds; 0: only the client completes',
+  ),
   PENDING_SECONDS: withDefault(seconds, 86_400, 'How long an upload may stay incomplete, in seconds'),
   RETENTION_SECONDS: withDefault(
     seconds,

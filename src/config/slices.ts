@@ -78,6 +78,8 @@ function mediaOf(values: Values) {
     renditionSizes: values.RENDITION_SIZES,
     signedUrlSeconds: values.SIGNED_URL_SECONDS,
     uploadUrlSeconds: values.UPLOAD_URL_SECONDS,
+    // The last look is when the upload expires.
+    autoCompleteSeconds: Math.min(values.AUTO_COMPLETE_SECONDS, values.PENDING_SECONDS) || null,
     pendingSeconds: values.PENDING_SECONDS,
     retentionSeconds: values.RETENTION_SECONDS,
     quotas: { quotaBytes: values.QUOTA_BYTES, quotaObjects: values.QUOTA_OBJECTS },

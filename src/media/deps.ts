@@ -34,5 +34,7 @@ export type Limits = {
   renditionSizes: readonly number[]
   signedUrlSeconds: number
   uploadUrlSeconds: number
+  /** How long after an upload link upkeep first tries to complete the upload by itself; null: it never does. */
+  autoCompleteSeconds: number | null
   quotas: Quotas
 }

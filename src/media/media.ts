@@ -20,7 +20,7 @@ import type { UploadRecords } from '../storage/tus.ts'
 import type { ReadLink } from './bytes/links.ts'
 import { createRekeying } from './bytes/rekey.ts'
 import type { Deps } from './deps.ts'
-import type { Addressed, VisibleObject } from './object/object.ts'
+import type { Addressed, UnsettledObject, VisibleObject } from './object/object.ts'
 import type { Quotas } from './object/quota.ts'
 import type { Viewer } from './object/viewer.ts'
 import { type Locating, locate, sign } from './objects/links.ts'
@@ -31,7 +31,7 @@ import type { MultipartRow } from './table/multipart-uploads.ts'
 import type { Page } from './table/objects.ts'
 import type { Usage } from './table/owners.ts'
 import type { TusUpload } from './table/tus.ts'
-import { complete } from './uploads/complete.ts'
+import { complete, completeArrived } from './uploads/complete.ts'
 import { type Upload, uploadDirectly } from './uploads/direct.ts'
 import {
   type ArrivedParts,
@@ -111,6 +111,12 @@ interface Uploads {
    * object is purging: what a direct upload of these bytes would throw, `type_mismatch` or `size_mismatch`
    */
   complete(id: string, caller: Caller): Promise<Addressed>
+  /**
+   * Completes a pending upload as `complete` does, for upkeep: its client has closed the page. Source:
+   * `uploads/complete.ts`.
+   * @throws the problems of `complete`
+   */
+  completeArrived(row: UnsettledObject): Promise<void>
   /**
    * pending → purging, and the bytes are removed. Source: `uploads/multipart-uploads.ts`.
    * @throws Problem `not_found`, or `state_conflict` when the upload is complete
@@ -204,6 +210,7 @@ interface Owners {
 }
 
 type Groups =
+  | 'arrivals'
   | 'uploads'
   | 'multipartUploads'
   | 'tusUploads'
@@ -225,6 +232,7 @@ export function createMedia(given: Deps<Groups>): Media {
       linkPart: (id, caller, part) => linkPart(deps, id, caller, part),
       arrivedParts: (id, caller) => arrivedParts(deps, id, caller),
       complete: (id, caller) => complete(deps, id, caller),
+      completeArrived: (row) => completeArrived(deps, row),
       abort: (id, caller) => abort(deps, id, caller),
       tus: createTusUploads(deps),
     },

@@ -72,6 +72,7 @@ function countSteps({ counter, histogram }: Instruments): void {
 }
 
 const UPKEEP_KINDS = [
+  'completed',
   'expired',
   'retired',
   'emptied',

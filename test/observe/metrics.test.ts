@@ -106,6 +106,7 @@ test('a pass of upkeep that could not finish counts as failed, with its step, an
     expired: 1,
     retired: 2,
     emptied: 3,
+    completed: 9,
     forgotten: 4,
     orphans: 5,
     placeholders: 6,

@@ -14,6 +14,8 @@ export type NewObject = {
   metadata: Dimensions | Record<string, never>
   /** For how many seconds from now anyone can still write bytes under the object's prefix. */
   linksSeconds: number
+  /** In how many seconds upkeep first looks whether the bytes have arrived; null: never. */
+  completeInSeconds: number | null
   idempotency: Idempotency | undefined
   /** The Upload-Metadata of a tus upload as it was sent; absent for other uploads. */
   tusMetadata?: string

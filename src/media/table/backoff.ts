@@ -10,6 +10,11 @@ const LONGEST_RETRY_SECONDS = 86_400
 
 /** The pause after `tries` tries: ten minutes, forty, and so on, a day at most. `tries` is an SQL expression. */
 export function backoff(sql: Queryable, tries: Fragment) {
+  return pauseAfter(sql, tries, RETRY_SECONDS)
+}
+
+/** The same with another first pause, in seconds; each further one is four times as long. */
+export function pauseAfter(sql: Queryable, tries: Fragment, firstSeconds: number) {
   return sql`least(${LONGEST_RETRY_SECONDS}::float8,
-    ${RETRY_SECONDS}::float8 * ${RETRY_FACTOR}::float8 ^ (least(${tries}, 10) - 1)) * interval '1 second'`
+    ${firstSeconds}::float8 * ${RETRY_FACTOR}::float8 ^ (least(${tries}, 10) - 1)) * interval '1 second'`
 }

@@ -38,20 +38,21 @@ const OWNED = '(by IS NULL OR user_id = by)'
 // Ordered by owner, because each row locks its owner's usage: one order for all statements avoids deadlocks.
 export const INSERT = `
   INSERT INTO media_objects
-    (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until)
+    (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until, complete_due_at)
   SELECT of, "userId", "originalName", "mimeType", "sizeBytes", key, visibility, metadata,
-    now() + "linksSeconds" * interval '1 second'
+    now() + "linksSeconds" * interval '1 second', now() + "completeInSeconds" * interval '1 second'
   FROM ${callsWith(`"madeAt" bigint, "userId" uuid, "originalName" text, "mimeType" text, "sizeBytes" bigint,
-    key text, visibility text, metadata jsonb, "linksSeconds" integer`)}
+    key text, visibility text, metadata jsonb, "linksSeconds" integer, "completeInSeconds" integer`)}
   WHERE "madeAt" > extract(epoch FROM now() - $2::float8 / 2 * interval '1 second') * 1000
   ORDER BY "userId", of
   RETURNING id`
 
 export const INSERT_ONE = `
   INSERT INTO media_objects
-    (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until)
-  SELECT $1, $2, $3, $4, $5::bigint, $6, $7, $8, now() + $9::integer * interval '1 second'
-  WHERE $10::bigint > extract(epoch FROM now() - $11::float8 / 2 * interval '1 second') * 1000
+    (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until, complete_due_at)
+  SELECT $1, $2, $3, $4, $5::bigint, $6, $7, $8, now() + $9::integer * interval '1 second',
+    now() + $10::integer * interval '1 second'
+  WHERE $11::bigint > extract(epoch FROM now() - $12::float8 / 2 * interval '1 second') * 1000
   RETURNING id`
 
 const ACTIVATION = (size: string, dimensions: string, channel: string, fields: string) =>

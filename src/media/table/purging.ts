@@ -15,9 +15,11 @@ export type PurgingRow = { id: string; key: string; transientKeys: Record<string
 
 export interface PurgingStatements {
   /**
-   * pending → purging, for up to `limit` rows whose upload did not complete within PENDING_SECONDS. Returns how many.
+   * pending → purging, for up to `limit` rows whose upload did not complete within PENDING_SECONDS. Returns how
+   * many.
+   * @param only `tried`: those alone whose bytes were looked for a last time, see `ArrivalStatements.postpone`
    */
-  expire(limit: number): Promise<number>
+  expire(limit: number, only: { tried: boolean }): Promise<number>
   /** deleted → purging, for up to `limit` rows whose retention time has ended. Returns the events they owe. */
   retire(limit: number): Promise<{ outbox: MediaEvent[] }[]>
   /** Claims up to `limit` due purging rows for a while, longest due first. */
@@ -38,7 +40,7 @@ export interface PurgingStatements {
 
 export function createPurgingStatements(context: Context): PurgingStatements {
   return {
-    expire: (limit) => expire(context, limit),
+    expire: (limit, only) => expire(context, limit, only),
     retire: (limit) => retire(context, limit),
     claim: (limit) => claim(context, limit),
     postpone: (id) => postpone(context, id),
@@ -47,12 +49,17 @@ export function createPurgingStatements(context: Context): PurgingStatements {
   }
 }
 
-async function expire({ sql, toPurging, seconds, pendingSeconds }: Context, limit: number): Promise<number> {
+async function expire(
+  { sql, toPurging, seconds, pendingSeconds }: Context,
+  limit: number,
+  { tried }: { tried: boolean },
+): Promise<number> {
   const { count } = await within(sql`
     UPDATE media_objects SET ${toPurging}
     WHERE status = 'pending' AND id = ANY(ARRAY(
       SELECT id FROM media_objects
       WHERE (status = 'pending') IS TRUE AND status_changed_at < now() - ${seconds(pendingSeconds)}
+        AND ${tried ? sql`complete_due_at IS NULL` : sql`true`}
       ORDER BY status_changed_at LIMIT ${limit} FOR UPDATE SKIP LOCKED))`)
   return count
 }

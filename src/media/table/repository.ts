@@ -1,5 +1,6 @@
 /** All SQL on media_objects, grouped by use. Each arrow of an object's life is one conditional statement. */
 import { NO_QUOTAS, type Quotas } from '../object/quota.ts'
+import { type ArrivalStatements, createArrivalStatements } from './arrivals.ts'
 import { createContext, type TableSettings } from './context.ts'
 import { createGatheredStatements } from './gathered.ts'
 import { createHealthStatements, type HealthStatements } from './health.ts'
@@ -33,6 +34,8 @@ export interface Repository {
   multipartUploads: MultipartUploadStatements
   /** What a pending row says of its tus upload, and the lease of its writer. */
   tusUploads: TusUploadStatements
+  /** Pending uploads whose bytes may have arrived. */
+  arrivals: ArrivalStatements
   /** Active and soft-deleted objects. */
   objects: ObjectStatements
   /** Renditions of a picture: claimed, made, kept or dropped. */
@@ -73,6 +76,7 @@ export function createRepository({ quotas = NO_QUOTAS, ...settings }: Settings):
     uploads: createUploadStatements(gathered),
     multipartUploads: createMultipartUploadStatements(context),
     tusUploads: createTusUploadStatements(context),
+    arrivals: createArrivalStatements(context),
     objects: createObjectStatements(gathered),
     renditions: createRenditionStatements(gathered),
     outcomes: createOutcomeStatements(context),

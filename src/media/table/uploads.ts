@@ -85,10 +85,11 @@ async function insert(
     const { count } = await within(sql`
       INSERT INTO media_objects
         (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until,
-          idempotency_key, idempotency_hash, tus_metadata)
+          complete_due_at, idempotency_key, idempotency_hash, tus_metadata)
       SELECT ${object.id}, ${object.userId}, ${object.originalName}, ${object.mimeType},
         ${object.sizeBytes}::bigint, ${object.key}, ${object.visibility}, ${sql.json(object.metadata)},
-        now() + ${seconds(object.linksSeconds)}, ${idempotency?.key ?? null}, ${idempotency?.hash ?? null}, ${object.tusMetadata ?? null}
+        now() + ${seconds(object.linksSeconds)}, now() + ${object.completeInSeconds}::integer * interval '1 second',
+        ${idempotency?.key ?? null}, ${idempotency?.hash ?? null}, ${object.tusMetadata ?? null}
       WHERE CASE WHEN ${object.madeAt}::bigint > extract(epoch FROM now() - ${seconds(pendingSeconds / 2)}) * 1000
         THEN ${withinQuota(sql`${object.userId}::uuid`, { bytes: object.sizeBytes ?? 0, objects: 1 })} END`)
     return count === 1 ? 'inserted' : 'stale'

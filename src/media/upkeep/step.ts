@@ -2,6 +2,7 @@
 import type { Log } from '../../log.ts'
 import type { Storage } from '../../storage/storage.ts'
 import type { Decode } from '../decoding/decode.ts'
+import type { UnsettledObject } from '../object/object.ts'
 import type { Relay } from '../outbox/relay.ts'
 import type { PublicAccess } from '../public-copies/access.ts'
 import type { MakePublicCopy } from '../public-copies/make.ts'
@@ -9,6 +10,8 @@ import type { Repository } from '../table/repository.ts'
 
 /** The report of one pass. `failed` names the steps that did not finish; the next pass tries them again. */
 export type UpkeepReport = {
+  /** Uploads completed without a call of their client. */
+  completed: number
   /** Uploads that expired. */
   expired: number
   /** Soft-deleted objects whose retention time has ended. */
@@ -36,6 +39,10 @@ export type UpkeepDeps<Group extends keyof Repository> = {
   decode: Decode
   publicAccess: PublicAccess
   makePublicCopy: MakePublicCopy
+  /** `Uploads.completeArrived`. */
+  completeArrived: (row: UnsettledObject) => Promise<void>
+  /** Whether uploads are completed without a call of their client. */
+  autoComplete: boolean
   log: Log
   /** Unix time in milliseconds. */
   now: () => number

@@ -1,9 +1,10 @@
 /**
- * Upkeep: background passes that expire abandoned uploads, purge soft-deleted objects after the retention time, remove
+ * Upkeep: background passes that complete or expire abandoned uploads, purge soft-deleted objects after the retention time, remove
  * orphans, and do the other steps below. Runs in every replica; rows that one has claimed are left alone by the others
  * for a while.
  */
 import type { Step, UpkeepDeps, UpkeepReport } from './step.ts'
+import { completeArrived } from './steps/complete-arrived.ts'
 import { expire } from './steps/expire.ts'
 import { forgetOutcomes } from './steps/forget-outcomes.ts'
 import { mendJson } from './steps/mend-json.ts'
@@ -27,6 +28,7 @@ export type Upkeep = {
 }
 
 type Groups =
+  | 'arrivals'
   | 'purging'
   | 'sweeps'
   | 'searches'
@@ -42,6 +44,7 @@ const steps: Record<string, Step<Groups>> = {
   withdrawUncleaned,
   removeTransients,
   mendJson,
+  completeArrived,
   expire,
   retire,
   purge,
@@ -55,6 +58,7 @@ const steps: Record<string, Step<Groups>> = {
 }
 
 const NOTHING = {
+  completed: 0,
   expired: 0,
   retired: 0,
   emptied: 0,

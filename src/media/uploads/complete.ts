@@ -15,10 +15,24 @@ const LOST = new Set<ProblemCode>(['upload_incomplete', 'state_conflict', 'stora
 
 /** See `Uploads.complete`. */
 export async function complete(deps: Uploading, id: string, caller: Caller): Promise<Addressed> {
-  const { repository, publicAccess } = deps
-  const row = await repository.objects.findOwned(id, caller)
-  if (row?.status === 'active') return publicAccess.addressed(row)
+  const find = () => deps.repository.objects.findOwned(id, caller)
+  const row = await find()
+  if (row?.status === 'active') return deps.publicAccess.addressed(row)
   if (row?.status !== 'pending') throw notFound()
+  return completeRow(deps, row, find)
+}
+
+/** See `Uploads.completeArrived`. */
+export async function completeArrived(deps: Uploading, row: UnsettledObject): Promise<void> {
+  await completeRow(deps, row, () => deps.repository.arrivals.find(row.id))
+}
+
+/** @param find reads the row again, to see what another call has made of it */
+async function completeRow(
+  deps: Uploading,
+  row: UnsettledObject,
+  find: () => Promise<MediaRow | null>,
+): Promise<Addressed> {
   try {
     await assemble(deps, row)
     const activated = await activate(deps, row, await examine(deps, row))
@@ -27,10 +41,10 @@ export async function complete(deps: Uploading, id: string, caller: Caller): Pro
     // Only this destroys the bytes that arrived. Any other failure may not happen the next time.
     if (error instanceof Problem && error.kind === 'refused-bytes') await discard(deps, row)
     const lost = error instanceof Problem && LOST.has(error.code)
-    if (!lost || (await repository.objects.findOwned(id, caller))?.status === 'pending') throw error
+    if (!lost || (await find())?.status === 'pending') throw error
   }
-  const winner = await repository.objects.findOwned(id, caller)
-  if (winner?.status === 'active') return publicAccess.addressed(winner)
+  const winner = await find()
+  if (winner?.status === 'active') return deps.publicAccess.addressed(winner)
   // Still pending: the bytes were re-keyed, but it took too long.
   throw winner?.status === 'pending' ? tooSlow() : notFound()
 }

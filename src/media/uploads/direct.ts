@@ -45,6 +45,7 @@ export async function uploadDirectly(deps: Uploading, caller: Caller, upload: Up
     visibility,
     metadata: inspection.dimensions,
     linksSeconds: putSeconds + WRITER_GRACE_SECONDS,
+    completeInSeconds: null,
     idempotency,
   }
   const stored = await store(deps, object, bytes, inspection)

@@ -62,7 +62,8 @@ export async function beginMultipart(
   const originalName = safeFileName(filename)
   const described = { userId, originalName, mimeType, sizeBytes: size, visibility, metadata: {} }
   const linksSeconds = limits.uploadUrlSeconds + WRITER_GRACE_SECONDS
-  const inserted = await repository.uploads.insert({ ...object, ...described, linksSeconds, idempotency })
+  const times = { linksSeconds, completeInSeconds: limits.autoCompleteSeconds }
+  const inserted = await repository.uploads.insert({ ...object, ...described, ...times, idempotency })
   if (inserted === 'inserted') return open(deps, object, { mimeType, size })
   const winner = inserted === 'taken' ? await beginAgain(deps, userId, idempotency, { mimeType, size }) : null
   if (winner) return winner

@@ -57,6 +57,7 @@ export async function presign(deps: Uploading, caller: Caller, declared: Declara
     visibility,
     metadata: {},
     linksSeconds: limits.uploadUrlSeconds + WRITER_GRACE_SECONDS,
+    completeInSeconds: limits.autoCompleteSeconds,
     idempotency,
   })
   if (inserted === 'inserted') return link

@@ -67,6 +67,7 @@ async function begin({ repository, now, limits }: Deps<'uploads'>, caller: Calle
     visibility,
     metadata: {},
     linksSeconds: TUS_LINKS_SECONDS,
+    completeInSeconds: limits.autoCompleteSeconds,
     idempotency: undefined,
     tusMetadata: metadata,
   })

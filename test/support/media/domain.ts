@@ -22,6 +22,7 @@ const SETTINGS: DomainSettings = {
   renditionSizes: [160, 320],
   signedUrlSeconds: 900,
   uploadUrlSeconds: 900,
+  autoCompleteSeconds: null,
   pendingSeconds: 1000,
   quotas: NO_QUOTAS,
   publicOriginals: false,

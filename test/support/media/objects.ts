@@ -18,6 +18,7 @@ export function newObject(some: Partial<NewObject> = {}): NewObject {
     visibility: 'private',
     metadata: {},
     linksSeconds: 900,
+    completeInSeconds: null,
     idempotency: undefined,
     ...some,
   }

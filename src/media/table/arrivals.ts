@@ -1,0 +1,75 @@
+/** Statements on pending uploads whose bytes may have arrived without a call of `complete`. */
+import { type Fragment, within } from '../../db/connect.ts'
+import type { MediaRow, UnsettledObject } from '../object/object.ts'
+import { pauseAfter } from './backoff.ts'
+import { type Context, UPKEEP_LEASE_SECONDS } from './context.ts'
+
+/** A pending row. `claim`: identifies this try; it holds until the next one is due. */
+export type ArrivingRow = UnsettledObject & { claim: string }
+
+export interface ArrivalStatements {
+  /**
+   * Claims up to `limit` pending rows that are due for a look at their bytes, longest due first. The claim counts as a
+   * try, so that one which ends the process counts like any other.
+   */
+  claim(limit: number): Promise<ArrivingRow[]>
+  /**
+   * Schedules the next look after one that found no bytes, or not all: after a pause that grows, when the upload link
+   * ends, and when the row would expire. After that last one there is none, and the row expires.
+   */
+  postpone(row: ArrivingRow): Promise<void>
+  /** Returns a claim as if it had not been taken: the store did not answer, so no try counts, and no row expires. */
+  release(row: ArrivingRow): Promise<void>
+  /** The row, in whichever state; null when it is gone. */
+  find(id: string): Promise<MediaRow | null>
+}
+
+const FIRST_PAUSE_SECONDS = 60
+
+export function createArrivalStatements(context: Context): ArrivalStatements {
+  return {
+    claim: (limit) => claim(context, limit),
+    postpone: (row) => postpone(context, row),
+    release: (row) => release(context, row),
+    find: (id) => find(context, id),
+  }
+}
+
+async function claim({ sql, columns, seconds }: Context, limit: number): Promise<ArrivingRow[]> {
+  return within(sql<ArrivingRow[]>`
+    UPDATE media_objects
+    SET complete_tries = least(complete_tries + 1, 100), complete_due_at = now() + ${seconds(UPKEEP_LEASE_SECONDS)}
+    WHERE status = 'pending' AND id = ANY(ARRAY(
+      SELECT id FROM media_objects WHERE status = 'pending' AND complete_due_at <= now()
+      ORDER BY complete_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED))
+    RETURNING ${columns}, complete_due_at::text AS claim`)
+}
+
+async function postpone(context: Context, row: ArrivingRow): Promise<void> {
+  const { sql, seconds, pendingSeconds } = context
+  const expiry = sql`status_changed_at + ${seconds(pendingSeconds)}`
+  const pause = pauseAfter(sql, sql`complete_tries`, FIRST_PAUSE_SECONDS)
+  // `least` ignores NULL.
+  await within(sql`
+    UPDATE media_objects
+    SET complete_due_at = CASE WHEN now() < ${expiry} THEN least(
+      now() + ${pause}, ${expiry}, CASE WHEN links_until > now() THEN links_until END) END
+    WHERE ${inForce(context, row)}`)
+}
+
+async function release(context: Context, row: ArrivingRow): Promise<void> {
+  const { sql, seconds } = context
+  await within(sql`
+    UPDATE media_objects
+    SET complete_tries = greatest(complete_tries - 1, 0), complete_due_at = now() + ${seconds(FIRST_PAUSE_SECONDS)}
+    WHERE ${inForce(context, row)}`)
+}
+
+async function find({ sql, columns }: Context, id: string): Promise<MediaRow | null> {
+  const [row] = await within(sql<MediaRow[]>`SELECT ${columns} FROM media_objects WHERE id = ${id}`)
+  return row ?? null
+}
+
+function inForce({ sql }: Context, { id, claim }: ArrivingRow): Fragment {
+  return sql`id = ${id} AND status = 'pending' AND complete_due_at = ${claim}::text::timestamptz`
+}
