@@ -35,7 +35,7 @@ test('everything that the image is made of reaches its builder', async () => {
 })
 
 test.each(['node_modules', 'src/console/node_modules/x', 'src/console/dist/page.js', 'src/client/dist'])(
-  'what lies installed or built here stays here: %s',
+  'installed and built files stay here: %s',
   async (path) => {
     expect(await isLetThrough(path)).toBeFalse()
   },
@@ -79,7 +79,7 @@ describe('the packages of the image', () => {
   })
 })
 
-test('what the packages need before they are installed is copied before', async () => {
+test('patches that packages need are copied before these are installed', async () => {
   const { patchedDependencies = {} }: { patchedDependencies?: Record<string, string> } = JSON.parse(
     await read('package.json'),
   )

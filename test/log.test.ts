@@ -67,7 +67,7 @@ test('nothing below its level is written', () => {
   expect(lines.map((line) => JSON.parse(line).msg)).toEqual(['yes'])
 })
 
-test('what is no secret is logged as it is', () => {
+test('a value that is no secret is logged as it is', () => {
   const line = logged((log) => log.info({ url: 'http://127.0.0.1:9000/media?x=1', id: 'a:b@c' }, 'storage: signature'))
   expect(JSON.parse(line)).toMatchObject({
     url: 'http://127.0.0.1:9000/media?x=1',

@@ -6,7 +6,7 @@ import { repository } from './support/repository.ts'
 
 const textOf = (name: string) => readFileSync(join(repository, ACCEPTANCE, `${name}.test.ts`), 'utf8')
 
-test('what does not run on a second runtime or backend is there, and the rest runs', () => {
+test('every file that is left out on a second runtime or backend is there, and the rest runs', () => {
   const all = acceptanceFilesBut([])
   for (const names of [ANY_RUNTIME, ANY_BACKEND]) {
     const left = new Set(names.map((name) => `./${ACCEPTANCE}/${name}.test.ts`))

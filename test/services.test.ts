@@ -76,7 +76,7 @@ describe('the settings for given services', () => {
   })
 })
 
-describe.skipIf(!have)('what a suite takes for itself', () => {
+describe.skipIf(!have)('things that a suite takes for itself', () => {
   test('is a database that is gone after drop, with connections open to it', async () => {
     const { url, drop } = await createDatabase()
     const sql = postgres(url, { max: 1 })

@@ -121,7 +121,7 @@ describe('NUL and control characters', () => {
     await expectProblem(await call('/media%00', { as: user }), 404, 'not_found')
   })
 
-  test('in a header are no reason to fall over', async () => {
+  test('do no harm in a header', async () => {
     const connection = await openRawConnection(baseUrl)
     await connection.send(requestHead('GET /media', { authorization: 'Bearer a\x01b', 'x-request-id': 'a\x7fb' }))
     const { status } = await connection.answer()

@@ -72,7 +72,7 @@ test('no event carries what a request calls the service', async () => {
     expect(JSON.stringify(event)).not.toContain('evil.example')
 })
 
-test('with PUBLIC_BASE_URL, path and all, neither events nor answers do', async () => {
+test('neither events nor answers carry it with PUBLIC_BASE_URL, path and all', async () => {
   const { object, location, events } = await live(based)
   expect(object.url).toBe(`${BASE}/media/${object.id}/content`)
   expect(location).toBe(`${BASE}/media/${object.id}`)

@@ -33,7 +33,7 @@ const calls: [string, string, Call][] = [
   ['POST', `/media/${unknown}/restore`, {}],
 ]
 
-describe('without credentials', () => {
+describe('a call without credentials', () => {
   test.each(calls)('%s %s is 401 token_missing', async (method, path, sent) => {
     await expectProblem(await call(path, { ...sent, method }), 401, 'token_missing')
   })
@@ -44,7 +44,7 @@ describe('without credentials', () => {
   })
 })
 
-describe('with a bad token', () => {
+describe('a call with a bad token', () => {
   test.each(calls)('%s %s is 401 token_invalid', async (method, path, sent) => {
     const authorization = `Bearer ${await tokenFor(newUser(), { exp: now - 60 })}`
     const response = await call(path, { ...sent, method, headers: { ...sent.headers, authorization } })

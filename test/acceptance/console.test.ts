@@ -57,7 +57,7 @@ describe('the console, with no settings', async () => {
     expect(await openSession(changed)).toMatchObject({ token: null })
   })
 
-  test('what it answers is for this page alone', async () => {
+  test('its answers are for this page alone', async () => {
     const answer = await fetch(`${baseUrl}/console/session`, { method: 'POST', headers: { origin: baseUrl } })
     expect(answer.headers.get('cache-control')).toBe('no-store')
     expect(answer.headers.get('access-control-allow-origin')).toBeNull()

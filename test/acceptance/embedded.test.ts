@@ -43,7 +43,7 @@ if (backend === 'embedded') {
       )
     })
 
-    test('what was uploaded is there again after a restart, and after a crash; tokens and links stay good', async () => {
+    test('an upload is there again after a restart, and after a crash; tokens and links stay good', async () => {
       const authorization = /Authorization: (Bearer [\w.-]+)/.exec(service.logs())?.[1] ?? ''
       const list = () => createClient(service.baseUrl).call('/media', { headers: { authorization } })
       const [before] = (await answered<Page>(200, await list())).items

@@ -32,7 +32,7 @@ if (backend === 'real') {
   const [atFirst, atSecond] = [createClient(first.baseUrl), createClient(second.baseUrl)]
   const idsOf = (source: EventSource) => source.events().map(({ data }) => data?.id)
 
-  test('what happens at one replica is heard at the other, and one goes on where the other stopped', async () => {
+  test('an event of one replica is heard at the other, and one goes on where the other stopped', async () => {
     const user = newUser()
     const source = await listening(first, user)
     const objects = [await atSecond.uploaded(user), await atFirst.uploaded(user)]

@@ -154,7 +154,7 @@ describe('a page of CORS_ORIGINS', () => {
     await expectProblem(answer, 401, 'token_missing')
   })
 
-  test('and no other page', async () => {
+  test('is let in, and no other page is', async () => {
     const answer = await call('/media', { headers: { origin: 'https://evil.example.test' } })
     expect(answer.headers.get('access-control-allow-origin')).toBeNull()
   })

@@ -24,7 +24,7 @@ afterAll(close)
 const clip = await readCorpus('accept/clip.mp4')
 const rocket = await readCorpus('accept/rocket.jpg')
 
-describe('with video/mp4 among ALLOWED_TYPES', () => {
+describe('a service with video/mp4 among ALLOWED_TYPES', () => {
   test('a film is accepted, without dimensions, whatever its name and declared type', async () => {
     const user = newUser()
     const object = await answered<MediaObject>(201, await upload(user, clip, { name: 'film.jpg', type: 'image/jpeg' }))

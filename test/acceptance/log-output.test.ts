@@ -24,7 +24,7 @@ async function lifeAt(settings: Record<string, string>, count: number) {
   return { lines, requestIds, said: lines.map(({ msg, route }) => route ?? msg) }
 }
 
-test('what was asked just before SIGTERM is in the log, and health checks are not', async () => {
+test('requests just before SIGTERM are in the log, and health checks are not', async () => {
   const { lines, requestIds, said } = await lifeAt({}, 20)
   expect(lines.map(({ requestId }) => requestId)).toEqual(expect.arrayContaining(requestIds))
   expect(said).not.toContain('/health/ready')

@@ -52,7 +52,7 @@ if (backend === 'real') {
       await inside.close()
     }, 60_000)
 
-    test('what needs no bytes still works', async () => {
+    test('calls that need no bytes still work', async () => {
       expect((await get(user, before.id)).status).toBe(200)
       expect(
         await answered<MediaObject>(200, await client.patch(user, before.id, { originalName: 'b.jpg' })),

@@ -235,7 +235,7 @@ describe('a public picture', () => {
 
 const LARGE = { width: 9000, height: 7500, channels: 3, background: '#204060' } as const
 
-test('what is no picture is the same for everyone', async () => {
+test('a file that is no picture is the same for everyone', async () => {
   for (const file of ['accept/clip.mp4', 'refuse/document.pdf']) {
     const bytes = await readCorpus(file)
     const { id } = await asPublic(stage, newUser(), bytes)
@@ -244,7 +244,7 @@ test('what is no picture is the same for everyone', async () => {
   }
 })
 
-describe('with PUBLIC_ORIGINALS=true', async () => {
+describe('the service with PUBLIC_ORIGINALS=true', async () => {
   const open = await openStage({ PUBLIC_ORIGINALS: 'true' })
   afterAll(open.close)
 

@@ -117,8 +117,8 @@ test('the size has to be declared, and is what a link reserves until it is compl
   expect(await usage(user)).toMatchObject({ bytes: rocket.length, objects: 1 })
 })
 
-describe('nobody stores more than was declared', () => {
-  test('by a tus upload that says its length later: that is refused, and not offered', async () => {
+describe('more than was declared', () => {
+  test('is not stored by a tus upload that says its length later: that is refused, and not offered', async () => {
     const user = newUser()
     const problem = await expectProblem(await beginTus(user), 400, 'request_invalid')
     expect(problem.detail).toMatch(/defer/i)
@@ -128,7 +128,7 @@ describe('nobody stores more than was declared', () => {
     expect(await inside?.rowsOf(user)).toEqual(inside && [])
   })
 
-  test('by a tus upload that was begun without a length before there were quotas', async () => {
+  test('is not stored by a tus upload that was begun without a length before there were quotas', async () => {
     if (inside === undefined) return
     const user = newUser()
     const begun = await beginTus(user, 5)
@@ -143,7 +143,7 @@ describe('nobody stores more than was declared', () => {
     expect((await call(pathname, { as: user, method: 'HEAD', headers: TUS })).headers.get('upload-offset')).toBe('0')
   })
 
-  test('by a tus upload that goes on beyond its length, announced or not', async () => {
+  test('is not stored by a tus upload that goes on beyond its length, announced or not', async () => {
     const user = newUser()
     const begun = await beginTus(user, 5)
     const { pathname } = new URL(begun.headers.get('location') ?? '')
@@ -158,7 +158,7 @@ describe('nobody stores more than was declared', () => {
     for (const { size } of await storedOf(user)) expect(size).toBeLessThanOrEqual(5)
   })
 
-  test('by a link', async () => {
+  test('is not stored over a link', async () => {
     const user = newUser()
     const link = await presigned(user, { size: 5 })
     expect([400, 403, 413, 422]).toContain((await put(link, new Uint8Array(3 * QUOTA_BYTES))).status)
@@ -172,37 +172,40 @@ describe('nobody stores more than was declared', () => {
     expect(await usage(user)).toMatchObject({ bytes: 5, objects: 1 })
   })
 
-  test.skipIf(inside === undefined)('by parts, however many are asked for and of whatever size', async () => {
-    const user = newUser()
-    const file = { filename: 'a.jpg', fileType: 'image/jpeg', size: 5 }
-    const begun = await call('/media/multipart', { as: user, method: 'POST', json: file })
-    const { id, key, uploadId } = await answered<{ id: string; key: string; uploadId: string }>(200, begun)
-    const sign = (json: object) => call('/media/sign', { as: user, method: 'POST', json })
-    const part = { method: 'PUT', key, uploadId }
-    const { url } = await answered<{ url: string }>(200, await sign({ ...part, partNumber: 1 }))
-    // 80 MiB under a declared 5 bytes, when links to parts were signed without a length.
-    for (const size of [80 * 1024 * 1024, 6, 4]) {
-      const answer = await fetch(url, { method: 'PUT', body: new Uint8Array(size) })
-      expect([400, 403]).toContain(answer.status)
-    }
-    for (const more of [{ partNumber: 2 }, { partNumber: 10_000 }])
-      await expectInvalid(await sign({ ...part, ...more }), 'partNumber')
-    // However it is divided, its one part is all of it, and no more.
-    const larger = await answered<{ url: string }>(200, await sign({ ...part, partNumber: 1, partSize: 100_000_000 }))
-    const asked = await call(`/media/${id}/parts`, { as: user, method: 'POST', json: { partNumbers: [1] } })
-    const ours = await answered<{ urls: { url: string }[] }>(200, asked)
-    for (const { url } of [larger, ...ours.urls]) {
-      const answer = await fetch(url, { method: 'PUT', body: new Uint8Array(100_000) })
-      expect([400, 403]).toContain(answer.status)
-    }
-    expect((await answered<Parts>(200, await call(`/media/${id}/parts`, { as: user }))).parts).toEqual([])
-    for (let i = 0; i < 3; i += 1)
-      expect((await fetch(url, { method: 'PUT', body: new Uint8Array(5) })).status).toBe(200)
-    expect((await answered<Parts>(200, await call(`/media/${id}/parts`, { as: user }))).parts).toMatchObject([
-      { size: 5 },
-    ])
-    expect(await usage(user)).toMatchObject({ bytes: 5, objects: 1 })
-  })
+  test.skipIf(inside === undefined)(
+    'is not stored in parts, however many are asked for and of whatever size',
+    async () => {
+      const user = newUser()
+      const file = { filename: 'a.jpg', fileType: 'image/jpeg', size: 5 }
+      const begun = await call('/media/multipart', { as: user, method: 'POST', json: file })
+      const { id, key, uploadId } = await answered<{ id: string; key: string; uploadId: string }>(200, begun)
+      const sign = (json: object) => call('/media/sign', { as: user, method: 'POST', json })
+      const part = { method: 'PUT', key, uploadId }
+      const { url } = await answered<{ url: string }>(200, await sign({ ...part, partNumber: 1 }))
+      // 80 MiB under a declared 5 bytes, when links to parts were signed without a length.
+      for (const size of [80 * 1024 * 1024, 6, 4]) {
+        const answer = await fetch(url, { method: 'PUT', body: new Uint8Array(size) })
+        expect([400, 403]).toContain(answer.status)
+      }
+      for (const more of [{ partNumber: 2 }, { partNumber: 10_000 }])
+        await expectInvalid(await sign({ ...part, ...more }), 'partNumber')
+      // However it is divided, its one part is all of it, and no more.
+      const larger = await answered<{ url: string }>(200, await sign({ ...part, partNumber: 1, partSize: 100_000_000 }))
+      const asked = await call(`/media/${id}/parts`, { as: user, method: 'POST', json: { partNumbers: [1] } })
+      const ours = await answered<{ urls: { url: string }[] }>(200, asked)
+      for (const { url } of [larger, ...ours.urls]) {
+        const answer = await fetch(url, { method: 'PUT', body: new Uint8Array(100_000) })
+        expect([400, 403]).toContain(answer.status)
+      }
+      expect((await answered<Parts>(200, await call(`/media/${id}/parts`, { as: user }))).parts).toEqual([])
+      for (let i = 0; i < 3; i += 1)
+        expect((await fetch(url, { method: 'PUT', body: new Uint8Array(5) })).status).toBe(200)
+      expect((await answered<Parts>(200, await call(`/media/${id}/parts`, { as: user }))).parts).toMatchObject([
+        { size: 5 },
+      ])
+      expect(await usage(user)).toMatchObject({ bytes: 5, objects: 1 })
+    },
+  )
 
   /** What lies under the prefixes of a user's objects, with its size. */
   async function storedOf(user: string): Promise<{ size: number }[]> {

@@ -15,7 +15,7 @@ async function useUp(client: Client, headers: Record<string, string> = {}): Prom
   for (let i = 0; i < LIMIT; i++) await list(client, undefined, headers)
 }
 
-describe('with RATE_LIMIT_PER_MINUTE', () => {
+describe('a service with RATE_LIMIT_PER_MINUTE', () => {
   test('a caller is told how many requests are left, and gets 429 for one more; nobody else does', async () => {
     const [greedy, other] = [newUser(), newUser()]
     for (let left = LIMIT - 1; left >= 0; left--) {

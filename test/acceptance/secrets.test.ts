@@ -37,7 +37,7 @@ test('a link that is refused, or that finds nothing, leaves no signature in the 
   expectNoSecrets(service.logs(), env)
 })
 
-test('what is for inside names no secret: the OpenAPI document, health, metrics', async () => {
+test('the OpenAPI document, health and metrics name no secret', async () => {
   for (const path of ['/openapi.json', '/health/live', '/health/ready', '/metrics', '/docs'])
     expectNoSecrets(await (await call(path)).text(), env)
 })

@@ -66,7 +66,7 @@ describe('wrong settings', () => {
       expect(logs).toContain(name)
   })
 
-  test('in production are also those of which only some are set', async () => {
+  test('are also, in production, those of which only some are set', async () => {
     const { logs } = await startAndFail({
       NODE_ENV: 'production',
       REDIS_URL: 'redis://127.0.0.1:1',

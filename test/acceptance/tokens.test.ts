@@ -93,7 +93,7 @@ test('two Authorization headers are one too many, whichever of them is good', as
   }
 })
 
-test('without its auth service it starts, follows it when it comes, and knows its keys when it goes', async () => {
+test('the service starts without its auth service, follows it when it comes, and knows its keys when it goes', async () => {
   const port = await freePort()
   const stage = await openStage({ AUTH_JWKS_URL: `http://127.0.0.1:${port}/jwks.json`, AUTH_JWT_SECRET: '' })
   try {

@@ -98,21 +98,21 @@ describe('a client that sends everything before it reads', () => {
   })
 })
 
-describe('a JSON body of more than 64 KiB is 413 body_too_large', () => {
+describe('a JSON body of more than 64 KiB', () => {
   const json = { filename: 'x'.repeat(MiB), fileType: 'image/jpeg' }
 
-  test('with Content-Length', async () => {
+  test('is 413 body_too_large with Content-Length', async () => {
     await expectProblem(await presign(newUser(), json), 413, 'body_too_large')
   })
 
-  test('without', async () => {
+  test('is 413 body_too_large without Content-Length', async () => {
     const body = new Blob([JSON.stringify(json)]).stream()
     const headers = { 'content-type': 'application/json' }
     const response = await call('/media/presign', { as: newUser(), method: 'POST', headers, body })
     await expectProblem(response, 413, 'body_too_large')
   })
 
-  test('also to a client that sends everything before it reads', async () => {
+  test('is 413 body_too_large also to a client that sends everything before it reads', async () => {
     const body = JSON.stringify({ ...json, filename: 'x'.repeat(8 * MiB) })
     const headers = { 'content-type': 'application/json', 'content-length': String(body.length) }
     expectRawProblem(await sendAll(headers, [body], '/media/presign'), 413, 'body_too_large')

@@ -140,7 +140,7 @@ test('a request that is in no trace begins one, and its line in the log names it
   expect(root.status.code).not.toBe(ERROR)
 })
 
-test('what was asked just before SIGTERM is sent', async () => {
+test('spans of requests just before SIGTERM are sent', async () => {
   const own = openCollector()
   const env = { ...parts.env, AUTH_JWT_SECRET: JWT_SECRET, OTEL_EXPORTER_OTLP_ENDPOINT: own.url }
   const ending = await startService({ runtime, env })
@@ -170,7 +170,7 @@ test('a collector that is down is warned about once, and nobody else hears of it
 
 // Only Bun says what it has loaded.
 if (runtime === 'bun') {
-  test('without a collector, nothing that makes or sends traces is loaded', async () => {
+  test('nothing that makes or sends traces is loaded without a collector', async () => {
     const port = String(await freePort())
     const main = `${repository}/src/main.ts`
     const check = `await import(${JSON.stringify(main)}); const loaded = Object.keys(require.cache); if (!loaded.includes(${JSON.stringify(main)})) process.exit(2); process.exit(loaded.some((name) => /opentelemetry.(sdk|exporter|otlp|resources|core)/.test(name)) ? 1 : 0)`

@@ -102,7 +102,7 @@ describe('a file goes the way that suits its size', () => {
   })
 })
 
-describe('what breaks is tried again, and makes nothing twice', () => {
+describe('a call that breaks is tried again, and makes nothing twice', () => {
   test.each(['before', 'after'] as const)(
     'each request, once, %s it has arrived',
     async (when) => {
@@ -194,7 +194,7 @@ test('an upload that is complete is the same object for the same key, and a refu
   }
 }, 60_000)
 
-test('what is stopped leaves nothing', async () => {
+test('an upload that is stopped leaves nothing', async () => {
   for (const size of [6 * MB, 40 * MB]) {
     const stop = new AbortController()
     const { client, requests, user } = await newClient((request) => {

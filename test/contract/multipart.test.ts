@@ -62,7 +62,7 @@ for (const { name, present, open } of contractStores.filter((store) => store.nam
       expect(Buffer.compare(await stored(key), bytes)).toBe(0)
     })
 
-    test('what has arrived is listed by number, with the ETag its answer had', async () => {
+    test('parts that have arrived are listed by number, with the ETag of their answer', async () => {
       const key = newKey()
       const uploadId = await multipart.begin(key, JPEG)
       expect(await multipart.parts(key, uploadId)).toEqual([])

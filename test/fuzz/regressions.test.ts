@@ -10,7 +10,7 @@ afterAll(stage.close)
 const user = newUser()
 const authorization = `Bearer ${await tokenFor(user)}`
 
-describe('what the fuzzer has found', () => {
+describe('findings of the fuzzer', () => {
   test('a Host that is none is 400, wherever it goes', async () => {
     for (const target of ['/media', '/health/live', '/nowhere']) {
       for (const host of ['a:b', 'a b', '%', '[::1']) {

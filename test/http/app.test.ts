@@ -351,7 +351,7 @@ describe('the OpenAPI document', () => {
   })
 })
 
-describe('what is answered under /media', () => {
+describe('an answer under /media', () => {
   const media = () => ({
     ...deps.media,
     owners: { ...deps.media.owners, usage: async () => ({ bytes: 1, objects: 2, purging: 0, ...NO_QUOTAS }) },

@@ -125,7 +125,7 @@ for (const { name, present, open } of stores) {
       expect(urls).toEqual([own, own, one, own, own, other, own] as never)
     })
 
-    test('what is no picture goes to the CDN as it is, and so do pictures where that is set', async () => {
+    test('a file that is no picture goes to the CDN as it is, and so do pictures where that is set', async () => {
       const { media, upkeep } = createService({ publicOriginals: true })
       const open = await media.uploads.direct(owner, file('public'))
       await database.sql`UPDATE media_objects SET mime_type = 'video/mp4'`
@@ -177,7 +177,7 @@ for (const { name, present, open } of stores) {
       expect(await publicKeys()).toEqual(row.publicKey === null ? [] : [row.publicKey])
     })
 
-    test('what becomes private while its copy is made has none', async () => {
+    test('an object that becomes private while its copy is made has none', async () => {
       const { media, makePublicCopy } = createService()
       const open = await media.uploads.direct(owner, file('public'))
       const making = makePublicCopy(open, 'upkeep').catch((error) => error.code)
@@ -215,7 +215,7 @@ for (const { name, present, open } of stores) {
     }
 
     // Without `reservePublicCopy` in public-copies/make.ts nobody would ever look for these bytes.
-    test('what a process leaves that dies over a copy is swept', async () => {
+    test('the rest of a copy whose process died is swept', async () => {
       const { media, upkeep } = createService({ cdnBaseUrl: undefined })
       const open = await media.uploads.direct(owner, file('public'))
       // The search for bytes without a row comes by once, and has been here.
@@ -300,7 +300,7 @@ for (const { name, present, open } of stores) {
       expect(await createService().upkeep.run()).toMatchObject({ published: 1, failed: [] })
     })
 
-    test('what earlier decoders refused is tried again, within a day of the upgrade', async () => {
+    test('a picture that earlier decoders refused is tried again, within a day of the upgrade', async () => {
       const bad = failing('bad-bytes', 'image_unreadable')
       const { media, upkeep } = createService(bad)
       const { id } = await media.uploads.direct(owner, file('public'))

@@ -108,7 +108,7 @@ for (const { name, present, open } of databases) {
       UPDATE media_objects SET renditions = (SELECT jsonb_object_agg(name, value || jsonb_build_object('used', ${day}::int))
         FROM jsonb_each(renditions) AS each (name, value)) WHERE id = ${id}`
 
-    describe('what strangers ask for', () => {
+    describe('a rendition that strangers ask for', () => {
       test('is a width, with everything else as it is by default; the rest takes a link, for the owner too if it is signed', async () => {
         const id = await uploaded()
         const { get } = service({ perform: making(10) })
@@ -198,7 +198,7 @@ for (const { name, present, open } of databases) {
       })
     })
 
-    describe('what does not fit into the owner’s quota', () => {
+    describe('a rendition that does not fit into the owner’s quota', () => {
       const quotasOf = (room: number) => ({ quotaBytes: large.length + room, quotaObjects: null })
 
       test('is not decoded where nothing fits, for the owner or a link', async () => {

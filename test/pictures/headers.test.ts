@@ -20,7 +20,7 @@ beforeAll(() => sharp.unblock({ operation: ['VipsForeignLoad'] }))
 
 const expected = (frames = 1) => ({ width: 23, height: 17, frames })
 
-describe('what other programs write is read', () => {
+describe('files of other programs are read', () => {
   test.each([
     ['lossy', noise().webp()],
     ['lossy with transparency', noise(1, 4).webp()],

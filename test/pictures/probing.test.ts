@@ -30,7 +30,7 @@ test('one that takes too long is overload, as are those that waited for it: time
   expect(await waiting).toMatchObject({ code: 'overloaded', kind: 'outage' })
 })
 
-test('what was given up before its turn is not begun when that comes', async () => {
+test('a job that was given up before its turn is not begun when that comes', async () => {
   const probe = createProbing({ concurrency: 1, deadlineMs: 50 })
   const { promise, resolve } = Promise.withResolvers<void>()
   const begun: string[] = []

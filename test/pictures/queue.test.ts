@@ -67,7 +67,7 @@ test('strangers without number do not keep a party from its turn', async () => {
   expect(begun.indexOf('a2')).toBeLessThan(3)
 })
 
-test('what waits longer than its caller is refused, and takes no place', async () => {
+test('a job that waits longer than its caller is refused, and takes no place', async () => {
   const { queue, begun, begin, end } = workplace(1)
   void begin('a1', 'owner:a')
   await begin('b1', 'owner:b', Date.now() + 5)

@@ -27,7 +27,7 @@ type Meanwhile = (turn: Turn) => Promise<unknown>
 type Work = (replica: Replica) => Promise<unknown>
 
 for (const { name, present, open } of worlds) {
-  describe.skipIf(!present)(`at the same instant, ${name}`, () => {
+  describe.skipIf(!present)(`calls at the same instant, ${name}`, () => {
     let world: World
     let tried = 0
     const person: Caller = { userId: crypto.randomUUID(), role: 'user' }

@@ -29,7 +29,7 @@ for (const { name, present, open } of worlds) {
       )
     }, 60_000)
 
-    test('whatever is done in whatever order, everyone sees what they must and nothing else is left', async () => {
+    test('everyone sees what they must and nothing else is left, whatever is done in whatever order', async () => {
       const property = fc.asyncProperty(sequences, async (sequence: Step[]) => {
         await play(world, sequence)
         played += 1

@@ -18,7 +18,7 @@ const CLAIM_SECONDS = 61
 setDefaultTimeout(120_000)
 
 for (const { name, present, open } of worlds) {
-  describe.skipIf(!present)(`what is not public any more, ${name}`, () => {
+  describe.skipIf(!present)(`an object that is not public any more, ${name}`, () => {
     let world: World
     const person: Caller = { userId: crypto.randomUUID(), role: 'user' }
     beforeAll(async () => {

@@ -89,7 +89,7 @@ describe('a body that the disk store receives', () => {
   })
 })
 
-test('what a crash left in incoming/ is removed at the next start, and objects stay', async () => {
+test('the rest of a crash in incoming/ is removed at the next start, and objects stay', async () => {
   await disk.put(KEY, randomBytes(5), JPEG)
   const kept = await files()
   await writeFile(join(store.root, 'incoming', 'half'), randomBytes(100))
@@ -121,7 +121,7 @@ test.each([
   expect(await files()).toEqual([])
 })
 
-test('what a link serves cannot run as a page of the service', async () => {
+test('bytes behind a link cannot run as a page of the service', async () => {
   await disk.put(KEY, new TextEncoder().encode('<script>alert(1)</script>'), JPEG)
   const headersOfLink = { contentType: 'text/html', disposition: 'inline', cacheControl: 'private' }
   const link = await disk.signGet(KEY, { from: new Date(), expiresIn: 60, ...headersOfLink })
