@@ -68,43 +68,11 @@ export type Http = ReturnType<typeof createHttp>
 
 export function createHttp({ baseUrl, token, fetch: ask = (...given) => fetch(...given) }: HttpOptions) {
   const origin = baseUrl.replace(/\/+$/, '')
+  const persistently = (url: string, sent: Sent) => sendPersistently(ask, url, sent)
 
-  /**
-   * Sends one request to any URL, without retries.
-   * @throws MediaError `network`, or the reason of `signal`
-   */
-  async function send(
-    url: string,
-    { method = 'GET', headers = {}, body, signal, onSent }: Sent,
-  ): Promise<Omit<Answer, 'tries'>> {
-    signal?.throwIfAborted()
-    try {
-      if (onSent && typeof XMLHttpRequest !== 'undefined')
-        return await sendWithProgress(url, { method, headers, body, signal, onSent })
-      const response = await ask(url, {
-        method,
-        headers,
-        ...(body !== undefined && { body }),
-        ...(signal && { signal }),
-      })
-      return { status: response.status, header: (name) => response.headers.get(name), text: await response.text() }
-    } catch (error) {
-      signal?.throwIfAborted()
-      throw new MediaError('network', {}, { detail: 'The connection failed.' }, error)
-    }
-  }
-
-  /** Sends with retries while they may help; resolves with the last response, whatever its status. */
-  async function persistently(url: string, sent: Sent): Promise<Answer> {
-    for (let tries = 1; ; tries += 1) {
-      const pause = PAUSES[tries - 1]
-      const answer = await send(url, sent).catch((error) => {
-        if (pause === undefined || !(error instanceof MediaError)) throw error
-        return undefined
-      })
-      if (answer !== undefined && (pause === undefined || !isPassing(answer))) return { ...answer, tries }
-      await sleep(pauseOf(answer, pause ?? 0), sent.signal)
-    }
+  async function authorization(): Promise<Record<string, string>> {
+    const presented = typeof token === 'function' ? await token() : token
+    return presented === undefined ? {} : { authorization: `Bearer ${presented}` }
   }
 
   /**
@@ -112,11 +80,10 @@ export function createHttp({ baseUrl, token, fetch: ask = (...given) => fetch(..
    * @throws MediaError
    */
   async function call(path: string, { json, once, ...sent }: Call = {}): Promise<Answer> {
-    const presented = typeof token === 'function' ? await token() : token
     const answer = await persistently(origin + path, {
       ...sent,
       headers: {
-        ...(presented !== undefined && { authorization: `Bearer ${presented}` }),
+        ...(await authorization()),
         ...(json !== undefined && { 'content-type': 'application/json' }),
         ...sent.headers,
       },
@@ -136,12 +103,49 @@ export function createHttp({ baseUrl, token, fetch: ask = (...given) => fetch(..
       JSON.parse((await call(path, sent)).text),
     /** Opens a streaming response; never retried. */
     async open(path: string, { headers, signal }: Pick<Sent, 'headers' | 'signal'>): Promise<Response> {
-      const presented = typeof token === 'function' ? await token() : token
-      return ask(origin + path, {
-        headers: { ...(presented !== undefined && { authorization: `Bearer ${presented}` }), ...headers },
-        ...(signal && { signal }),
-      })
+      return ask(origin + path, { headers: { ...(await authorization()), ...headers }, ...(signal && { signal }) })
     },
+  }
+}
+
+type Fetch = NonNullable<HttpOptions['fetch']>
+
+/** Sends with retries while they may help; resolves with the last response, whatever its status. */
+async function sendPersistently(ask: Fetch, url: string, sent: Sent): Promise<Answer> {
+  for (let tries = 1; ; tries += 1) {
+    const pause = PAUSES[tries - 1]
+    const answer = await send(ask, url, sent).catch((error) => {
+      if (pause === undefined || !(error instanceof MediaError)) throw error
+      return undefined
+    })
+    if (answer !== undefined && (pause === undefined || !isPassing(answer))) return { ...answer, tries }
+    await sleep(pauseOf(answer, pause ?? 0), sent.signal)
+  }
+}
+
+/**
+ * Sends one request to any URL, without retries.
+ * @throws MediaError `network`, or the reason of `signal`
+ */
+async function send(
+  ask: Fetch,
+  url: string,
+  { method = 'GET', headers = {}, body, signal, onSent }: Sent,
+): Promise<Omit<Answer, 'tries'>> {
+  signal?.throwIfAborted()
+  try {
+    if (onSent && typeof XMLHttpRequest !== 'undefined')
+      return await sendWithProgress(url, { method, headers, body, signal, onSent })
+    const response = await ask(url, {
+      method,
+      headers,
+      ...(body !== undefined && { body }),
+      ...(signal && { signal }),
+    })
+    return { status: response.status, header: (name) => response.headers.get(name), text: await response.text() }
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw new MediaError('network', {}, { detail: 'The connection failed.' }, error)
   }
 }
 

@@ -30,18 +30,7 @@ export function App({ api, session, onSignOut }: Props) {
   }, [library])
   useEffect(() => libraries.follow(), [libraries])
 
-  /** Returns the promise, so that the dialog can show a refusal. */
-  const change = (item: MediaItem, change: Change) => libraries.change(item, change)
-  const remove = async (item: MediaItem) => {
-    setOpenId(null)
-    if (!(await libraries.remove(item))) return
-    const undo = () => libraries.restore(item)
-    toasts.show({ text: `“${item.originalName}” was moved to the bin.`, action: { name: 'Undo', run: undo } })
-  }
-  const restore = async (item: MediaItem) => {
-    setOpenId(null)
-    if (await libraries.restore(item)) toasts.show({ text: `“${item.originalName}” was restored.` })
-  }
+  const { change, remove, restore } = actionsOn(libraries, toasts, () => setOpenId(null))
 
   return (
     <div class={empty ? 'frame empty' : 'frame'}>
@@ -80,6 +69,28 @@ export function App({ api, session, onSignOut }: Props) {
       <Toasts toasts={toasts} />
     </div>
   )
+}
+
+type Libraries = ReturnType<typeof createLibraries>
+
+/** What a visitor does with one object; a successful change is shown as a toast. */
+function actionsOn(libraries: Libraries, toasts: ReturnType<typeof createToasts>, closeDetails: () => void) {
+  return {
+    /** Returns the promise, so that the dialog can show a refusal. */
+    change: (item: MediaItem, change: Change) => libraries.change(item, change),
+
+    async remove(item: MediaItem) {
+      closeDetails()
+      if (!(await libraries.remove(item))) return
+      const undo = () => libraries.restore(item)
+      toasts.show({ text: `“${item.originalName}” was moved to the bin.`, action: { name: 'Undo', run: undo } })
+    },
+
+    async restore(item: MediaItem) {
+      closeDetails()
+      if (await libraries.restore(item)) toasts.show({ text: `“${item.originalName}” was restored.` })
+    },
+  }
 }
 
 type View = 'active' | 'deleted'

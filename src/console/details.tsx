@@ -56,27 +56,7 @@ export function Details({ item, before, after, onOpen, onChange, onRemove, onRes
         if (key === 'ArrowRight') step(after)
       }}
     >
-      <div class="stage">
-        <Large item={item} onStale={onStale} />
-        <button
-          type="button"
-          class="button round step previous"
-          aria-label="Previous"
-          disabled={!before}
-          onClick={() => step(before)}
-        >
-          <Previous />
-        </button>
-        <button
-          type="button"
-          class="button round step next"
-          aria-label="Next"
-          disabled={!after}
-          onClick={() => step(after)}
-        >
-          <Next />
-        </button>
-      </div>
+      <Stage item={item} before={before} after={after} onStep={step} onStale={onStale} />
       <div class="facts">
         <button type="button" class="button quiet round details-close" aria-label="Close" onClick={onClose}>
           <Close />
@@ -89,22 +69,7 @@ export function Details({ item, before, after, onOpen, onChange, onRemove, onRes
         <Facts item={item} />
         {failure && <Failure error={failure} />}
         {active && (
-          <section>
-            <h3>Visibility</h3>
-            <VisibilityChoice
-              legend="Visibility"
-              value={chosen ?? item.visibility}
-              onChange={(visibility) => change({ visibility })}
-            />
-            <p class="hint">
-              {item.visibility === 'public'
-                ? 'Everyone who has its address.'
-                : 'Only you. For others the address is not found.'}{' '}
-              <a href={item.url} target="_blank" rel="noreferrer">
-                See what others get
-              </a>
-            </p>
-          </section>
+          <Visibility item={item} value={chosen ?? item.visibility} onChange={(visibility) => change({ visibility })} />
         )}
         {active && <Links item={item} />}
         <button
@@ -117,6 +82,55 @@ export function Details({ item, before, after, onOpen, onChange, onRemove, onRes
         </button>
       </div>
     </dialog>
+  )
+}
+
+type StageProps = Pick<Props, 'item' | 'before' | 'after' | 'onStale'> & { onStep: (to: MediaItem | undefined) => void }
+
+/** The picture, with buttons to the objects before and after it. */
+function Stage({ item, before, after, onStep, onStale }: StageProps) {
+  return (
+    <div class="stage">
+      <Large item={item} onStale={onStale} />
+      <button
+        type="button"
+        class="button round step previous"
+        aria-label="Previous"
+        disabled={!before}
+        onClick={() => onStep(before)}
+      >
+        <Previous />
+      </button>
+      <button
+        type="button"
+        class="button round step next"
+        aria-label="Next"
+        disabled={!after}
+        onClick={() => onStep(after)}
+      >
+        <Next />
+      </button>
+    </div>
+  )
+}
+
+type Visible = MediaItem['visibility']
+type VisibilityProps = { item: MediaItem; value: Visible; onChange: (visibility: Visible) => void }
+
+function Visibility({ item, value, onChange }: VisibilityProps) {
+  return (
+    <section>
+      <h3>Visibility</h3>
+      <VisibilityChoice legend="Visibility" value={value} onChange={onChange} />
+      <p class="hint">
+        {item.visibility === 'public'
+          ? 'Everyone who has its address.'
+          : 'Only you. For others the address is not found.'}{' '}
+        <a href={item.url} target="_blank" rel="noreferrer">
+          See what others get
+        </a>
+      </p>
+    </section>
   )
 }
 

@@ -12,6 +12,8 @@ export type LibraryState = {
 
 const PAGE = 60
 
+export type Library = ReturnType<typeof createLibrary>
+
 /** @param status of the listed objects */
 export function createLibrary(api: Pick<Api, 'list'>, status: MediaItem['status']) {
   let state: LibraryState = { items: [], more: true, loading: false, error: null }
@@ -26,22 +28,12 @@ export function createLibrary(api: Pick<Api, 'list'>, status: MediaItem['status'
     for (const listener of listeners) listener()
   }
 
-  async function page(after: string | undefined): Promise<MediaItem[]> {
-    const items: MediaItem[] = []
-    const query = { status, renditions: WIDTHS, pageSize: PAGE }
-    for await (const item of api.list(after === undefined ? query : { ...query, cursor: after })) {
-      items.push(item)
-      if (items.length === PAGE) break
-    }
-    return items
-  }
-
   async function showMore(): Promise<void> {
     if (state.loading || !state.more) return
     set({ loading: true, error: null })
     const asked = edition
     try {
-      const items = await page(cursor)
+      const items = await page(api, status, cursor)
       if (asked !== edition) return set({ loading: false })
       cursor = items.at(-1)?.id ?? cursor
       set({ items: merged(state.items, items), more: items.length === PAGE, loading: false })
@@ -76,12 +68,23 @@ export function createLibrary(api: Pick<Api, 'list'>, status: MediaItem['status'
     /** Reloads the list, if any page was requested before. */
     async reload(): Promise<void> {
       if (state.more && cursor === undefined) return
-      const items = await page(undefined)
+      const items = await page(api, status, undefined)
       edition += 1
       cursor = items.at(-1)?.id
       set({ items, more: items.length === PAGE })
     },
   }
+}
+
+/** The page after this id; the first one without. */
+async function page(api: Pick<Api, 'list'>, status: MediaItem['status'], after: string | undefined) {
+  const items: MediaItem[] = []
+  const query = { status, renditions: WIDTHS, pageSize: PAGE }
+  for await (const item of api.list(after === undefined ? query : { ...query, cursor: after })) {
+    items.push(item)
+    if (items.length === PAGE) break
+  }
+  return items
 }
 
 /** Newest first: ids are UUIDv7, which grow with time. */

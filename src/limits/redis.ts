@@ -51,20 +51,7 @@ export async function createRedisLimiter(deps: {
   now: () => number
 }): Promise<Limiter> {
   const { url, limit, log, now } = deps
-  const redis = new Redis(url, {
-    lazyConnect: true,
-    connectTimeout: 1000,
-    commandTimeout: DEADLINE_MS,
-    // Without it, ioredis keeps using a connection that is open but dead.
-    socketTimeout: 1000,
-    maxRetriesPerRequest: 0,
-    enableOfflineQueue: false,
-    retryStrategy: (attempt) => Math.min(attempt * 100, 2000),
-  })
-  redis.defineCommand('countRequests', { lua: SCRIPT })
-  // `take` logs each outage, once.
-  redis.on('error', () => {})
-  await redis.connect().catch(() => {})
+  const redis = await connect(url)
   const sendCounts = (counts: ReadonlyMap<string, number>) => unrecorded(() => send(redis, counts))
   const count = gatherCounts(sendCounts)
   const behind = countBehind(sendCounts, fail)
@@ -115,6 +102,24 @@ export async function createRedisLimiter(deps: {
       redis.disconnect()
     },
   }
+}
+
+async function connect(url: string): Promise<Redis> {
+  const redis = new Redis(url, {
+    lazyConnect: true,
+    connectTimeout: 1000,
+    commandTimeout: DEADLINE_MS,
+    // Without it, ioredis keeps using a connection that is open but dead.
+    socketTimeout: 1000,
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: false,
+    retryStrategy: (attempt) => Math.min(attempt * 100, 2000),
+  })
+  redis.defineCommand('countRequests', { lua: SCRIPT })
+  // `take` logs each outage, once.
+  redis.on('error', () => {})
+  await redis.connect().catch(() => {})
+  return redis
 }
 
 /** One step for the metrics, regardless of the number of requests. */

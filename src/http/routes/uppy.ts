@@ -5,7 +5,7 @@
  * @see https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html and related operations
  */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
-import type { Context } from 'hono'
+import type { Caller } from '../../auth/caller.ts'
 import { idOf } from '../../media/object/object.ts'
 import { notFound } from '../../problem.ts'
 import { MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES, type StoredPart } from '../../storage/multipart.ts'
@@ -17,6 +17,7 @@ import { declaredFile, type FileLimits } from '../openapi/schemas/uploads.ts'
 import { originOf, requireCaller } from '../request/context.ts'
 import { invalidFields } from '../request/problem-response.ts'
 import { absolute } from './present.ts'
+import { xml } from './s3-xml.ts'
 
 /** The arguments of Uppy's `signRequest`, and the page's description of the file. */
 function signBody(limits: FileLimits) {
@@ -58,14 +59,18 @@ type Signed = z.infer<typeof Signed>
 
 const XML = { 'application/xml': { schema: z.string() } }
 
-export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, fileLimits }: Deps): void {
-  const known = requireCaller(identify)
+export function uppyRoutes(app: OpenAPIHono, deps: Deps): void {
+  signing(app, deps)
+  beginningAndCompleting(app, deps)
+  listing(app, deps)
+}
 
+function signing(app: OpenAPIHono, { media, identify, publicBaseUrl, fileLimits }: Deps): void {
   const sign = createRoute({
     method: 'post',
     path: '/media/sign',
     summary: "Answer Uppy's signRequest",
-    middleware: [known, jsonOnly()] as const,
+    middleware: [requireCaller(identify), jsonOnly()] as const,
     request: { body: { required: true, content: { 'application/json': { schema: signBody(fileLimits) } } } },
     responses: {
       200: { description: 'The return value of signRequest.', content: { 'application/json': { schema: Signed } } },
@@ -81,42 +86,43 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
     },
   })
   app.openapi(sign, async (c) => {
-    const body = c.req.valid('json')
-    const { caller } = c.var
     const origin = originOf(c, publicBaseUrl)
     // The caller's token, for its next request to the service. Only the service may receive it, never the store, so the
     // page cannot simply send it with every request.
     const authorization = c.req.header('authorization')
     const own = { headers: authorization === undefined ? {} : { authorization } }
-    const uploadUrl = (id: string) => `${origin}/media/${id}/upload`
-    const answer = async (): Promise<Signed> => {
-      const { method, key, uploadId, partNumber, partSize } = body
-      if (uploadId === undefined && method === 'PUT') {
-        const link = await media.uploads.presign(caller, { ...described(body), size: body.size })
-        return { id: link.id, key: link.key, url: new URL(link.uploadUrl, origin).href, headers: link.headers }
-      }
-      if (uploadId === undefined && method === 'POST') {
-        const upload = await media.uploads.beginMultipart(caller, {
-          ...described(body),
-          size: required(body.size, 'size'),
-        })
-        return { id: upload.id, key: upload.key, url: uploadUrl(upload.id), ...own }
-      }
-      if (uploadId === undefined) throw invalidFields([{ field: 'uploadId', message: `expected with ${method}` }])
-      const number = method === 'PUT' ? required(partNumber, 'partNumber') : undefined
-      const id = idOf(key)
-      if (id === undefined) throw notFound()
-      if (number === undefined) return { id, url: `${uploadUrl(id)}?uploadId=${encodeURIComponent(uploadId)}`, ...own }
-      return { id, url: await media.uploads.linkPart(id, caller, { partNumber: number, uploadId, partSize }) }
-    }
-    return c.json(await answer(), 200)
+    return c.json(await signed(media, c.req.valid('json'), { caller: c.var.caller, origin, own }), 200)
   })
+}
 
+type Asked = { caller: Caller; origin: string; own: Pick<Signed, 'headers'> }
+
+/** Where the request that Uppy describes has to go. */
+async function signed(media: Deps['media'], body: SignBody, { caller, origin, own }: Asked): Promise<Signed> {
+  const { method, key, uploadId, partNumber, partSize, size } = body
+  const uploadUrl = (id: string) => `${origin}/media/${id}/upload`
+  if (uploadId === undefined && method === 'PUT') {
+    const link = await media.uploads.presign(caller, { ...described(body), size })
+    return { id: link.id, key: link.key, url: new URL(link.uploadUrl, origin).href, headers: link.headers }
+  }
+  if (uploadId === undefined && method === 'POST') {
+    const upload = await media.uploads.beginMultipart(caller, { ...described(body), size: required(size, 'size') })
+    return { id: upload.id, key: upload.key, url: uploadUrl(upload.id), ...own }
+  }
+  if (uploadId === undefined) throw invalidFields([{ field: 'uploadId', message: `expected with ${method}` }])
+  const number = method === 'PUT' ? required(partNumber, 'partNumber') : undefined
+  const id = idOf(key)
+  if (id === undefined) throw notFound()
+  if (number === undefined) return { id, url: `${uploadUrl(id)}?uploadId=${encodeURIComponent(uploadId)}`, ...own }
+  return { id, url: await media.uploads.linkPart(id, caller, { partNumber: number, uploadId, partSize }) }
+}
+
+function beginningAndCompleting(app: OpenAPIHono, { media, identify, publicBaseUrl }: Deps): void {
   const beginOrComplete = createRoute({
     method: 'post',
     path: '/media/{id}/upload',
     summary: "Begin a multipart upload, or complete it (with uploadId), in S3's XML",
-    middleware: known,
+    middleware: requireCaller(identify),
     request: { params: IdParam, query: z.object({ uploadId: z.string().optional() }) },
     responses: {
       200: { description: 'The XML response of S3.', content: XML },
@@ -146,12 +152,14 @@ export function uppyRoutes(app: OpenAPIHono, { media, identify, publicBaseUrl, f
     const row = await media.uploads.complete(id, c.var.caller)
     return xml(c, 'CompleteMultipartUploadResult', { Location: absolute(row.url, origin), Key: row.key })
   })
+}
 
+function listing(app: OpenAPIHono, { media, identify }: Deps): void {
   const list = createRoute({
     method: 'get',
     path: '/media/{id}/upload',
     summary: "List the uploaded parts of a multipart upload, in S3's XML",
-    middleware: known,
+    middleware: requireCaller(identify),
     request: { params: IdParam },
     responses: {
       200: { description: 'The XML response of S3.', content: XML },
@@ -209,28 +217,3 @@ function everyPart(size: number): StoredPart[] {
   const count = Math.min(MAX_PARTS, Math.max(1, Math.ceil(size / MIN_PART_BYTES)))
   return Array.from({ length: count }, (_, i) => ({ partNumber: i + 1, size: MIN_PART_BYTES, etag: '"stored"' }))
 }
-
-type Content = { [element: string]: string | number | Content[] }
-
-function xml(c: Context, root: string, content: Content): Response {
-  c.header('content-type', 'application/xml')
-  const namespace = 'http://s3.amazonaws.com/doc/2006-03-01/'
-  return c.body(`<?xml version="1.0" encoding="UTF-8"?>\n<${root} xmlns="${namespace}">${elements(content)}</${root}>`)
-}
-
-function elements(content: Content): string {
-  return Object.entries(content)
-    .flatMap(([name, value]) =>
-      (Array.isArray(value) ? value.map(elements) : [escapeText(String(value))]).map(
-        (inner) => `<${name}>${inner}</${name}>`,
-      ),
-    )
-    .join('')
-}
-
-function escapeText(text: string): string {
-  return text.replace(/[&<>"]/g, (c) => ENTITIES[c] ?? c)
-}
-
-// The XML entities that Uppy decodes.
-const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }

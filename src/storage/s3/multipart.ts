@@ -38,21 +38,7 @@ export function createS3Multipart({ client, bucket, signPut }: Deps, needsMd5: b
       })
     },
 
-    async parts(key, uploadId, { signal } = {}) {
-      const where = { Bucket: bucket, Key: key, UploadId: uploadId }
-      const parts: StoredPart[] = []
-      for (let marker: string | undefined; ; ) {
-        const command = new ListPartsCommand({ ...where, PartNumberMarker: marker })
-        const page = await reach(() =>
-          client.send(command, { abortSignal: deadline(STORE_DEADLINE_MS, signal) }).catch(ifNoSuchUpload),
-        )
-        if (page === null) return null
-        for (const { PartNumber = 0, Size = 0, ETag = '' } of page.Parts ?? [])
-          parts.push({ partNumber: PartNumber, size: Size, etag: ETag })
-        if (page.IsTruncated !== true) return parts
-        marker = page.NextPartNumberMarker
-      }
-    },
+    parts: createListParts({ client, bucket }),
 
     async signPart(key, uploadId, { partNumber, size, md5, from, expiresIn }) {
       const headers: Record<string, string> = md5 === undefined ? {} : { 'content-md5': base64Of(md5) }
@@ -86,6 +72,24 @@ export function createS3Multipart({ client, bucket, signPut }: Deps, needsMd5: b
         }
       })
     },
+  }
+}
+
+function createListParts({ client, bucket }: Omit<Deps, 'signPut'>): MultipartStorage['parts'] {
+  return async function listParts(key, uploadId, { signal } = {}) {
+    const where = { Bucket: bucket, Key: key, UploadId: uploadId }
+    const parts: StoredPart[] = []
+    for (let marker: string | undefined; ; ) {
+      const command = new ListPartsCommand({ ...where, PartNumberMarker: marker })
+      const page = await reach(() =>
+        client.send(command, { abortSignal: deadline(STORE_DEADLINE_MS, signal) }).catch(ifNoSuchUpload),
+      )
+      if (page === null) return null
+      for (const { PartNumber = 0, Size = 0, ETag = '' } of page.Parts ?? [])
+        parts.push({ partNumber: PartNumber, size: Size, etag: ETag })
+      if (page.IsTruncated !== true) return parts
+      marker = page.NextPartNumberMarker
+    }
   }
 }
 
