@@ -173,6 +173,14 @@ describe('describeSettings', () => {
     expect(new Set(settingNames()).size).toBe(settingNames().length)
   })
 
+  test('takes the region of AWS where the store has none of its own, and a session token with its key only', () => {
+    const regionOf = (env: Record<string, string>) => readConfig({ S3_BUCKET: 'media', ...env }).ports.s3?.region
+    expect(regionOf({})).toBe('us-east-1')
+    expect(regionOf({ AWS_REGION: 'cn-north-1' })).toBe('cn-north-1')
+    expect(regionOf({ AWS_REGION: 'cn-north-1', S3_REGION: 'eu-west-1' })).toBe('eu-west-1')
+    expect(() => readConfig({ AWS_SESSION_TOKEN: 'token' })).toThrow('AWS_SESSION_TOKEN: expected AWS_ACCESS_KEY_ID')
+  })
+
   test('lists every setting that the service is specified to have', () => {
     expect(settingNames()).toEqual(
       expect.arrayContaining(

@@ -48,6 +48,7 @@ export const ANY_BACKEND: Names = [
   'callers', // as authorization
   'corpus', // refused or accepted by their bytes
   'cross-site', // headers that the routes set
+  'credentials', // the key of an S3 store
   'dashboards', // names of metrics
   'decoders', // processes of the pool
   'event-limits', // streams of one process; event-streams has those of both event buses

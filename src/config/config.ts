@@ -83,6 +83,8 @@ function contradictions(isSet: (name: Name) => boolean, production: boolean): st
   needInProduction('AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'GATEWAY_SECRET')
   if (isSet('AWS_ACCESS_KEY_ID') !== isSet('AWS_SECRET_ACCESS_KEY'))
     problems.push('AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: expected both or neither')
+  if (isSet('AWS_SESSION_TOKEN') && !isSet('AWS_ACCESS_KEY_ID'))
+    problems.push('AWS_SESSION_TOKEN: expected AWS_ACCESS_KEY_ID beside it')
   if (isSet('S3_PUBLIC_ENDPOINT') && !isSet('S3_ENDPOINT') && !isSet('S3_BUCKET'))
     problems.push('S3_PUBLIC_ENDPOINT: expected S3_ENDPOINT or S3_BUCKET beside it')
   return problems

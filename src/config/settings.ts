@@ -71,7 +71,11 @@ export const settings = {
     'URL of the S3 store for the service; absent: AWS if S3_BUCKET is set, else files in DATA_DIR',
   ),
   S3_PUBLIC_ENDPOINT: optional(httpUrl, 'URL of the same store for clients, used in signed links; absent: S3_ENDPOINT'),
-  S3_REGION: withDefault(text, 'us-east-1', 'Region of the store'),
+  S3_REGION: optional(text, 'Region of the store; absent: AWS_REGION, else us-east-1'),
+  AWS_REGION: optional(
+    text,
+    'Region of the store where S3_REGION is absent, as AWS sets it for containers and functions',
+  ),
   S3_BUCKET: optional(
     bucket,
     'Bucket, created if it is missing and the key may create it; absent: media if S3_ENDPOINT is set',
@@ -80,8 +84,12 @@ export const settings = {
     flag,
     'Path-style URLs (bucket in the path, not in the host name); absent: true if S3_ENDPOINT is set',
   ),
-  AWS_ACCESS_KEY_ID: optional(text, "Access key of the store; absent: the AWS SDK's default credential chain"),
+  AWS_ACCESS_KEY_ID: optional(
+    text,
+    "Access key of the store; absent: the AWS SDK's default credential chain (AWS_PROFILE, web identity, ECS, EC2)",
+  ),
   AWS_SECRET_ACCESS_KEY: optionalSecret(text, 'Secret of that access key'),
+  AWS_SESSION_TOKEN: optionalSecret(text, 'Session token of that access key, if it is a temporary one'),
   DATA_DIR: withDefault(text, '.data', 'Folder of the embedded database and store'),
 
   AUTH_JWT_SECRET: optionalSecret(secret, 'Shared secret of HS256 bearer tokens'),

@@ -39,12 +39,16 @@ function s3Of(values: Values): S3Settings | undefined {
   return {
     endpoint: values.S3_ENDPOINT,
     publicEndpoint: values.S3_PUBLIC_ENDPOINT ?? values.S3_ENDPOINT,
-    region: values.S3_REGION,
+    region: values.S3_REGION ?? values.AWS_REGION ?? 'us-east-1',
     bucket: values.S3_BUCKET ?? 'media',
     forcePathStyle: values.S3_FORCE_PATH_STYLE ?? values.S3_ENDPOINT !== undefined,
     credentials:
       values.AWS_ACCESS_KEY_ID && values.AWS_SECRET_ACCESS_KEY
-        ? { accessKeyId: values.AWS_ACCESS_KEY_ID, secretAccessKey: values.AWS_SECRET_ACCESS_KEY }
+        ? {
+            accessKeyId: values.AWS_ACCESS_KEY_ID,
+            secretAccessKey: values.AWS_SECRET_ACCESS_KEY,
+            sessionToken: values.AWS_SESSION_TOKEN,
+          }
         : undefined,
   }
 }

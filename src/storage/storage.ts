@@ -74,6 +74,12 @@ export interface Storage {
    */
   signPut(key: string, options: SignPut): Promise<{ url: string; headers: Record<string, string> }>
 
+  /**
+   * Until when links that are signed now work at most: the end of the session that signs them. Null, or absent: as long
+   * as they say. Rejects when the session has ended.
+   */
+  linksEnd?(): Promise<Date | null>
+
   /** Resolves when the store is usable. */
   check(options?: Cancel): Promise<void>
 

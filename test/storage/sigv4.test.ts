@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test'
 import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
+import { awsEndpoint } from '../../src/storage/s3/client.ts'
 import { type Presign, presign } from '../../src/storage/s3/sigv4.ts'
 
 const example: Presign = {
@@ -97,4 +98,13 @@ test.each([
     }),
   )
   expect(Object.fromEntries(ours.searchParams)).toEqual(Object.fromEntries(theirs.searchParams))
+})
+
+test('AWS is reached at the host of the partition that the region is in', () => {
+  const hosts = ['eu-west-1', 'cn-north-1', 'us-gov-west-1'].map((region) => awsEndpoint(region))
+  expect(hosts).toEqual([
+    'https://s3.eu-west-1.amazonaws.com',
+    'https://s3.cn-north-1.amazonaws.com.cn',
+    'https://s3.us-gov-west-1.amazonaws.com',
+  ])
 })

@@ -17,10 +17,10 @@ type Linking = { storage: Storage; now: () => number; limits: { signedUrlSeconds
 /** A short-lived link to one of an object's keys; see `Storage.signGet`. */
 export async function signKey(deps: Linking, linked: Linked, download: boolean): Promise<ReadLink> {
   const { key, mimeType, originalName, own } = linked
-  const { from, ...life } = windowed(deps)
+  const { from, ...life } = await inSession(deps, windowed(deps))
   const url = await deps.storage.signGet(key, {
     from,
-    expiresIn: deps.limits.signedUrlSeconds,
+    expiresIn: Math.floor((life.expiresAt.getTime() - from.getTime()) / 1000),
     contentType: mimeType,
     disposition: download ? createDisposition(originalName) : dispositionOf(mimeType),
     cacheControl: own ? 'private' : 'public, max-age=31536000, immutable',
@@ -38,4 +38,15 @@ export function windowed({ now, limits }: Linking): Life {
   const from = new Date(Math.floor(now() / window) * window)
   const expiresAt = new Date(from.getTime() + expiresIn * 1000)
   return { from, expiresAt, cacheSeconds: Math.floor((expiresAt.getTime() - now()) / 2000) }
+}
+
+/** The life of a link, or what the session that signs it leaves of it. */
+export async function inSession<L extends { expiresAt: Date; cacheSeconds?: number }>(
+  { storage, now }: Pick<Linking, 'storage' | 'now'>,
+  life: L,
+): Promise<L> {
+  const end = (await storage.linksEnd?.()) ?? null
+  if (end === null || end >= life.expiresAt) return life
+  const cacheSeconds = Math.floor((end.getTime() - now()) / 2000)
+  return { ...life, expiresAt: end, ...(life.cacheSeconds !== undefined && { cacheSeconds }) }
 }

@@ -3,6 +3,7 @@
 import type { Caller } from '../../auth/caller.ts'
 import { type ArgumentError, notFound, Problem } from '../../problem.ts'
 import type { PartLink } from '../../storage/multipart.ts'
+import { inSession } from '../bytes/links.ts'
 import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import { md5Required, multipartOf } from './assemble.ts'
 import { refuse } from './multipart-uploads.ts'
@@ -35,8 +36,8 @@ export async function linkParts(
 ): Promise<{ links: NumberedLink[]; expiresAt: Date }> {
   const from = new Date(deps.now())
   const parts = wanted.map((part, index) => ({ ...part, named: { argument: 'partNumbers', index } }))
-  const links = await link(deps, id, caller, { parts, from, divide: partSizeOf })
-  return { links, expiresAt: new Date(from.getTime() + deps.limits.uploadUrlSeconds * 1000) }
+  const { links, expiresAt } = await link(deps, id, caller, { parts, from, divide: partSizeOf })
+  return { links, expiresAt }
 }
 
 /** See `Uploads.linkPart`. */
@@ -44,7 +45,9 @@ export async function linkPart(deps: Uploading, id: string, caller: Caller, part
   const { partNumber, partSize, uploadId } = part
   const parts = [{ partNumber, md5: undefined, named: { argument: 'partNumber' } }]
   const divide = (size: number) => uppyPartSizeOf(size, partSize)
-  const [made] = await link(deps, id, caller, { parts, from: new Date(deps.now()), divide, uploadId })
+  const {
+    links: [made],
+  } = await link(deps, id, caller, { parts, from: new Date(deps.now()), divide, uploadId })
   return made?.url ?? ''
 }
 
@@ -57,7 +60,7 @@ async function link(
   id: string,
   caller: Caller,
   { parts, from, divide, uploadId }: Links,
-): Promise<NumberedLink[]> {
+): Promise<{ links: NumberedLink[]; expiresAt: Date }> {
   const { repository, storage, limits } = deps
   const multipart = multipartOf(storage)
   if (multipart.needsMd5 && parts.some(({ md5 }) => md5 === undefined)) throw md5Required()
@@ -79,10 +82,14 @@ async function link(
     const wrong = beyond.map(({ named }) => ({ ...named, message: `expected at most ${last}` }))
     throw new Problem('request_invalid', `The file has ${last} parts of ${wanted} bytes.`, { arguments: wrong })
   }
+  const { expiresAt } = await inSession(deps, {
+    expiresAt: new Date(from.getTime() + limits.uploadUrlSeconds * 1000),
+  })
+  const expiresIn = Math.floor((expiresAt.getTime() - from.getTime()) / 1000)
   const links = parts.map(async ({ partNumber, md5 }) => {
     const size = partNumber < last ? wanted : sizeBytes - (last - 1) * wanted
-    const part = { partNumber, size, md5, from, expiresIn: limits.uploadUrlSeconds }
+    const part = { partNumber, size, md5, from, expiresIn }
     return { partNumber, ...(await multipart.signPart(key, row.uploadId, part)) }
   })
-  return Promise.all(links)
+  return { links: await Promise.all(links), expiresAt }
 }

@@ -17,7 +17,7 @@ export function createClient({ region, credentials, forcePathStyle, endpoint }: 
     region,
     forcePathStyle,
     ...(endpoint === undefined ? {} : { endpoint }),
-    ...(credentials === undefined ? {} : { credentials }),
+    ...(credentials === undefined ? {} : { credentials: staticCredentials(credentials) }),
     // By default presigned PUTs include the checksum of an empty body, and older stores refuse the trailer.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
@@ -36,6 +36,18 @@ export function createClient({ region, credentials, forcePathStyle, endpoint }: 
     { step: 'initialize', name: 'closeIdle' },
   )
   return client
+}
+
+function staticCredentials({ sessionToken, ...keys }: NonNullable<S3Settings['credentials']>) {
+  return sessionToken === undefined ? keys : { ...keys, sessionToken }
+}
+
+/** The URL of S3 at AWS, in whichever partition the region is: China and GovCloud have hosts of their own. */
+export function awsEndpoint(region: string): string {
+  const client = new S3Client({ region })
+  const { url } = client.config.endpointProvider({ Region: region })
+  client.destroy()
+  return url.origin
 }
 
 export const AGENT = { keepAlive: true, maxSockets: 128 }

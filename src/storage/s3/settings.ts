@@ -7,5 +7,5 @@ export type S3Settings = {
   bucket: string
   forcePathStyle: boolean
   /** Absent: the SDK's default credential chain. */
-  credentials: { accessKeyId: string; secretAccessKey: string } | undefined
+  credentials: { accessKeyId: string; secretAccessKey: string; sessionToken?: string | undefined } | undefined
 }

@@ -5,6 +5,7 @@
 
 import type { Enforcement, SignGet } from '../storage.ts'
 import type { BrokenParts } from './broken-parts.ts'
+import { awsEndpoint } from './client.ts'
 import type { S3Settings } from './settings.ts'
 import { type Credentials, presign, presigner } from './sigv4.ts'
 
@@ -133,7 +134,7 @@ function guard(names: readonly string[]): Record<string, string> {
 type Base = Pick<URL, 'origin' | 'host' | 'pathname'>
 
 /** The base URL of objects. */
-function baseOf({ forcePathStyle, bucket, region }: Settings, endpoint = `https://s3.${region}.amazonaws.com`): Base {
+function baseOf({ forcePathStyle, bucket, region }: Settings, endpoint = awsEndpoint(region)): Base {
   const base = new URL(endpoint)
   if (forcePathStyle) base.pathname = `${base.pathname.replace(/\/$/, '')}/${bucket}/`
   else base.host = `${bucket}.${base.host}`

@@ -3,6 +3,7 @@
 import { HeadBucketCommand } from '@aws-sdk/client-s3'
 import { deadline } from '../../deadline.ts'
 import { putDeadlineMs, STORE_DEADLINE_MS, type Storage } from '../storage.ts'
+import { unavailable } from '../unavailable.ts'
 import { createClient, isLate, reach } from './client.ts'
 import { createS3Copy } from './copy.ts'
 import { createSendGet } from './get.ts'
@@ -14,13 +15,15 @@ import { createReading } from './reading.ts'
 import { createRemove } from './removal.ts'
 import type { S3Settings } from './settings.ts'
 import { createSigning, OWN_LINK_SECONDS, type Signing, type StoreTraits } from './signing.ts'
+import type { Credentials } from './sigv4.ts'
 
 /** @param traits as detected by `prepareBucket` */
 export function createS3Storage(config: S3Settings, traits: StoreTraits): Storage {
   const { bucket } = config
   const client = createClient(config)
   const gets = createSendGet()
-  const credentialsNow = async () => config.credentials ?? (await reach(() => client.config.credentials()))
+  const credentialsNow = async (): Promise<SessionCredentials> =>
+    config.credentials ?? (await reach(() => client.config.credentials()))
   const remove = createRemove({ client, bucket }, traits.multiDelete)
   const signing = createSigning(config, { traits, credentialsNow })
 
@@ -46,6 +49,13 @@ export function createS3Storage(config: S3Settings, traits: StoreTraits): Storag
       return { url, headers }
     },
 
+    async linksEnd() {
+      const { expiration } = await credentialsNow()
+      if (expiration !== undefined && expiration.getTime() <= Date.now())
+        throw unavailable(new Error(`the session of the store's key ended at ${expiration.toISOString()}`))
+      return expiration ?? null
+    },
+
     async check({ signal } = {}) {
       await reach(() =>
         client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal: deadline(STORE_DEADLINE_MS, signal) }),
@@ -58,6 +68,9 @@ export function createS3Storage(config: S3Settings, traits: StoreTraits): Storag
     },
   }
 }
+
+/** `expiration`: the end of the session, for temporary credentials. */
+type SessionCredentials = Credentials & { expiration?: Date | undefined }
 
 function createPut(signing: Signing): Storage['put'] {
   // Until then, PUTs use new connections, since idle ones may be dead.
