@@ -18,7 +18,8 @@ const log = createLog({ level, output: output.now })
 // Under `deno serve` its own --port decides.
 if (process.versions.bun) await requirePort(config.listen)
 const service = await exitOn(() => openService(config, log))
-const server = await createServer(service, config, { log, trusted: createTrustedLog({ level, output: output.soon }) })
+const logs = { log, trusted: createTrustedLog({ level, output: output.soon }) }
+const server = await exitOn(() => createServer(service, config, logs))
 process.once('SIGTERM', stop)
 process.once('SIGINT', stop)
 keepServing()

@@ -55,6 +55,7 @@ export const ANY_BACKEND: Names = [
   'event-replicas', // there is one process only
   'expired-uploads', // of uploads in parts, which the disk does not take
   'gateway', // who is believed
+  'identity-providers', // as tokens
   'least-rights', // the key's rights in the store
   'limits', // statements
   'log-output', // what is written, and when

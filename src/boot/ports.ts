@@ -58,9 +58,9 @@ export async function openPorts(config: Config, log: Log): Promise<Ports> {
 }
 
 async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Ports, 'close'>> {
-  const { jwtSecret: given, jwksUrl, gatewaySecret } = config.auth
+  const { jwtSecret: given, jwksUrl, gatewaySecret, discovers } = config.auth
   const settings = config.ports
-  const development = [given, jwksUrl, gatewaySecret].every((setting) => setting === undefined)
+  const development = !discovers && [given, jwksUrl, gatewaySecret].every((setting) => setting === undefined)
   const inDataDir = openDataDirOnce(settings.dataDir, closers)
 
   const { databaseUrl, redisUrl } = settings

@@ -1,8 +1,6 @@
 /** The HTTP server on the domain: authentication, metrics, traces, the app, and graceful shutdown. */
 import process from 'node:process'
-import { createAuthenticate } from '../auth/auth.ts'
 import { developmentToken } from '../auth/development.ts'
-import { createJwks } from '../auth/jwks.ts'
 import type { Config } from '../config/config.ts'
 import { queriesUnderWay } from '../db/connect.ts'
 import { createApp } from '../http/app.ts'
@@ -17,6 +15,7 @@ import type { Checks } from '../observe/checks.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
 import { createRequestLog } from '../observe/request-log.ts'
 import type { Traces } from '../observe/traces.ts'
+import { openAuthentication } from './authenticate.ts'
 import { type Drainable, drainable } from './drain.ts'
 import type { Service } from './service.ts'
 
@@ -41,6 +40,7 @@ type Logs = {
 const DRAIN_MS = 7000
 const CLOSE_MS = 2000
 
+/** @throws Error when an identity provider is set that cannot be the one */
 export async function createServer(service: Service, config: Config, { log, trusted }: Logs): Promise<Server> {
   const { media, storage, relay, upkeep, liveEvents, jwtSecret } = service
   let phase: 'open' | 'stopping' | 'closing' = 'open'
@@ -53,7 +53,7 @@ export async function createServer(service: Service, config: Config, { log, trus
   const traces = await openTraces(config, log)
   const app = createApp({
     media,
-    authenticate: authenticateWith(config, jwtSecret, log),
+    ...(await openAuthentication(config, jwtSecret, log)),
     publicBaseUrl: config.http.publicBaseUrl,
     maxUploadBytes: config.media.maxUploadBytes,
     fileLimits: config.media,
@@ -109,12 +109,6 @@ function metricsOf(service: Service, checks: Checks, { budget, memory }: { budge
     connections: { most: service.connections, wanted: queriesUnderWay },
     now: Date.now,
   })
-}
-
-function authenticateWith({ auth }: Config, jwtSecret: string | undefined, log: Log) {
-  const { jwksUrl, issuer, audience, gatewaySecret } = auth
-  const jwks = jwksUrl === undefined ? undefined : createJwks({ url: jwksUrl, log })
-  return createAuthenticate({ jwtSecret, jwks, issuer, audience, gatewaySecret })
 }
 
 function tusOf({ media, storage, tusStores: stores }: Service, config: Config, stopping: () => boolean, log: Log) {

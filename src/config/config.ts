@@ -2,6 +2,7 @@
 import process from 'node:process'
 import { type Name, type Setting, settings, type Values } from './settings.ts'
 import { toSlices } from './slices.ts'
+import { httpUrl } from './values.ts'
 
 /** The settings as slices, one for each room that is given any. Sizes are in bytes, times in seconds. */
 export type Config = ReturnType<typeof readConfig>
@@ -28,7 +29,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     if (parsed.success) values[name] = parsed.data
     else problems.push(`${name}: ${parsed.error.issues[0]?.message}`)
   }
-  problems.push(...contradictions((name) => Boolean(env[name]), values.NODE_ENV === 'production'))
+  problems.push(...contradictions((name) => Boolean(env[name]), values))
   if (problems.length > 0) throw new ConfigError(problems)
   const defaults = Object.entries<Setting<unknown>>(settings).flatMap(([name, { fallback }]) =>
     fallback === undefined || env[name] ? [] : [name],
@@ -48,6 +49,13 @@ export function readDatabaseConfig(
   if (NODE_ENV === 'production' && !DATABASE_URL) throw new ConfigError(['DATABASE_URL: expected in production'])
   // Without MIGRATE, which is about the serving replicas.
   return readConfig({ DATABASE_URL, DATABASE_PREPARED_STATEMENTS, DATA_DIR, LOG_LEVEL })
+}
+
+/** @throws ConfigError when it is wrong */
+export function readUserIdNamespace(env: Record<string, string | undefined> = process.env): string | undefined {
+  const { USER_ID_NAMESPACE } = env
+  // The command asks no identity provider, so that it does not matter which one it is.
+  return readConfig({ USER_ID_NAMESPACE, AUTH_ISSUER: 'https://issuer.invalid' }).auth.userIdNamespace
 }
 
 /** The settings as text, one block each: name, documentation, and current value or default (secrets hidden). */
@@ -71,7 +79,8 @@ function withoutCredentials(value: string): string {
 }
 
 /** Settings that are each valid, but not in this combination. */
-function contradictions(isSet: (name: Name) => boolean, production: boolean): string[] {
+function contradictions(isSet: (name: Name) => boolean, values: Record<string, unknown>): string[] {
+  const production = values.NODE_ENV === 'production'
   const problems: string[] = []
   const needInProduction = (...names: Name[]) => {
     if (production && !names.some(isSet)) problems.push(`${names.join(' or ')}: expected in production`)
@@ -80,12 +89,19 @@ function contradictions(isSet: (name: Name) => boolean, production: boolean): st
   needInProduction('DATABASE_URL')
   needInProduction('REDIS_URL')
   needInProduction('S3_BUCKET', 'S3_ENDPOINT')
-  needInProduction('AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'GATEWAY_SECRET')
+  needInProduction('AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'AUTH_ISSUER', 'GATEWAY_SECRET')
   if (isSet('AWS_ACCESS_KEY_ID') !== isSet('AWS_SECRET_ACCESS_KEY'))
     problems.push('AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: expected both or neither')
   if (isSet('AWS_SESSION_TOKEN') && !isSet('AWS_ACCESS_KEY_ID'))
     problems.push('AWS_SESSION_TOKEN: expected AWS_ACCESS_KEY_ID beside it')
   if (isSet('S3_PUBLIC_ENDPOINT') && !isSet('S3_ENDPOINT') && !isSet('S3_BUCKET'))
     problems.push('S3_PUBLIC_ENDPOINT: expected S3_ENDPOINT or S3_BUCKET beside it')
+  if (isSet('USER_ID_NAMESPACE') && !isSet('AUTH_ISSUER'))
+    problems.push('AUTH_ISSUER: expected beside USER_ID_NAMESPACE, since two issuers may give one name to two users')
+  const isAlone = !(['AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'GATEWAY_SECRET'] as const).some(isSet)
+  if (isSet('AUTH_ISSUER') && isAlone && !httpUrl.safeParse(values.AUTH_ISSUER).success)
+    problems.push(
+      'AUTH_ISSUER: expected an http or https URL, at which keys are discovered, or AUTH_JWT_SECRET, AUTH_JWKS_URL or GATEWAY_SECRET beside it',
+    )
   return problems
 }

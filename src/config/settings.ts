@@ -14,6 +14,7 @@ import {
   secret,
   sizes,
   text,
+  uuid,
   whole,
 } from './values.ts'
 
@@ -93,9 +94,29 @@ export const settings = {
   DATA_DIR: withDefault(text, '.data', 'Folder of the embedded database and store'),
 
   AUTH_JWT_SECRET: optionalSecret(secret, 'Shared secret of HS256 bearer tokens'),
-  AUTH_JWKS_URL: optional(httpUrl, "URL of the auth service's public keys (JWKS), which verify bearer tokens"),
-  AUTH_ISSUER: optional(text, 'The `iss` a bearer token must have; absent: any'),
+  AUTH_JWKS_URL: optional(
+    httpUrl,
+    "URL of the auth service's public keys (JWKS), or of an OpenID configuration that names it",
+  ),
+  AUTH_ISSUER: optional(
+    text,
+    'The `iss` a bearer token must have; absent: any. Without any other AUTH_ setting for keys and without GATEWAY_SECRET, the keys are those that it publishes (OpenID Connect Discovery)',
+  ),
   AUTH_AUDIENCE: optional(text, 'The `aud` a bearer token must have; absent: any'),
+  USER_ID_NAMESPACE: optional(
+    uuid,
+    'UUID in which users named by other strings than UUIDs, and by UUIDs of version 5, get their UUID of version 5; never to be changed; needs AUTH_ISSUER; absent: users are named by UUIDs',
+  ),
+  ROLE_CLAIM: withDefault(
+    text,
+    'role',
+    "Path of a token's claim with the role, a string or a list, such as `realm_access.roles`",
+  ),
+  SERVICE_ROLE: withDefault(
+    text,
+    'service',
+    'Value of that claim, or of X-User-Role, with which a caller may act for every user',
+  ),
   GATEWAY_SECRET: optionalSecret(secret, 'X-Gateway-Secret of a gateway whose X-User-Id and X-User-Role are trusted'),
   LINK_SECRET: optionalSecret(
     secret,

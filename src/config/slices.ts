@@ -60,7 +60,16 @@ function authOf(values: Values) {
     issuer: values.AUTH_ISSUER,
     audience: values.AUTH_AUDIENCE,
     gatewaySecret: values.GATEWAY_SECRET,
+    /** Whether the issuer itself says where its keys are. */
+    discovers: isAlone(values),
+    userIdNamespace: values.USER_ID_NAMESPACE,
+    roleClaim: values.ROLE_CLAIM,
+    serviceRole: values.SERVICE_ROLE,
   }
+}
+
+function isAlone({ AUTH_ISSUER, AUTH_JWKS_URL, AUTH_JWT_SECRET, GATEWAY_SECRET }: Values): boolean {
+  return AUTH_ISSUER !== undefined && !(AUTH_JWKS_URL || AUTH_JWT_SECRET || GATEWAY_SECRET)
 }
 
 function httpOf(values: Values) {

@@ -18,6 +18,7 @@ export const bucket = z
   .string()
   .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'expected 3 to 63 lower-case letters, digits, dots and hyphens')
 export const secret = z.string().min(32, 'expected at least 32 characters')
+export const uuid = z.uuid('expected a UUID')
 export const httpUrl = z
   .url({ protocol: /^https?$/, error: 'expected an http or https URL' })
   .transform((v) => v.replace(/\/+$/, ''))

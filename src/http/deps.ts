@@ -1,5 +1,6 @@
 /** The dependencies of the routes. */
 import type { Context } from 'hono'
+import type { UserIds } from '../auth/user-id.ts'
 import type { Media } from '../media/media.ts'
 import type { RenditionLinks } from '../media/renditions/links.ts'
 import type { UploadMemory } from './body/memory.ts'
@@ -9,6 +10,7 @@ import type { Identify } from './request/identify.ts'
 export type Deps = {
   media: Media
   identify: Identify
+  userIds: UserIds
   /** Absent: links use the origin of each request. */
   publicBaseUrl: string | undefined
   maxUploadBytes: number

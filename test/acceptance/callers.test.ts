@@ -186,9 +186,12 @@ describe('a service', () => {
     expect(await answered<{ items: unknown[] }>(200, await asService('GET', '/media'))).toMatchObject({ items: [] })
   })
 
-  test.each([['admin'], ['Service'], [['service']], [true]])('is nobody with the role %p', async (role) => {
-    const { id } = await uploaded(newUser())
-    const authorization = `Bearer ${await tokenFor(newUser(), { role })}`
-    await expectProblem(await call(`/media/${id}`, { headers: { authorization } }), 404, 'not_found')
-  })
+  test.each([['admin'], ['Service'], [['services', 'Service']], [[['service']]], [true]])(
+    'is nobody with the role %p',
+    async (role) => {
+      const { id } = await uploaded(newUser())
+      const authorization = `Bearer ${await tokenFor(newUser(), { role })}`
+      await expectProblem(await call(`/media/${id}`, { headers: { authorization } }), 404, 'not_found')
+    },
+  )
 })

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, setSystemTime, test } from 'bun:test'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
 import { type AuthSettings, createAuthenticate } from '../../src/auth/auth.ts'
 import { developmentToken } from '../../src/auth/development.ts'
+import { DEFAULT_AUTH } from '../support/http/authentication.ts'
 import { refusal } from '../support/http/refusal.ts'
 
 const SECRET = 'a secret of thirty-two characters'
@@ -9,7 +10,7 @@ const GATEWAY = 'another secret of a trusted gateway'
 const ID = '0190f6a2-7c5e-4d52-b54b-3f7c1f0e6a11'
 const now = () => Math.floor(Date.now() / 1000)
 
-const settings = { jwtSecret: SECRET, issuer: undefined, audience: undefined, gatewaySecret: GATEWAY }
+const settings = { ...DEFAULT_AUTH, jwtSecret: SECRET, gatewaySecret: GATEWAY }
 
 type Signed = { payload?: JWTPayload; secret?: string; alg?: string }
 
@@ -45,12 +46,15 @@ describe('a bearer token', () => {
     })
   })
 
-  test.each([{ role: 'admin' }, { role: ['service'] }, { role: true }, { role: 'Service' }])(
-    'with %j is a user, since other services have roles of their own',
-    async (payload) => {
-      expect((await bearer({ payload }))?.role).toBe('user')
-    },
-  )
+  test.each([
+    { role: 'admin' },
+    { role: ['Service', 'services'] },
+    { role: [['service']] },
+    { role: true },
+    { role: 'Service' },
+  ])('with %j is a user, since other services have roles of their own', async (payload) => {
+    expect((await bearer({ payload }))?.role).toBe('user')
+  })
 
   test('may be as much out of date as clocks differ, and not more', async () => {
     expect(await bearer({ payload: { exp: now() - 2 } })).toMatchObject({ userId: ID })

@@ -3,6 +3,7 @@ import { exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT } from 'jose'
 import { createAuthenticate } from '../../src/auth/auth.ts'
 import { createJwks } from '../../src/auth/jwks.ts'
 import { until } from '../support/clock/until.ts'
+import { DEFAULT_AUTH } from '../support/http/authentication.ts'
 import { refusal } from '../support/http/refusal.ts'
 import { createRecordingLog } from '../support/process/recording-log.ts'
 
@@ -45,14 +46,8 @@ function token({ alg, kid, privateKey }: Signer, header: Record<string, unknown>
 function service(jwtSecret?: string, { log } = createRecordingLog()) {
   services += 1
   const url = new URL(`/${services}/jwks.json`, authService.url).href
-  const jwks = createJwks({ url, log })
-  const authenticate = createAuthenticate({
-    jwtSecret,
-    jwks,
-    issuer: undefined,
-    audience: undefined,
-    gatewaySecret: undefined,
-  })
+  const keys = createJwks({ address: { url }, log })
+  const authenticate = createAuthenticate({ ...DEFAULT_AUTH, jwtSecret, keys })
   return (bearer: string) => authenticate(new Headers({ authorization: `Bearer ${bearer}` }))
 }
 

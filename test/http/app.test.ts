@@ -11,6 +11,7 @@ import { createRenditionLinks } from '../../src/media/renditions/links.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
 import { createRequestLog } from '../../src/observe/request-log.ts'
 import { createDiskStorage } from '../../src/storage/disk/storage.ts'
+import { DEFAULT_AUTH } from '../support/http/authentication.ts'
 import { domainOn } from '../support/media/domain.ts'
 import { DEFAULT_TYPES } from '../support/pictures/corpus.ts'
 import { createRecordingLog, type Line } from '../support/process/recording-log.ts'
@@ -55,12 +56,8 @@ beforeEach(async () => {
     media,
     limiter: undefined,
     trustedProxies: 0,
-    authenticate: createAuthenticate({
-      jwtSecret: SECRET,
-      issuer: undefined,
-      audience: undefined,
-      gatewaySecret: undefined,
-    }),
+    userIds: DEFAULT_AUTH.userIds,
+    authenticate: createAuthenticate({ ...DEFAULT_AUTH, jwtSecret: SECRET }),
     publicBaseUrl: undefined,
     maxUploadBytes: limits.maxUploadBytes,
     fileLimits: { ...limits, allowedTypes },

@@ -10,6 +10,7 @@ import { createRepository } from '../../src/media/table/repository.ts'
 import { DecodeFailure } from '../../src/pictures/decoding.ts'
 import { createDiskStorage } from '../../src/storage/disk/storage.ts'
 import { until } from '../support/clock/until.ts'
+import { DEFAULT_AUTH } from '../support/http/authentication.ts'
 import { domainOn } from '../support/media/domain.ts'
 import { DEFAULT_TYPES, readCorpus } from '../support/pictures/corpus.ts'
 import { createInProcessDecoders } from '../support/pictures/in-process.ts'
@@ -52,9 +53,8 @@ test('while every decoder hangs and pictures queue for them, all else is answere
     media: domain.media,
     limiter: undefined,
     trustedProxies: 0,
-    authenticate: createAuthenticate({
-      ...{ jwtSecret: SECRET, issuer: undefined, audience: undefined, gatewaySecret: undefined },
-    }),
+    userIds: DEFAULT_AUTH.userIds,
+    authenticate: createAuthenticate({ ...DEFAULT_AUTH, jwtSecret: SECRET }),
     publicBaseUrl: ORIGIN,
     maxUploadBytes: 1e6,
     fileLimits: limits,

@@ -1,5 +1,6 @@
 /** Usage and erasure of one owner. */
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
+import type { UserIds } from '../../auth/user-id.ts'
 import { Problem } from '../../problem.ts'
 import type { Deps } from '../deps.ts'
 import { Usage } from '../openapi/schemas/objects.ts'
@@ -13,11 +14,26 @@ const Erasure = z
   })
   .openapi('Erasure')
 
-const OwnerQuery = z.strictObject({
-  userId: z.uuid().openapi({ param: { name: 'userId', in: 'query' }, example: '11111111-2222-4333-8444-555555555555' }),
-})
+const ownerQuery = (userIds: UserIds) =>
+  z.strictObject({
+    userId: z
+      .string()
+      .min(1)
+      .max(255)
+      .transform((user, context) => {
+        const userId = userIds.ofParameter(user)
+        if (userId !== null) return userId
+        context.addIssue({ code: 'custom', message: 'is not the name of a user here' })
+        return z.NEVER
+      })
+      .openapi({
+        param: { name: 'userId', in: 'query' },
+        description: "The user's UUID, or where USER_ID_NAMESPACE is set their name at the identity provider.",
+        example: '11111111-2222-4333-8444-555555555555',
+      }),
+  })
 
-export function ownerRoutes(app: OpenAPIHono, { media, identify }: Deps): void {
+export function ownerRoutes(app: OpenAPIHono, { media, identify, userIds }: Deps): void {
   const known = requireCaller(identify)
 
   const usage = createRoute({
@@ -37,7 +53,7 @@ export function ownerRoutes(app: OpenAPIHono, { media, identify }: Deps): void {
     path: '/media',
     summary: 'Erase all objects of a user (role service)',
     middleware: known,
-    request: { query: OwnerQuery },
+    request: { query: ownerQuery(userIds) },
     responses: {
       202: { description: 'The erasure has begun.', content: { 'application/json': { schema: Erasure } } },
       ...problems(...KNOWN, 'forbidden', 'database_unavailable'),

@@ -12,7 +12,7 @@ const MOST_PIXELS = 9999
 export const MediaObject = z
   .object({
     id: Id,
-    userId: z.uuid(),
+    userId: z.guid(),
     originalName: z.string(),
     mimeType: MediaType,
     sizeBytes: z.int().min(1),
