@@ -53,7 +53,7 @@ export const ANY_BACKEND: Names = [
   'decoders', // processes of the pool
   'event-limits', // streams of one process; event-streams has those of both event buses
   'event-replicas', // there is one process only
-  'expired-uploads', // of uploads in parts, which the disk does not take
+  'expired-uploads', // of multipart uploads, which the disk does not take
   'gateway', // who is believed
   'identity-providers', // as tokens
   'least-rights', // the key's rights in the store

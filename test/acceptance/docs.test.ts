@@ -29,7 +29,7 @@ const operations = Object.entries(document.paths).flatMap(([path, item]) =>
   ]),
 )
 
-// The disk store knows no uploads in parts.
+// The disk store knows no multipart uploads.
 const inParts = operations.filter(([name]) => /multipart$|\{id\}\/(parts|upload)$/.test(name))
 const runnable = backend === 'embedded' ? operations.filter((operation) => !inParts.includes(operation)) : operations
 

@@ -9,7 +9,7 @@ const stage = await openStage({ PENDING_SECONDS: String(PENDING_SECONDS), UPLOAD
 afterAll(stage.close)
 const { begin, links, send } = partsClient(stage)
 
-describe.skipIf(backend === 'embedded')('an upload in parts that nobody ends', () => {
+describe.skipIf(backend === 'embedded')('a multipart upload that nobody ends', () => {
   test('is given up by upkeep with its parts, though its links would still be good', async () => {
     const user = newUser()
     const bytes = await jpegOf(9 * MiB)

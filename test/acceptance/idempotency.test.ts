@@ -30,7 +30,7 @@ const ways = [
     },
   },
   {
-    way: 'an upload in parts',
+    way: 'a multipart upload',
     begin: (as: string, key: string) => post(as, '/media/multipart', key, 9 * MiB),
     async finish(as: string, begun: Response) {
       const upload = await answered<Multipart>(200, begun)
@@ -38,7 +38,7 @@ const ways = [
       return answered<MediaObject>(200, await complete(as, upload.id))
     },
   },
-].filter(({ way }) => backend === 'real' || way !== 'an upload in parts')
+].filter(({ way }) => backend === 'real' || way !== 'a multipart upload')
 
 function post(as: string, path: string, key: string, size: number): Promise<Response> {
   const json = { filename: 'a.jpg', fileType: 'image/jpeg', size }

@@ -23,7 +23,7 @@ const begun = async (user: string, declared: Record<string, unknown> = {}) =>
   answered<Multipart>(200, await begin(user, declared))
 const partsOf = async (user: string, id: string) => (await answered<Parts>(200, await listParts(user, id))).parts
 
-describe.skipIf(backend === 'embedded')('an upload in parts', () => {
+describe.skipIf(backend === 'embedded')('a multipart upload', () => {
   test('is announced with all that a client needs to send it', async () => {
     const user = newUser()
     const before = Date.now()
@@ -271,7 +271,7 @@ test('an upload over one link has no parts', async () => {
   await expectProblem(await askForLinks(user, id, [1]), 409, 'state_conflict')
 })
 
-describe.skipIf(backend === 'real')('a store that takes no uploads in parts', () => {
+describe.skipIf(backend === 'real')('a store that takes no multipart uploads', () => {
   test('says so, and what to do instead', async () => {
     const problem = await expectProblem(await begin(newUser()), 409, 'state_conflict')
     expect(problem.detail).toContain('presign')

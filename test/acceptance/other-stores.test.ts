@@ -18,7 +18,7 @@ const AT_ONCE = 10
 
 for (const { name, present, start } of otherS3Stores) {
   describe.skipIf(backend === 'embedded' || !present)(`on ${name}`, () => {
-    test('parallel and repeated completions of an upload in parts are never refused', async () => {
+    test('parallel and repeated completions of a multipart upload are never refused', async () => {
       const folder = await createFolder()
       ends.push(folder.remove)
       const { url, stop } = await start(folder.path)

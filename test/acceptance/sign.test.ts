@@ -69,7 +69,7 @@ describe('a request to sign', () => {
   })
 })
 
-describe.skipIf(backend === 'embedded')("an upload in parts, in S3's words", () => {
+describe.skipIf(backend === 'embedded')("a multipart upload, in S3's words", () => {
   const begin = async (user: string) => {
     const create = await signed(user, { method: 'POST', key: 'uppy-1', ...large })
     const answer = await follow('POST', create)

@@ -10,14 +10,14 @@ const UNAVAILABLE = expect.objectContaining({ code: 'storage_unavailable', kind:
 // MinIO says 400 where a signed header is missing, AWS 403.
 const REFUSED = [400, 403]
 
-test('the disk store has no uploads in parts', async () => {
+test('the disk store has no multipart uploads', async () => {
   const store = await openDisk()
   expect((store.storage as Storage).multipart).toBeUndefined()
   await store.close()
 })
 
 for (const { name, present, open } of contractStores.filter((store) => store.name !== 'disk')) {
-  describe.skipIf(!present)(`uploads in parts on the ${name} store`, () => {
+  describe.skipIf(!present)(`multipart uploads on the ${name} store`, () => {
     let store: OpenStore
     let storage: Storage
     let multipart: MultipartStorage

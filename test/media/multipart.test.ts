@@ -46,7 +46,7 @@ describe("the size of Uppy's parts", () => {
 })
 
 for (const { name, present, open } of databases) {
-  describe.skipIf(!present)(`uploads in parts in the repository on ${name}`, () => {
+  describe.skipIf(!present)(`multipart uploads in the repository on ${name}`, () => {
     let database: OpenDatabase
     let repository: Repository
     beforeAll(async () => {

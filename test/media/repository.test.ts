@@ -58,7 +58,7 @@ for (const { name, present, open } of databases) {
       })
     })
 
-    describe('the claim of a publication', () => {
+    describe('the claim of a public copy', () => {
       const shown = async () => {
         const object = await make('active', { visibility: 'public' })
         await database.sql`UPDATE media_objects SET publish_due_at = NULL WHERE id <> ${object.id}`

@@ -37,7 +37,7 @@ export async function audit(world: World, { linksAlive = false } = {}): Promise<
     ...made
       .filter(({ key, sizeBytes }) => sizes.get(key) !== sizeBytes)
       .map((entry) => `a rendition without its bytes: ${JSON.stringify(entry)}, ${sizes.get(entry.key)}`),
-    ...(await world.unfinished()).map((key) => `an upload in parts still under way: ${key}`),
+    ...(await world.unfinished()).map((key) => `a multipart upload still under way: ${key}`),
     ...unsettled.filter((row) => !waiting.includes(row)).map(({ id, status }) => `left ${status}: ${id}`),
     ...rows.filter(({ owed }) => owed > 0).map(({ id, owed }) => `${owed} events still owed: ${id}`),
     ...(await miscounts(world)),

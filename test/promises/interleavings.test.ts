@@ -200,7 +200,7 @@ for (const { name, present, open } of worlds) {
         ({ media }) =>
           media.owners.erase(person.userId),
     })) {
-      test(`${end} and two publications: no copy is left behind the CDN, with no time to wait`, async () => {
+      test(`${end} and two public copies: none is left behind the CDN, with no time to wait`, async () => {
         await inAnyOrder(
           async () => {
             const file = { name: 'a.gif', bytes: gif, visibility: 'public', idempotencyKey: undefined } as const

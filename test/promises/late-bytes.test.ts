@@ -42,8 +42,8 @@ for (const { name, present, open } of worlds) {
         ...unbound,
       })
     }
-    /** Upkeep gets to it, and so does the publishing of public objects. */
-    const publishes = ({ upkeep }: Replica) => upkeep.run()
+    /** Upkeep gets to it, and so do the public copies. */
+    const makeCopies = ({ upkeep }: Replica) => upkeep.run()
     const healed = async () => [...(await passOver(world)), ...(await audit(world))]
     const keys = async (prefix = '') => (await world.storage.list({ prefix, limit: 100 })).map(({ key }) => key)
     const rows = async () => [
@@ -158,7 +158,7 @@ for (const { name, present, open } of worlds) {
       const { id } = await soundly(world, upload('public'))
       await world.clock.advance(2 * PENDING_SECONDS)
       const held = holding('publicCopies.keep')
-      const making = attempt(startReplica(world, { turn: held.turn }), publishes)
+      const making = attempt(startReplica(world, { turn: held.turn }), makeCopies)
       await held.reached
       expect(await keys(`public/${id}/`)).toHaveLength(1)
       expect((await soundly(world, ({ upkeep }) => upkeep.run())).orphans).toBe(0)
@@ -177,7 +177,7 @@ for (const { name, present, open } of worlds) {
       const sweeping = attempt(startReplica(world, { turn: held.turn }), ({ upkeep }) => upkeep.run())
       await held.reached
       const drip = dripping()
-      void publishes(startReplica(drip.world))
+      void makeCopies(startReplica(drip.world))
       const key = await drip.began
       held.release()
       await sweeping
@@ -194,7 +194,7 @@ for (const { name, present, open } of worlds) {
       const { id } = await soundly(world, upload('public'))
       await world.clock.advance(DAY)
       const drip = dripping()
-      void publishes(startReplica(drip.world))
+      void makeCopies(startReplica(drip.world))
       await drip.began
       await soundly(world, ({ media }) => media.owners.erase(person.userId))
       await passOver(world)
@@ -212,7 +212,7 @@ for (const { name, present, open } of worlds) {
     test('a maker that slept longer than its claim does not give an object a copy that is gone', async () => {
       const { id } = await soundly(world, upload('public'))
       const held = holding('publicCopies.keep')
-      const making = attempt(startReplica(world, { turn: held.turn }), publishes)
+      const making = attempt(startReplica(world, { turn: held.turn }), makeCopies)
       await held.reached
       await world.clock.advance(2 * HOUR)
       await world.sql`UPDATE media_objects SET publish_due_at = 'infinity'`
@@ -227,7 +227,7 @@ for (const { name, present, open } of worlds) {
     test('a copy that was withdrawn while it was made is not given to the object that is public again', async () => {
       const { id } = await soundly(world, upload('public'))
       const held = holding('publicCopies.keep')
-      const making = attempt(startReplica(world, { turn: held.turn }), publishes)
+      const making = attempt(startReplica(world, { turn: held.turn }), makeCopies)
       await held.reached
       const show = (visibility: Visibility) =>
         soundly(world, ({ media }) => media.objects.update(id, person, { visibility }))

@@ -157,7 +157,7 @@ export const operations: Operation[] = [
     },
   },
   {
-    name: 'upload in parts',
+    name: 'multipart upload',
     only: 'real',
     async begin(world, person) {
       let upload: MultipartUpload | undefined

@@ -32,7 +32,7 @@ for (const { name, present, open } of worlds) {
       return soundly(world, ({ media }) => media.uploads.direct(person, file))
     }
     const publicKeys = async () => (await world.storage.list({ prefix: 'public/', limit: 100 })).map(({ key }) => key)
-    const publish = ({ upkeep }: Replica) => upkeep.run()
+    const makeCopies = ({ upkeep }: Replica) => upkeep.run()
     const ends: Record<'made private' | 'deleted' | 'erased', (id: string) => (replica: Replica) => Promise<unknown>> =
       {
         'made private': (id: string) => (replica: Replica) =>
@@ -47,7 +47,7 @@ for (const { name, present, open } of worlds) {
           const { first, step } = shareOf(name, row)
           for (let at = first; at <= MOST_CALLS; at += step) {
             const { id } = await upload()
-            await soundly(world, publish)
+            await soundly(world, makeCopies)
             expect(await publicKeys()).toHaveLength(1)
             const replica = startReplica(world, { plan: { at, fault } })
             await attempt(replica, work(id))
@@ -68,7 +68,7 @@ for (const { name, present, open } of worlds) {
           for (let at = first; ; at += step) {
             const { id } = await upload()
             const replica = startReplica(world, { plan: { at, fault } })
-            await attempt(replica, publish)
+            await attempt(replica, makeCopies)
             await attempt(startReplica(world), work(id))
             await world.clock.advance(CLAIM_SECONDS)
             await passOver(world)
@@ -83,7 +83,7 @@ for (const { name, present, open } of worlds) {
     test('a removal that keeps failing is tried with every pass, and keeps no other copy from being removed', async () => {
       const stuck = await upload()
       const other = await upload()
-      await soundly(world, publish)
+      await soundly(world, makeCopies)
       const [first = ''] = await publicKeys()
       expect(first).toContain(stuck.id)
       let tries = 0

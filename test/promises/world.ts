@@ -43,7 +43,7 @@ export type World = {
   arrows(): Promise<Map<string, Arrow[]>>
   /** Every event sent since `clear`, duplicates too, by object. */
   delivered(): Promise<Map<string, MediaEvent[]>>
-  /** Keys of uploads in parts that the store has under way, of all that were begun since `clear`. */
+  /** Keys of multipart uploads that the store has under way, of all that were begun since `clear`. */
   unfinished(): Promise<string[]>
   /** Removes every object, and what is known of their past. */
   clear(): Promise<void>
@@ -60,7 +60,7 @@ export type WorldName = (typeof worlds)[number]['name']
 type OpenStorage = {
   storage: Storage
   put: World['put']
-  /** Whether an upload in parts of this key is under way. */
+  /** Whether a multipart upload of this key is under way. */
   isUnfinished(key: string): Promise<boolean>
   close(): Promise<void>
 }
@@ -144,7 +144,7 @@ function timed(storage: Storage, times: Map<string, number>, now: () => number):
   }
 }
 
-/** Remembers the keys of uploads in parts, which a store only lists by key (MinIO of February 2026). */
+/** Remembers the keys of multipart uploads, which a store only lists by key (MinIO of February 2026). */
 function watched(storage: Storage, begun: Set<string>): Storage {
   const { multipart } = storage
   if (multipart === undefined) return storage

@@ -2,9 +2,10 @@
  * Which bytes non-owners get of a public object (the original or its public copy), and at which URL (this service's or
  * the CDN's).
  */
-import { type Addressed, type Home, homeOf, type StoredObject, type Visibility } from '../object/object.ts'
+import { type Addressed, type Home, homeOf, type StoredObject } from '../object/object.ts'
 
-type Published = { id: string; mimeType: string; visibility: Visibility; publicKey: string | null }
+/** What decides who gets which bytes of an object. */
+type Visible = Pick<StoredObject, 'id' | 'mimeType' | 'visibility' | 'publicKey'>
 
 export type PublicAccess = ReturnType<typeof createPublicAccess>
 
@@ -23,13 +24,13 @@ export function createPublicAccess(settings: {
   const mustBeClean = ({ mimeType }: { mimeType: string }) => !publicOriginals && mimeType.startsWith('image/')
 
   /** The key of the public copy; null while there is none that may be served. */
-  function copyOf({ mimeType, visibility, publicKey }: Published): string | null {
+  function copyOf({ mimeType, visibility, publicKey }: Visible): string | null {
     if (visibility !== 'public' || publicKey === null || homeOf({ key: publicKey }) !== home) return null
     return publicKey.includes(`/${CLEAN}.`) || !mustBeClean({ mimeType }) ? publicKey : null
   }
 
   /** The CDN's URL of an object; null if the object is not there. */
-  function atCdn(object: Published): string | null {
+  function atCdn(object: Visible): string | null {
     const key = copyOf(object)
     return cdnBaseUrl === undefined || key === null ? null : `${cdnBaseUrl}/${key}`
   }
@@ -51,7 +52,7 @@ export function createPublicAccess(settings: {
       url: atCdn(object) ?? contentPath(object.id),
     }),
     /** The URL for events: below `baseUrl`, never below the origin that a request used. */
-    urlOf: (object: Published) => atCdn(object) ?? `${baseUrl}${contentPath(object.id)}`,
+    urlOf: (object: Visible) => atCdn(object) ?? `${baseUrl}${contentPath(object.id)}`,
   }
 }
 

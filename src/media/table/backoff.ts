@@ -1,4 +1,4 @@
-/** The backoff between tries of decoding and publishing a picture: one policy for all tasks. */
+/** The backoff between tries of decoding a picture and making its public copy: one policy for all tasks. */
 import type { Fragment, Queryable } from '../../db/connect.ts'
 
 /** The pause after a try that found no free decoder; one is free again by then. */

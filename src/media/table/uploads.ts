@@ -8,8 +8,13 @@ import type { Context } from './context.ts'
 import { type Announcement, QUOTA } from './fragments.ts'
 import type { GatheredContext } from './gathered.ts'
 
-/** `movedTo`: the key that the bytes were copied to, if they were re-keyed. */
-export type Activation = { sizeBytes: number; metadata: Dimensions; movedTo?: string | undefined; event: Announcement }
+/** `rekeyedTo`: the key that the bytes were copied to, if they were re-keyed. */
+export type Activation = {
+  sizeBytes: number
+  metadata: Dimensions
+  rekeyedTo?: string | undefined
+  event: Announcement
+}
 
 export interface UploadStatements {
   /**
@@ -144,16 +149,16 @@ async function mayBeWritten({ sql }: Context, id: string): Promise<boolean> {
 async function activate(
   { gathered, sql, sweepSoon, owe, reserved, changed }: GatheredContext,
   id: string,
-  { sizeBytes, metadata, movedTo, event }: Activation,
+  { sizeBytes, metadata, rekeyedTo, event }: Activation,
 ): Promise<ChangedObject | null> {
-  if (movedTo === undefined) return gathered.activate({ id, sizeBytes, metadata, event })
+  if (rekeyedTo === undefined) return gathered.activate({ id, sizeBytes, metadata, event })
   // The old key may receive late bytes while a link lives.
   const [row] = await within(sql<ChangedObject[]>`
     UPDATE media_objects
     SET status = 'active', status_changed_at = now(), size_bytes = ${sizeBytes}, metadata = ${sql.json(metadata)},
-      storage_key = ${movedTo}, transient_keys = transient_keys - ${movedTo}::text, ${sweepSoon},
+      storage_key = ${rekeyedTo}, transient_keys = transient_keys - ${rekeyedTo}::text, ${sweepSoon},
       ${owe(event)}
-    WHERE id = ${id} AND status = 'pending' AND ${reserved(movedTo)}
+    WHERE id = ${id} AND status = 'pending' AND ${reserved(rekeyedTo)}
     RETURNING ${changed}`)
   return row ?? null
 }

@@ -90,7 +90,7 @@ async function put(
  */
 export function multipartOf({ multipart }: Storage): MultipartStorage {
   if (multipart !== undefined) return multipart
-  throw new Problem('state_conflict', 'This store takes no uploads in parts: use presign, or upload.')
+  throw new Problem('state_conflict', 'This store takes no multipart uploads: use presign, or upload.')
 }
 
 /** For stores that keep a part whose sender died on the way, unless they can tell by its MD5. */

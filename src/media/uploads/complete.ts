@@ -80,12 +80,12 @@ async function activate(
   // Links to parts end with their multipart upload: nobody can overwrite these bytes any more.
   const overwritable = !storage.enforces.once && row.uploadId === null
   // A copy gets the service's own storage class, whatever class its uploader has asked for.
-  const movedTo =
+  const rekeyedTo =
     overwritable || !ordinaryClass ? await rekeying.copy(row, 'media/', { etag, size: found.sizeBytes }) : undefined
-  const object = { ...row, key: movedTo ?? row.key }
+  const object = { ...row, key: rekeyedTo ?? row.key }
   const event = uploadedEvent(object, found, publicAccess.urlOf(object))
   const { sizeBytes, dimensions } = found
-  const activated = await repository.uploads.activate(row.id, { sizeBytes, metadata: dimensions, movedTo, event })
-  if (movedTo !== undefined) await rekeying.remove(activated === null ? movedTo : row.key)
+  const activated = await repository.uploads.activate(row.id, { sizeBytes, metadata: dimensions, rekeyedTo, event })
+  if (rekeyedTo !== undefined) await rekeying.remove(activated === null ? rekeyedTo : row.key)
   return activated
 }

@@ -50,7 +50,7 @@ export async function beginMultipart(
   const { filename, size, visibility } = declaration
   if (multipartOf(storage).needsMd5 && partChecksums === undefined) throw md5Required()
   if (declaration.sha256 !== undefined)
-    throw new Problem('checksum_unenforceable', 'No store checks the SHA-256 of an upload in parts. Leave it out.')
+    throw new Problem('checksum_unenforceable', 'No store checks the SHA-256 of a multipart upload. Leave it out.')
   const mimeType = acceptType(declaration.fileType, limits.allowedTypes)
   if (size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
   const { userId } = caller
@@ -140,6 +140,6 @@ export async function abort(deps: Uploading, id: string, caller: Caller): Promis
 export async function refuse({ repository }: Uploading, id: string, caller: Caller): Promise<never> {
   const row = await repository.objects.findOwned(id, caller)
   if (row?.status === 'active') throw new Problem('state_conflict', 'The upload is complete.')
-  if (row?.status === 'pending') throw new Problem('state_conflict', 'This is not an upload in parts.')
+  if (row?.status === 'pending') throw new Problem('state_conflict', 'This is not a multipart upload.')
   throw notFound()
 }

@@ -20,7 +20,7 @@ export async function jpegOf(size: number): Promise<Uint8Array<ArrayBuffer>> {
   return bytes
 }
 
-/** Uploads in parts as a client of the JSON interface makes them. */
+/** Multipart uploads as a client of the JSON interface makes them. */
 export function partsClient({ call }: Client) {
   const post = (as: string, path: string, json: unknown, headers: Record<string, string> = {}) =>
     call(path, { as, method: 'POST', json, headers })
@@ -56,7 +56,7 @@ export function partsClient({ call }: Client) {
   }
 }
 
-/** The ids of the uploads in parts that are under way for a key. */
+/** The ids of the multipart uploads that are under way for a key. */
 export async function uploadsUnderWay(bucket: string, key: string): Promise<string[]> {
   const client = await s3Client()
   try {
