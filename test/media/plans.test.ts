@@ -80,7 +80,7 @@ for (const { name, present, open } of databases) {
       'the erasure of what is stored': (r) => r.owners.eraseStored(owner.userId, 10),
       'the erasure of what is pending': (r) => r.owners.erasePending(owner.userId, 10),
       'what others must not get any more': (r) => r.transients.claim(100),
-      'the end of its removal': (r) => r.transients.end(id, [key], '1'),
+      'the end of its removal': (r) => r.transients.drop(id, [key], '1'),
       'the announcement of a move': (r) => r.transients.reserve(id, key, 1),
       'which ids have a row': (r) => r.keys.idsWithRow([id, uuidv7()]),
       'the keys of an object': (r) => r.sweeps.ownKeys(id),

@@ -93,7 +93,7 @@ async function removeTransients(
 ): Promise<number> {
   const keys = removable(transients)
   if (keys.length > 0) await storage.remove(keys, { signal })
-  await repository.transients.end(id, keys, transients.asOf)
+  await repository.transients.drop(id, keys, transients.asOf)
   return keys.length
 }
 

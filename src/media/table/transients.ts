@@ -26,7 +26,7 @@ export interface TransientStatements {
    * Drops the keys whose bytes were removed, as of a moment. Keys under which bytes can still arrive stay, and are
    * due when that ends; until then, those that must not become the object's are due again soon as well.
    */
-  end(id: string, keys: readonly string[], asOf: string): Promise<void>
+  drop(id: string, keys: readonly string[], asOf: string): Promise<void>
 }
 
 export function createTransientStatements(context: Context): TransientStatements {
@@ -34,7 +34,7 @@ export function createTransientStatements(context: Context): TransientStatements
     reserve: (id, to, leaseSeconds) => reserve(context, id, to, leaseSeconds),
     reservePublicCopy: (object, to, leaseSeconds) => reservePublicCopy(context, object, to, leaseSeconds),
     claim: (limit) => claim(context, limit),
-    end: (id, keys, asOf) => end(context, id, keys, asOf),
+    drop: (id, keys, asOf) => drop(context, id, keys, asOf),
   }
 }
 
@@ -67,7 +67,7 @@ async function claim({ sql, seconds, transients }: Context, limit: number): Prom
     RETURNING id, ${transients}`)
 }
 
-async function end({ sql, epoch }: Context, id: string, keys: readonly string[], asOf: string): Promise<void> {
+async function drop({ sql, epoch }: Context, id: string, keys: readonly string[], asOf: string): Promise<void> {
   const rest = sql`
     SELECT key, value::numeric AS until FROM jsonb_each(transient_keys)
     WHERE NOT (key = ANY(${keys}::varchar[]) AND abs(value::numeric) <= ${asOf}::text::numeric)`
