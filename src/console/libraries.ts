@@ -1,7 +1,7 @@
 /** The lists of active and of deleted objects, with optimistic moves between them. */
 import { type Api, type Change, type MediaItem, WIDTHS } from './api.ts'
 import { createLibrary, type Library } from './library.ts'
-import { type Change as LiveChange, watch } from './live.ts'
+import { type LiveChange, watch } from './live.ts'
 
 /** Both lists; `changed` tells their listeners. */
 type Lists = { api: Api; active: Library; deleted: Library; changed: () => void }

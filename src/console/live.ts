@@ -1,9 +1,9 @@
 /** Follows changes made in other tabs and on other devices. */
 import type { Api, LiveEvent } from './api.ts'
 
-export type Change = Exclude<LiveEvent, { channel: 'reset' }>
+export type LiveChange = Exclude<LiveEvent, { channel: 'reset' }>
 export type Watcher = {
-  onChange: (change: Change) => Promise<void>
+  onChange: (change: LiveChange) => Promise<void>
   /** Called when changes were missed: reload everything. */
   onMissed: () => Promise<void>
   onFailure: (error: Error) => void

@@ -1,11 +1,11 @@
 /** Makes a media object of an upload whose bytes have all arrived. */
 import type { Caller } from '../../auth/caller.ts'
 import { Problem } from '../../problem.ts'
-import { type Deps, locationOf, openStore, type Target, type TusRequest } from './deps.ts'
+import { locationOf, openStore, type Target, type TusDeps, type TusRequest } from './deps.ts'
 
 /** Inspects and completes a fully received upload, like every other kind of upload. */
 export async function finish(
-  { media }: Deps,
+  { media }: TusDeps,
   { id, key }: Target,
   { caller, origin }: Pick<TusRequest, 'caller' | 'origin'>,
 ): Promise<Record<string, string>> {
@@ -15,12 +15,12 @@ export async function finish(
 }
 
 /** Completes an upload whose last request died before doing so. */
-export async function settle(deps: Deps, target: Target, asked: TusRequest): Promise<Record<string, string>> {
+export async function settle(deps: TusDeps, target: Target, asked: TusRequest): Promise<Record<string, string>> {
   if ((await deps.storage.head(target.key)) === null) await assemble(deps, target, asked.caller)
   return finish(deps, target, asked)
 }
 
-async function assemble(deps: Deps, { id, key }: Target, caller: Caller): Promise<void> {
+async function assemble(deps: TusDeps, { id, key }: Target, caller: Caller): Promise<void> {
   const { media, storage, locker } = deps
   const lost = new AbortController()
   const lock = locker({ ask: true, onLost: () => lost.abort() }).newLock(key)

@@ -14,7 +14,7 @@ export type TusRequest = {
   origin: string
 }
 
-export type Deps = {
+export type TusDeps = {
   media: Media
   storage: Storage
   stores: TusStores
@@ -32,7 +32,7 @@ export type Target = { id: string; key: string }
 
 /** Opens the store, without the extensions that quotas rule out. */
 export function openStore(
-  { media, stores }: Deps,
+  { media, stores }: TusDeps,
   request: Omit<Parameters<TusStores['open']>[0], 'records'>,
 ): TusStore {
   const { deferrable, records } = media.uploads.tus

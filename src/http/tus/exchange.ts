@@ -2,7 +2,7 @@
 import { Server } from '@tus/server'
 import { arriving } from './body.ts'
 import { finish } from './completion.ts'
-import { type Deps, openStore, type Target, TUS_PATH, type TusRequest } from './deps.ts'
+import { openStore, type Target, TUS_PATH, type TusDeps, type TusRequest } from './deps.ts'
 import { refusalOf } from './errors.ts'
 
 // How long a writer that was asked to stop may keep receiving, ms.
@@ -18,7 +18,7 @@ type Targets = {
  * Runs `@tus/server` on a request.
  * @throws its refusals as Problems
  */
-export async function exchange(deps: Deps, asked: TusRequest, { targetOf, known }: Targets): Promise<Response> {
+export async function exchange(deps: TusDeps, asked: TusRequest, { targetOf, known }: Targets): Promise<Response> {
   const { media, locker, stores } = deps
   const { request, caller, origin } = asked
   const lost = new AbortController()

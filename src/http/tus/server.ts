@@ -9,7 +9,7 @@ import { notFound, Problem } from '../../problem.ts'
 import { HttpProblem } from '../request/problem-response.ts'
 import { settle } from './completion.ts'
 import { declarationOf } from './declaration.ts'
-import { type Deps, locationOf, openStore, type Target, TUS_PATH, type TusRequest } from './deps.ts'
+import { locationOf, openStore, type Target, TUS_PATH, type TusDeps, type TusRequest } from './deps.ts'
 import { byHeaders } from './errors.ts'
 import { exchange } from './exchange.ts'
 
@@ -25,11 +25,11 @@ export type Tus = {
   capabilities(): Promise<[name: string, value: string][]>
 }
 
-export function createTus(deps: Deps): Tus {
+export function createTus(deps: TusDeps): Tus {
   return { handle: (asked) => handle(deps, asked), capabilities: () => capabilities(deps) }
 }
 
-async function handle(deps: Deps, asked: TusRequest): Promise<Response> {
+async function handle(deps: TusDeps, asked: TusRequest): Promise<Response> {
   const { request, id, caller, origin } = asked
   const { find, deferrable } = deps.media.uploads.tus
   requireProtocol(request)
@@ -49,7 +49,7 @@ async function handle(deps: Deps, asked: TusRequest): Promise<Response> {
   }
 }
 
-async function create(deps: Deps, asked: TusRequest): Promise<Response> {
+async function create(deps: TusDeps, asked: TusRequest): Promise<Response> {
   let begun: Target | undefined
   const targetOf = async (metadata: Record<string, string | null> = {}) => {
     const declared = declarationOf(asked.request.headers, metadata)
@@ -65,7 +65,7 @@ async function create(deps: Deps, asked: TusRequest): Promise<Response> {
   }
 }
 
-async function giveUp({ media, log }: Deps, { id }: Target, caller: Caller): Promise<void> {
+async function giveUp({ media, log }: TusDeps, { id }: Target, caller: Caller): Promise<void> {
   try {
     await media.uploads.abort(id, caller)
   } catch (error) {
@@ -74,7 +74,7 @@ async function giveUp({ media, log }: Deps, { id }: Target, caller: Caller): Pro
   }
 }
 
-async function proceed(deps: Deps, asked: TusRequest, upload: Target & { metadata: string }): Promise<Response> {
+async function proceed(deps: TusDeps, asked: TusRequest, upload: Target & { metadata: string }): Promise<Response> {
   const answer = await exchange(deps, asked, { targetOf: async () => upload, known: upload })
   if (asked.request.method !== 'HEAD') return answer
   const { headers } = answer
@@ -84,7 +84,7 @@ async function proceed(deps: Deps, asked: TusRequest, upload: Target & { metadat
   return answer
 }
 
-async function capabilities(deps: Deps): Promise<[name: string, value: string][]> {
+async function capabilities(deps: TusDeps): Promise<[name: string, value: string][]> {
   if (!deps.stores.available) return []
   const datastore = openStore(deps, { signal: new AbortController().signal, caller: '' })
   const server = new Server({ path: TUS_PATH, datastore, locker: NO_LOCKS, maxSize: deps.maxObjectBytes })
