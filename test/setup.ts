@@ -7,6 +7,7 @@ import { findBuildah } from './support/image/image.ts'
 import { findActionlint } from './support/process/actionlint.ts'
 import { inCi } from './support/process/ci.ts'
 import { canBeAsked, mayInstall } from './support/process/consent.ts'
+import { findHelm, findKubeconform, findSchemas, HELM, KUBECONFORM, SCHEMAS } from './support/process/kubernetes.ts'
 import { findMinio } from './support/services/minio.ts'
 import { findNginx } from './support/services/nginx.ts'
 import { findPgBouncer } from './support/services/pgbouncer.ts'
@@ -37,6 +38,9 @@ const programs: Program[] = [
   { name: 'actionlint', find: findActionlint, forServices: false, install: () => installWithGo(actionlintModule) },
   { name: 'buildah', find: findBuildah, forServices: false, install: () => installPackage('buildah') },
   { name: "Debian for the image's base", find: findDebian, forServices: false, install: installDebian },
+  { name: 'helm', find: findHelm, forServices: false, install: () => installWithGo(HELM) },
+  { name: 'kubeconform', find: findKubeconform, forServices: false, install: () => installWithGo(KUBECONFORM) },
+  { name: "Kubernetes' schemas", find: findSchemas, forServices: false, install: downloadSchemas },
   { name: 'Chromium', find: findChromium, forServices: false, install: () => installPackage('chromium') },
 ]
 
@@ -96,6 +100,12 @@ async function installWithGo(module: string): Promise<string> {
   console.log(`setup: building ${module} from source, which takes up to 3 minutes`)
   await run([await currentGo(), 'install', module])
   return `built ${module}`
+}
+
+async function downloadSchemas(): Promise<string> {
+  if (!Bun.which('go')) await installPackage('golang-go')
+  await run([await currentGo(), 'mod', 'download', ...SCHEMAS])
+  return `downloaded ${SCHEMAS.join(' and ')}`
 }
 
 /** From 1.21 on Go itself gets the version that a module needs. Debian 12 has 1.19, which can get the same download. */

@@ -28,8 +28,8 @@ import { haveServices, services } from '../support/services/shared.ts'
 
 // Goals for what the image adds to its base image on disk, and for the service while it waits.
 const MOST_BYTES = 95 * MB
-// MiB, as engines show it: half of it is the runtime's own program, which replicas on one machine share.
-const MOST_IDLE_BYTES = 110 * 1024 * 1024
+// 107 to 115 MB were seen (Bun 1.4.5), of which 55 MB are the programs' own files, which replicas on one machine share.
+const MOST_IDLE_BYTES = 120 * MB
 // docker-compose.yml and the chart give it more.
 const MOST_STOP_MS = 10_000
 
@@ -130,7 +130,7 @@ describe.skipIf(image === undefined)('the image', async () => {
       expect((await container.exec(elsewhere)).code).not.toBe(0)
     })
 
-    test('takes less than 110 MiB while it waits, with no decoder', async () => {
+    test('takes less than 120 MB while it waits, with no decoder', async () => {
       let last = 0
       await until(async () => {
         const { bytes, processes } = await container.memory()
