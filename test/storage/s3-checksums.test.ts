@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { Upload } from '@tus/server'
 import { prepareBucket } from '../../src/storage/s3/bucket.ts'
-import { contentMd5 } from '../../src/storage/s3/md5.ts'
+import { checksumHeader } from '../../src/storage/s3/checksums.ts'
 import { createS3Storage } from '../../src/storage/s3/storage.ts'
 import { createS3TusStores } from '../../src/storage/s3/tus.ts'
 import type { Storage } from '../../src/storage/storage.ts'
@@ -17,9 +17,16 @@ import { newPrefix, s3Config } from '../support/services/stores.ts'
 const MiB = 1024 * 1024
 const md5 = (bytes: Uint8Array, as: 'hex' | 'base64' = 'base64') => createHash('md5').update(bytes).digest(as)
 
-test.each([0, 1, MiB, MiB + 1, 3 * MiB])('the MD5 of %d bytes is that of all of them', async (size) => {
+test.each([0, 1, MiB, MiB + 1, 3 * MiB])('the checksum of %d bytes is that of all of them', async (size) => {
   const bytes = randomBytes(size)
-  expect(await contentMd5(bytes)).toBe(md5(bytes))
+  expect(await checksumHeader(bytes, { crc32: false })).toEqual({ 'content-md5': md5(bytes) })
+})
+
+test('a CRC32 is written big-endian, in base64', async () => {
+  // The check value of CRC-32/ISO-HDLC: cbf43926 for the digits from 1 to 9.
+  const bytes = new TextEncoder().encode('123456789')
+  const header = { 'x-amz-checksum-crc32': Buffer.from('cbf43926', 'hex').toString('base64') }
+  expect(await checksumHeader(bytes, { crc32: true })).toEqual(header)
 })
 
 describe.skipIf(!(await haveServices()))('at a store that fills up half a body', () => {
@@ -45,13 +52,25 @@ describe.skipIf(!(await haveServices()))('at a store that fills up half a body',
     await removeBucket(config.bucket)
     await stop()
   }, 30_000)
+  const crc32Of = (path: string) =>
+    asked.find((request) => request.path.includes(path))?.headers.get('x-amz-checksum-crc32')
   const md5Of = (path: string) => asked.find((request) => request.path.includes(path))?.headers.get('content-md5')
 
-  test.each([1000, 9 * MiB])('an object of %d bytes that the service stores carries its MD5', async (size) => {
+  test.each([1000, 9 * MiB])('an object of %d bytes that the service stores carries its CRC32', async (size) => {
     const key = `${newPrefix()}original.jpg`
     const bytes = randomBytes(size)
     await storage.put(key, bytes, { contentType: 'image/jpeg' })
+    const [crc32] = Object.values(await checksumHeader(bytes, { crc32: true }))
+    expect(crc32Of(key)).toBe(crc32)
+  })
+
+  test('an object carries its MD5 where the store ignores a CRC32', async () => {
+    const without = createS3Storage(config, { ...(await prepareBucket(config)), crc32: false })
+    const key = `${newPrefix()}original.jpg`
+    const bytes = randomBytes(1000)
+    await without.put(key, bytes, { contentType: 'image/jpeg' })
     expect(md5Of(key)).toBe(md5(bytes))
+    without.close()
   })
 
   test('parts and pieces of tus uploads carry their MD5', async () => {

@@ -45,7 +45,7 @@ describe.skipIf(!(await haveServices()))('the probe at start', () => {
   test('finds nothing against a store as it should be, and leaves nothing behind', async () => {
     const config = await altered({})
     expect(await prepareBucket(config)).toMatchObject({
-      ...{ openings: [], unjudged: [], brokenParts: 'refused', multiDelete: true },
+      ...{ openings: [], unjudged: [], brokenParts: 'refused', multiDelete: true, crc32: true },
       enforces: { once: true, checksum: true, whole: true },
     })
     expect(await leftIn(config)).toEqual([])
@@ -68,6 +68,16 @@ describe.skipIf(!(await haveServices()))('the probe at start', () => {
     expect(await prepareBucket(config)).toMatchObject({ enforces: { once: true, checksum: true, whole: false } })
     expect(await leftIn(config)).toEqual([])
   }, 20_000)
+
+  test.each([
+    ['ignores a CRC32', '/wrong-crc32', 200],
+    ['refuses the header', '/crc32', 400],
+  ])('finds a store that %s', async (_, name, status) => {
+    const config = await altered({
+      answer: ({ method, path }) => (method === 'PUT' && path.includes(name) ? { status, body: '' } : undefined),
+    })
+    expect(await prepareBucket(config)).toMatchObject({ crc32: false })
+  })
 
   test('finds a store that keeps half a part whatever checksum it has', async () => {
     const config = await altered({ answer: keepsHalves })

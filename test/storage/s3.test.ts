@@ -10,7 +10,7 @@ import { s3Config } from '../support/services/stores.ts'
 
 const TRAITS: StoreTraits = {
   ...{ guardCopies: true, guards: [], storageClass: '', enforces: { once: true, checksum: true, whole: true } },
-  ...{ multiDelete: true, brokenParts: 'refused' },
+  ...{ multiDelete: true, crc32: true, brokenParts: 'refused' },
 }
 const KEY = 'media/019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11/original.jpg'
 const UNAVAILABLE = { code: 'storage_unavailable', kind: 'outage' }

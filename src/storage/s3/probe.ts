@@ -11,6 +11,7 @@ import type { SignPut, Storage } from '../storage.ts'
 import { probeBrokenParts } from './broken-parts.ts'
 import { sendBrokenPut } from './broken-request.ts'
 import { type CdnFindings, judgeCdn } from './cdn.ts'
+import { CRC32, crc32Of } from './checksums.ts'
 import { findOpenings, PROBE } from './exposure.ts'
 import { probeClientHeaders } from './headers.ts'
 import { createS3Multipart } from './multipart.ts'
@@ -79,6 +80,18 @@ async function look(
     server = answer.headers.get('server')
     return answer.ok
   }
+  /** Some stores refuse what they do not know, others ignore it. */
+  const checksCrc32 = async (right: string, wrong: string) => {
+    const stores = async (key: string, value: string) => {
+      const headers = { [CRC32]: value }
+      const url = await signPut({ key, expiresIn: UNBOUND.expiresIn, headers, internal: true })
+      const answer = await fetch(url, { method: 'PUT', headers, body: PROBE, signal })
+      await answer.body?.cancel()
+      return answer.ok
+    }
+    const value = crc32Of(new TextEncoder().encode(PROBE))
+    return (await stores(right, value)) && !(await stores(wrong, crc32Of(new Uint8Array(1))))
+  }
   const keepsHalf = async (key: string) => {
     const { url, headers } = await storage.signPut(key, UNBOUND)
     await sendBrokenPut(url, headers, new Uint8Array(HALVED_BYTES))
@@ -101,13 +114,24 @@ async function look(
         sign: (key, guards) => storageFor(guards).signPut(key, UNBOUND),
       }),
       keepsHalf(newKey('half')),
+      checksCrc32(newKey('crc32'), newKey('wrong-crc32')),
     ] as const
     // When one fails, none goes on afterwards: their objects are removed next.
     await Promise.allSettled(work)
-    const [copies, again, wrong, brokenParts, open, cdn, { unguarded, ...said }, half] = await Promise.all(work)
+    const [copies, again, wrong, brokenParts, open, cdn, { unguarded, ...said }, half, crc32] = await Promise.all(work)
     const openings = [...open, ...cdn.wrong]
     const enforces = { once: !again, checksum: !wrong, whole: !half }
-    return { guardCopies: copies, enforces, brokenParts, openings, unjudged: cdn.unjudged, server, unguarded, ...said }
+    return {
+      guardCopies: copies,
+      enforces,
+      crc32,
+      brokenParts,
+      openings,
+      unjudged: cdn.unjudged,
+      server,
+      unguarded,
+      ...said,
+    }
   } finally {
     for (const each of storages.values()) each.close()
   }
@@ -155,6 +179,7 @@ const UNTESTED: StoreTraits = {
   storageClass: '',
   enforces: { once: true, checksum: true, whole: true },
   multiDelete: true,
+  crc32: false,
   brokenParts: 'refused',
 }
 const UNBOUND: SignPut = { expiresIn: 60, contentType: 'text/plain', size: undefined, sha256: undefined }

@@ -11,8 +11,8 @@ import { type Credentials, presign, presigner } from './sigv4.ts'
 
 /**
  * Differences between stores. `guardCopies`: links have to be signed against copies, see `guard`. `guards`,
- * `storageClass`: see `ClientHeaders`. `multiDelete`: whether the store has DeleteObjects. `brokenParts`: see
- * `BrokenParts`.
+ * `storageClass`: see `ClientHeaders`. `multiDelete`: whether the store has DeleteObjects. `crc32`: whether it
+ * checks the CRC32 of an object. `brokenParts`: see `BrokenParts`.
  */
 export type StoreTraits = {
   guardCopies: boolean
@@ -20,6 +20,7 @@ export type StoreTraits = {
   storageClass: string
   enforces: Enforcement
   multiDelete: boolean
+  crc32: boolean
   brokenParts: BrokenParts
 }
 

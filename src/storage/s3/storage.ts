@@ -4,11 +4,11 @@ import { HeadBucketCommand } from '@aws-sdk/client-s3'
 import { deadline } from '../../deadline.ts'
 import { putDeadlineMs, STORE_DEADLINE_MS, type Storage } from '../storage.ts'
 import { unavailable } from '../unavailable.ts'
+import { checksumHeader } from './checksums.ts'
 import { createClient, isLate, reach } from './client.ts'
 import { createS3Copy } from './copy.ts'
 import { createSendGet } from './get.ts'
 import { createListing } from './listing.ts'
-import { contentMd5 } from './md5.ts'
 import { createAbortUploads, createS3Multipart } from './multipart.ts'
 import { sendPut } from './put.ts'
 import { createReading } from './reading.ts'
@@ -33,7 +33,7 @@ export function createS3Storage(config: S3Settings, traits: StoreTraits): Storag
     ...createReading({ signing, gets, storageClass: traits.storageClass }),
     ...createListing({ client, bucket, remove }),
     remove,
-    put: createPut(signing),
+    put: createPut(signing, traits),
     copy: createS3Copy({ client, bucket }),
     abortUploads: createAbortUploads({ client, bucket }),
     ...(traits.brokenParts !== 'kept' && {
@@ -72,12 +72,12 @@ export function createS3Storage(config: S3Settings, traits: StoreTraits): Storag
 /** `expiration`: the end of the session, for temporary credentials. */
 type SessionCredentials = Credentials & { expiration?: Date | undefined }
 
-function createPut(signing: Signing): Storage['put'] {
+function createPut(signing: Signing, traits: StoreTraits): Storage['put'] {
   // Until then, PUTs use new connections, since idle ones may be dead.
   let freshUntil = 0
   return async function put(key, bytes, { contentType, disposition, signal }) {
     const said = disposition === undefined ? {} : { 'content-disposition': disposition }
-    const headers = { 'content-type': contentType, 'content-md5': await contentMd5(bytes), ...said }
+    const headers = { 'content-type': contentType, ...(await checksumHeader(bytes, traits)), ...said }
     const url = await signing.write({ key, expiresIn: OWN_LINK_SECONDS, headers, internal: true })
     await reach(async () => {
       try {
