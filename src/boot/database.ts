@@ -7,7 +7,7 @@ import { startPGlite } from '../db/pglite.ts'
 import { carriesPreparedStatements } from '../db/pooler.ts'
 import { type Refusal, refusalOf } from '../db/refusal.ts'
 import { requireSchema } from '../db/schema.ts'
-import { parseDatabaseUrl } from '../db/url.ts'
+import { type Server, serverOf } from '../db/server.ts'
 import type { Log } from '../log.ts'
 import type { DataDir } from './data-dir.ts'
 import { reachable } from './reachable.ts'
@@ -46,7 +46,7 @@ export async function openDatabase(
 }
 
 async function openServer(url: string, settings: DatabaseSettings, log: Log): Promise<Database> {
-  const server = parseDatabaseUrl(url)
+  const server = readUrl(url)
   const { preparedStatements = server.prepare, databaseConnections } = settings
   const refused = (error: unknown): Refusal => refusalOf(error, server)
   const onPlain = () => log.warn('database: a pooler does not carry prepared statements; each statement is sent whole')
@@ -70,6 +70,14 @@ async function openServer(url: string, settings: DatabaseSettings, log: Log): Pr
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+function readUrl(url: string): Server {
+  try {
+    return serverOf(url)
+  } catch (error) {
+    throw new Error(`DATABASE_URL: ${error instanceof Error ? error.message : error}`, { cause: error })
   }
 }
 

@@ -18,7 +18,8 @@ export function refusalOf(error: unknown, { hosts, user, database }: DatabaseSer
   if (isReadOnly(error))
     return { sentence: 'DATABASE_URL: the database takes no changes, as a standby', permanent: false }
   const where = hosts.map(({ host, port }) => `${host}:${port}`).join(', ')
-  return { sentence: `DATABASE_URL: the database at ${where} does not answer as it should`, permanent: false }
+  const noTls = message.includes('before secure TLS connection') ? '; it may offer no TLS, which sslmode asks for' : ''
+  return { sentence: `DATABASE_URL: the database at ${where} does not answer as it should${noTls}`, permanent: false }
 }
 
 const CA_HINT = 'sslrootcert in the URL names the file of its CA, or NODE_EXTRA_CA_CERTS (on Deno, DENO_CERT) does'
