@@ -6,7 +6,7 @@ import { createFolder, type Folder } from './support/services/folder.ts'
 
 // What each room of src may import, from the top of the house to its ground: nothing below imports anything above.
 const ground = 'problem.ts deadline.ts budget.ts log.ts telemetry'
-const ports = 'auth events limits db storage storage/s3 storage/disk'
+const ports = 'auth events limits redis db storage storage/s3 storage/disk'
 const domain =
   'media/object media/table media/bytes media/decoding media/outbox media/public-copies media/upkeep media/renditions media/objects media/uploads media'
 const web = 'http/request http/body http/openapi http http/routes http/tus http/pages'
@@ -14,7 +14,7 @@ const rooms: Record<string, string> = {
   'main.ts': 'boot log.ts',
   cli: `auth boot config log.ts ${domain}`,
   boot: `config observe pictures ${web} ${domain} ${ports} ${ground}`,
-  config: 'db storage/s3',
+  config: 'db redis storage/s3',
   http: `${web} observe auth events limits media media/outbox media/public-copies media/renditions storage/disk ${ground}`,
   'http/pages': `http http/openapi http/request storage console ${ground}`,
   'http/tus': `http http/openapi http/request auth media media/object media/uploads storage ${ground}`,
@@ -39,8 +39,9 @@ const rooms: Record<string, string> = {
   'storage/disk': `storage ${ground}`,
   storage: ground,
   auth: ground,
-  events: ground,
-  limits: ground,
+  events: `redis ${ground}`,
+  limits: `redis ${ground}`,
+  redis: '',
   db: ground,
   'log.ts': 'telemetry',
   telemetry: 'problem.ts',
@@ -56,7 +57,7 @@ const packages: [name: RegExp, rooms: string][] = [
   [/^(hono|@hono)(\/|$)/, `${web} observe`],
   [/^@aws-sdk\//, 'storage/s3'],
   [/^@tus\//, 'storage storage/s3 storage/disk http/tus'],
-  [/^ioredis$/, 'events limits'],
+  [/^ioredis$/, 'redis events limits'],
   [/^jose$/, 'auth'],
   [/^(sharp|thumbhash)$/, 'pictures console'],
   [/^(postgres|@electric-sql\/.+)$/, 'db'],

@@ -4,17 +4,14 @@ import type { Config } from '../config/config.ts'
 import type { Sql } from '../db/connect.ts'
 import { parseDatabaseUrl } from '../db/url.ts'
 import type { EventBus } from '../events/events.ts'
-import { createMemoryEventBus } from '../events/memory.ts'
-import { createRedisEventBus } from '../events/redis.ts'
 import type { Limiter } from '../limits/limits.ts'
-import { createMemoryLimiter } from '../limits/memory.ts'
-import { createRedisLimiter } from '../limits/redis.ts'
 import type { Log } from '../log.ts'
 import type { DiskStorage } from '../storage/disk/storage.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { TusStores } from '../storage/tus.ts'
 import { type DataDir, openDataDirOnce } from './data-dir.ts'
 import { openDatabase } from './database.ts'
+import { openBuses } from './redis.ts'
 import { openStore } from './store.ts'
 
 export type Ports = {
@@ -40,7 +37,6 @@ export type Ports = {
   close: () => Promise<void>
 }
 
-type Settings = Config['ports']
 type Closers = (() => void | Promise<void>)[]
 
 /** Opens all ports and brings the schema to this version. An unreachable dependency is retried for half a minute. */
@@ -63,7 +59,7 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Po
   const development = !discovers && [given, jwksUrl, gatewaySecret].every((setting) => setting === undefined)
   const inDataDir = openDataDirOnce(settings.dataDir, closers)
 
-  const { databaseUrl, redisUrl } = settings
+  const { databaseUrl } = settings
   const { sql, connections, found: database, close } = await openDatabase(settings, inDataDir, log)
   closers.push(close)
 
@@ -73,26 +69,15 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Po
   const { storage, tusStores } = stores
   closers.push(storage.close, tusStores.close)
 
-  const redis = redisUrl ? await createRedisEventBus({ url: redisUrl, log }) : undefined
-  const events = redis ?? createMemoryEventBus()
-  closers.push(events.close)
-  const limiter = await openLimiter(settings, log)
-  if (limiter !== undefined) closers.push(limiter.close)
+  const { events, limiter, found: redis } = await openBuses(settings, log, closers)
 
   const jwtSecret = development ? await (await inDataDir()).secret('auth') : given
   const found = {
     database,
     storage: store,
-    events: { name: events.name, version: (await redis?.version()) ?? undefined },
+    events: redis,
   }
   return { sql, connections, ...stores, events, limiter, linkSecret, jwtSecret, development, found }
-}
-
-async function openLimiter({ rateLimitPerMinute: limit, redisUrl }: Settings, log: Log): Promise<Limiter | undefined> {
-  if (limit === 0) return undefined
-  return redisUrl === undefined
-    ? createMemoryLimiter({ limit })
-    : createRedisLimiter({ url: redisUrl, limit, log, now: Date.now })
 }
 
 /** A random link secret, stored in the data folder if there is one. */

@@ -103,5 +103,7 @@ function contradictions(isSet: (name: Name) => boolean, values: Record<string, u
     problems.push(
       'AUTH_ISSUER: expected an http or https URL, at which keys are discovered, or AUTH_JWT_SECRET, AUTH_JWKS_URL or GATEWAY_SECRET beside it',
     )
+  if (isSet('REDIS_SENTINELS') && !isSet('REDIS_URL'))
+    problems.push('REDIS_SENTINELS: expected REDIS_URL beside it, with the name of the master as its host')
   return problems
 }

@@ -10,6 +10,7 @@ import {
   mediaTypes,
   origins,
   quota,
+  redisSentinels,
   seconds,
   secret,
   sizes,
@@ -64,7 +65,11 @@ export const settings = {
   ),
   REDIS_URL: optionalSecret(
     z.url({ protocol: /^rediss?$/, error: 'expected a redis:// or rediss:// URL' }),
-    'Redis for events and rate limits; absent: both stay in this process',
+    'Redis, or a node of a Redis cluster, for events and rate limits; absent: both stay in this process',
+  ),
+  REDIS_SENTINELS: optionalSecret(
+    redisSentinels,
+    'Redis Sentinels as [user:password@]host:port, comma-separated; the host of REDIS_URL is then the name of the master',
   ),
 
   S3_ENDPOINT: optional(

@@ -24,6 +24,7 @@ function portsOf(values: Values) {
     databaseConnections: values.DATABASE_CONNECTIONS,
     preparedStatements: values.DATABASE_PREPARED_STATEMENTS,
     redisUrl: values.REDIS_URL,
+    redisSentinels: values.REDIS_SENTINELS,
     s3: s3Of(values),
     dataDir: values.DATA_DIR,
     linkSecret: values.LINK_SECRET,

@@ -2,6 +2,7 @@
 import { supportedMimeTypes } from 'file-type'
 import { z } from 'zod'
 import { parseDatabaseUrl } from '../db/url.ts'
+import { parseSentinels } from '../redis/target.ts'
 
 /** A database URL, as text: the pool reads it again. */
 export const databaseUrl = z.string().superRefine((v, context) => {
@@ -9,6 +10,14 @@ export const databaseUrl = z.string().superRefine((v, context) => {
     parseDatabaseUrl(v)
   } catch (error) {
     context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : String(error) })
+  }
+})
+export const redisSentinels = z.string().transform((v, context) => {
+  try {
+    return parseSentinels(v)
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : String(error) })
+    return z.NEVER
   }
 })
 export const MiB = 1024 * 1024

@@ -1,7 +1,12 @@
 /** The event bus in Redis: Pub/Sub for live consumers, a capped stream for those that were offline. */
-import { type ClientContext, Redis, type Result } from 'ioredis'
+import type { ClientContext, Result } from 'ioredis'
 import pLimit from 'p-limit'
 import type { Log } from '../log.ts'
+import { createClient, type RedisClient } from '../redis/client.ts'
+import { isRefusal } from '../redis/errors.ts'
+import { openLink, type RedisLink } from '../redis/link.ts'
+import { type RedisCommand, rehearse } from '../redis/rehearse.ts'
+import type { RedisTarget } from '../redis/target.ts'
 import { channels, type Entry, type EventBus, type MediaEvent } from './events.ts'
 import { createStreamReader, type StreamAccess, type StreamConnection } from './stream-reader.ts'
 
@@ -25,68 +30,81 @@ declare module 'ioredis' {
   }
 }
 
-export type RedisEventBus = EventBus & {
-  /** The server's version; null when it does not report one. */
-  version(): Promise<string | null>
-}
+/** What publishing does. */
+const PUBLISHING: readonly RedisCommand[] = [
+  ['xadd', EVENT_STREAM, 'MAXLEN', '~', STREAM_LENGTH, '*', 'channel', 'photo:updated', 'payload', ''],
+  ...channels.map((channel) => ['publish', channel, ''] as const),
+]
+/** All that the bus does, for finding out about the user's rights. */
+export const EVENT_COMMANDS: readonly RedisCommand[] = [
+  ...PUBLISHING,
+  ['xlen', EVENT_STREAM],
+  ['xrange', EVENT_STREAM, '-', '+', 'COUNT', 1],
+  ['xrevrange', EVENT_STREAM, '+', '-', 'COUNT', 1],
+  ['xread', 'COUNT', 1, 'STREAMS', EVENT_STREAM, '0'],
+]
 
 /**
  * Connects in the background and reconnects without end; resolves when the first attempt has succeeded or failed,
  * because the service must start even when Redis is down.
  */
-export async function createRedisEventBus({ url, log }: { url: string; log: Log }): Promise<RedisEventBus> {
-  const redis = new Redis(url, {
-    lazyConnect: true,
-    connectTimeout: DEADLINE_MS,
-    commandTimeout: DEADLINE_MS,
-    // Without it, ioredis keeps using a connection that is open but dead.
-    socketTimeout: DEADLINE_MS,
-    maxRetriesPerRequest: 1,
-    // While the connection is down, commands fail at once; unsent events stay in the outbox.
-    enableOfflineQueue: false,
-    retryStrategy: (attempt) => Math.min(attempt * 100, 2000),
+export async function createRedisEventBus({ log, ...target }: RedisTarget & { log: Log }): Promise<EventBus> {
+  const link = await openLink(target, DEADLINE_MS, (client) => {
+    client.defineCommand('publishEvents', { numberOfKeys: 1, lua: SCRIPT })
+    logOutages(client, log)
   })
-  let connected = false
-  redis.on('ready', () => {
-    connected = true
-  })
-  // ioredis reports every failed attempt: log only one line per outage.
-  redis.on('error', (error) => {
-    if (connected) log.warn({ err: error }, 'redis: connection lost')
-    connected = false
-  })
-  await redis.connect().catch((error) => log.warn({ err: error }, 'redis: not reachable, events stay in the outbox'))
-
-  const reader = createStreamReader({ log, stream: accessTo(redis, () => connectReader(url)) })
+  const reader = createStreamReader({ log, stream: accessTo(link) })
 
   return {
     name: 'redis',
 
-    publish: createPublish(redis, log),
+    publish: createPublish(link, log),
 
     follow: reader.follow,
 
     async check() {
-      await redis.ping()
-    },
-
-    async version() {
-      const info = await redis.info('server').catch(() => '')
-      return /^redis_version:(\S+)/m.exec(info)?.[1] ?? null
+      try {
+        const [refused] = await rehearse(link.client, PUBLISHING)
+        if (refused !== undefined) throw refused.error
+      } catch (error) {
+        link.failed(error)
+        throw error
+      }
     },
 
     async close() {
       reader.close()
-      redis.disconnect()
+      link.close()
     },
   }
 }
 
+/** ioredis reports every failed attempt: logs one line per outage, and one more when Redis is there but refuses. */
+function logOutages(client: RedisClient, log: Log): void {
+  let connected = false
+  let said = false
+  let refused = false
+  client.on('ready', () => {
+    connected = true
+    said = false
+    refused = false
+  })
+  client.on('error', (error: unknown) => {
+    if (connected) log.warn({ err: error }, 'redis: connection lost')
+    else if (!said || (!refused && isRefusal(error)))
+      log.warn({ err: error }, 'redis: not reachable, events stay in the outbox')
+    said = true
+    refused ||= isRefusal(error)
+    connected = false
+  })
+}
+
 /** The stream's commands for its reader. */
-function accessTo(redis: Redis, connect: StreamAccess['connect']): StreamAccess {
+function accessTo(link: RedisLink): StreamAccess {
   const ranges = pLimit(RANGES_AT_ONCE)
   return {
     async ends() {
+      const redis = link.client
       const [first, last, length] = await Promise.all([
         redis.xrange(EVENT_STREAM, '-', '+', 'COUNT', 1),
         redis.xrevrange(EVENT_STREAM, '+', '-', 'COUNT', 1),
@@ -95,8 +113,8 @@ function accessTo(redis: Redis, connect: StreamAccess['connect']): StreamAccess 
       return { first: first[0]?.[0] ?? '0-0', last: last[0]?.[0] ?? '0-0', trimmed: length >= STREAM_LENGTH }
     },
     range: (from, to, count) =>
-      ranges(async () => (await redis.xrange(EVENT_STREAM, `(${from}`, to, 'COUNT', count)).map(toEntry)),
-    connect,
+      ranges(async () => (await link.client.xrange(EVENT_STREAM, `(${from}`, to, 'COUNT', count)).map(toEntry)),
+    connect: () => connectReader(link.target),
   }
 }
 
@@ -104,31 +122,40 @@ function accessTo(redis: Redis, connect: StreamAccess['connect']): StreamAccess 
  * Returns a function that publishes events in order, by a script; on a Redis that refuses scripts (by ACL, or a hosted
  * one with EVAL renamed) by a transaction, until the next connection.
  */
-function createPublish(redis: Redis, log: Log) {
-  redis.defineCommand('publishEvents', { numberOfKeys: 1, lua: SCRIPT })
-  let scripts = true
+function createPublish(link: RedisLink, log: Log) {
+  /** The client that refused scripts, until its next connection. */
+  let refusing: RedisClient | undefined
   let said = false
-  redis.on('ready', () => {
-    scripts = true
-  })
 
   return async function publish(events: readonly MediaEvent[]): Promise<void> {
     if (events.length === 0) return
     const pairs = events.flatMap(({ channel, payload }) => [channel, JSON.stringify(payload)])
-    if (!scripts) return inTransaction(pairs)
+    try {
+      await send(link.client, pairs)
+    } catch (error) {
+      link.failed(error)
+      throw error
+    }
+  }
+
+  async function send(redis: RedisClient, pairs: string[]): Promise<void> {
+    if (refusing === redis) return inTransaction(redis, pairs)
     try {
       await redis.publishEvents(EVENT_STREAM, STREAM_LENGTH, ...pairs)
     } catch (error) {
       if (!refusesScripts(error)) throw error
-      scripts = false
+      refusing = redis
+      redis.once('ready', () => {
+        refusing = undefined
+      })
       if (!said)
         log.warn({ err: error }, 'redis: scripts are not allowed; events are sent by transactions, which cost more')
       said = true
-      await inTransaction(pairs)
+      await inTransaction(redis, pairs)
     }
   }
 
-  async function inTransaction(pairs: string[]): Promise<void> {
+  async function inTransaction(redis: RedisClient, pairs: string[]): Promise<void> {
     const transaction = redis.multi()
     for (let i = 0; i < pairs.length; i += 2) {
       const [channel = '', payload = ''] = pairs.slice(i, i + 2)
@@ -148,14 +175,12 @@ function refusesScripts(error: unknown): boolean {
 }
 
 /** A connection for blocking calls; the caller opens another when it breaks. */
-async function connectReader(url: string): Promise<StreamConnection> {
-  const redis = new Redis(url, {
-    lazyConnect: true,
+async function connectReader(target: RedisTarget): Promise<StreamConnection> {
+  const redis = createClient(target, {
     connectTimeout: DEADLINE_MS,
     // Longer than a blocking call, so that only a dead connection times out.
     socketTimeout: BLOCK_MS + DEADLINE_MS,
     maxRetriesPerRequest: 0,
-    enableOfflineQueue: false,
     retryStrategy: () => null,
   })
   // Every failure also rejects a call.

@@ -4,8 +4,11 @@
  * So one replica never lets more than the limit pass. A burst at several replicas within those milliseconds can pass
  * half of the limit more for each of them.
  */
-import { type ClientContext, Redis, type Result } from 'ioredis'
+import type { ClientContext, Result } from 'ioredis'
 import type { Log } from '../log.ts'
+import { openLink, type RedisLink } from '../redis/link.ts'
+import type { RedisCommand } from '../redis/rehearse.ts'
+import type { RedisTarget } from '../redis/target.ts'
 import { begin, beginForRequest, unrecorded } from '../telemetry/record.ts'
 import { countBehind } from './count-behind.ts'
 import { gatherCounts, type Standing } from './gather-counts.ts'
@@ -16,6 +19,8 @@ const DEADLINE_MS = 250
 // After a failed call, Redis is not asked for this long, so that an outage does not slow requests down.
 const PASS_MS = 5000
 const PREFIX = 'media:limit:'
+// A script counts several keys, which a cluster keeps on one node by what is in braces.
+const CLUSTER_PREFIX = 'media:{limit}:'
 // With fewer requests left, each waits for Redis' answer, so that a small limit is exact at all replicas together.
 const FEW = 50
 // A key's window begins with its first request. A key without an expiry, which nothing here creates, is given one.
@@ -32,6 +37,15 @@ for i, key in ipairs(KEYS) do
 end
 return standings`
 
+/** All that the limiter does, for finding out about the user's rights. */
+export const LIMITER_COMMANDS: readonly RedisCommand[] = [
+  ['evalsha', '0'.repeat(40), 1, `${PREFIX}check`],
+  ['eval', SCRIPT, 1, `${PREFIX}check`],
+  ['incrby', `${PREFIX}check`, 1],
+  ['pttl', `${PREFIX}check`],
+  ['pexpire', `${PREFIX}check`, 1],
+]
+
 declare module 'ioredis' {
   interface RedisCommander<Context extends ClientContext = { type: 'default' }> {
     /** `given`: the keys (as many as `keys`), then the window in milliseconds, then the number to add to each key. */
@@ -43,16 +57,21 @@ declare module 'ioredis' {
  * Connects in the background and reconnects without end; resolves when the first attempt has succeeded or failed. While
  * there is no connection, requests pass.
  */
-export async function createRedisLimiter(deps: {
-  url: string
-  limit: number
-  log: Log
-  /** Milliseconds, any epoch. */
-  now: () => number
-}): Promise<Limiter> {
-  const { url, limit, log, now } = deps
-  const redis = await connect(url)
-  const sendCounts = (counts: ReadonlyMap<string, number>) => unrecorded(() => send(redis, counts))
+export async function createRedisLimiter(
+  deps: RedisTarget & {
+    limit: number
+    log: Log
+    /** Milliseconds, any epoch. */
+    now: () => number
+  },
+): Promise<Limiter> {
+  const { limit, log, now, ...target } = deps
+  const link = await openLink(target, DEADLINE_MS, (client) => {
+    client.defineCommand('countRequests', { lua: SCRIPT })
+    // `take` logs each outage, once.
+    client.on('error', () => {})
+  })
+  const sendCounts = (counts: ReadonlyMap<string, number>) => unrecorded(() => send(link, counts))
   const count = gatherCounts(sendCounts)
   const behind = countBehind(sendCounts, fail)
   const standings = createStandings(now)
@@ -61,6 +80,7 @@ export async function createRedisLimiter(deps: {
   let counting = true
 
   function fail(error: unknown): void {
+    link.failed(error)
     if (counting) log.warn({ err: error }, 'limits: Redis does not answer, requests pass without being counted')
     counting = false
     passUntil = now() + PASS_MS
@@ -99,35 +119,18 @@ export async function createRedisLimiter(deps: {
 
     async close() {
       await behind.send()
-      redis.disconnect()
+      link.close()
     },
   }
 }
 
-async function connect(url: string): Promise<Redis> {
-  const redis = new Redis(url, {
-    lazyConnect: true,
-    connectTimeout: 1000,
-    commandTimeout: DEADLINE_MS,
-    // Without it, ioredis keeps using a connection that is open but dead.
-    socketTimeout: 1000,
-    maxRetriesPerRequest: 0,
-    enableOfflineQueue: false,
-    retryStrategy: (attempt) => Math.min(attempt * 100, 2000),
-  })
-  redis.defineCommand('countRequests', { lua: SCRIPT })
-  // `take` logs each outage, once.
-  redis.on('error', () => {})
-  await redis.connect().catch(() => {})
-  return redis
-}
-
 /** One step for the metrics, regardless of the number of requests. */
-async function send(redis: Redis, counts: ReadonlyMap<string, number>): Promise<Standing[]> {
+async function send({ client, target }: RedisLink, counts: ReadonlyMap<string, number>): Promise<Standing[]> {
   const end = begin('limits')
   try {
-    const keys = [...counts.keys()].map((key) => PREFIX + key)
-    const figures = await redis.countRequests(keys.length, [...keys, WINDOW_SECONDS * 1000, ...counts.values()])
+    const prefix = target.cluster ? CLUSTER_PREFIX : PREFIX
+    const keys = [...counts.keys()].map((key) => prefix + key)
+    const figures = await client.countRequests(keys.length, [...keys, WINDOW_SECONDS * 1000, ...counts.values()])
     end()
     return keys.map((_, i) => ({ place: Number(figures[2 * i]), msLeft: Number(figures[2 * i + 1]) }))
   } catch (error) {

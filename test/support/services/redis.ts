@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { RedisClient } from 'bun'
+import { Redis } from 'ioredis'
 import { freePort } from '../process/port.ts'
 import { type ServiceControl, startNative } from './native.ts'
 
@@ -50,4 +51,52 @@ export async function redisAnswers(url: string): Promise<void> {
 
 export function findRedis(): string | undefined {
   return Bun.which('redis-server') ?? undefined
+}
+
+export type RedisServer = ServiceControl & { readonly port: number; readonly redis: Redis }
+
+type RedisServerOptions = {
+  args?: string[]
+  /** User info of the URL, such as `:password@`. */
+  login?: string
+  sentinel?: boolean
+  port?: number
+}
+
+/**
+ * Starts a further Redis in `folder`/NAME with these options of its own, without a password unless they set one.
+ */
+export async function startRedisServer(
+  folder: string,
+  name: string,
+  { args = [], login = '', sentinel = false, port: given }: RedisServerOptions = {},
+): Promise<RedisServer> {
+  const binary = findRedis()
+  if (!binary) throw new Error('Redis is not installed')
+  const own = join(folder, name)
+  await mkdir(own)
+  const port = given ?? (await freePort())
+  const url = `redis://${login}127.0.0.1:${port}`
+  // Sentinels write to their file.
+  if (sentinel) await Bun.write(join(own, 'sentinel.conf'), '')
+  const service = await startNative({
+    name: `Redis (${name})`,
+    url,
+    command: [
+      binary,
+      ...(sentinel ? [join(own, 'sentinel.conf'), '--sentinel'] : ['--save', '', '--dir', own]),
+      ...['--bind', '127.0.0.1', '--port', String(port)],
+      ...args,
+    ],
+    folder: own,
+    stopSignal: 'SIGTERM',
+    answers: () => redisAnswers(url),
+  })
+  const redis = new Redis(url, { lazyConnect: true, retryStrategy: () => 100, maxRetriesPerRequest: null })
+  redis.on('error', () => {})
+  const closing = (end: () => Promise<void>) => () => {
+    redis.disconnect()
+    return end()
+  }
+  return Object.assign(Object.create(service), { port, redis, stop: closing(service.stop) })
 }

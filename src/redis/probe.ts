@@ -1,0 +1,133 @@
+/** Finds out at start what Redis is, and whether it lets the service do what it has to. */
+import { Cluster } from 'ioredis'
+import { createClient, type RedisClient, readInfo } from './client.ts'
+import { isRefusal } from './errors.ts'
+import { type RedisCommand, rehearse } from './rehearse.ts'
+import type { RedisTarget } from './target.ts'
+
+export type RedisFound = {
+  version: string | null
+  mode: 'standalone' | 'sentinel' | 'cluster'
+  policy: string | undefined
+  /** Whether it takes no writes, as of now. */
+  replica: boolean
+}
+
+/** Why Redis cannot be used, in one sentence that names the setting. */
+class RedisRefused extends Error {}
+
+const CA_HINT = 'NODE_EXTRA_CA_CERTS (on Deno, DENO_CERT) names the file of its CA'
+
+/**
+ * @param groups commands, of which those of a group have their keys on one node of a cluster
+ * @returns undefined if Redis cannot be reached as of now, which may pass
+ * @throws RedisRefused
+ */
+export async function probeRedis(
+  target: RedisTarget,
+  groups: readonly (readonly RedisCommand[])[],
+): Promise<RedisFound | undefined> {
+  const single = await connected({ ...target, cluster: false })
+  if (single === undefined) return undefined
+  try {
+    const found = foundIn(await readInfo(single))
+    if (found.mode !== 'cluster') {
+      await requireRights(single, groups)
+      return found
+    }
+    if (target.sentinels !== undefined)
+      throw new RedisRefused('REDIS_SENTINELS: Redis is a cluster, which has no Sentinels')
+  } catch (error) {
+    return undefinedUnlessRefused(error)
+  } finally {
+    single.disconnect()
+  }
+  return probeCluster({ ...target, cluster: true }, groups)
+}
+
+async function probeCluster(
+  target: RedisTarget,
+  groups: readonly (readonly RedisCommand[])[],
+): Promise<RedisFound | undefined> {
+  const cluster = await connected(target)
+  if (cluster === undefined) return undefined
+  try {
+    const nodes = cluster instanceof Cluster ? cluster.nodes('master') : [cluster]
+    const all = await Promise.all(nodes.map(async (node) => foundIn(await readInfo(node))))
+    await requireRights(cluster, groups)
+    return all[0]
+  } catch (error) {
+    return undefinedUnlessRefused(error)
+  } finally {
+    cluster.disconnect()
+  }
+}
+
+/** A client with a connection; undefined if there is none to be had. */
+async function connected(target: RedisTarget): Promise<RedisClient | undefined> {
+  const client = createClient(target, {
+    connectTimeout: 1000,
+    commandTimeout: 2000,
+    socketTimeout: 3000,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => null,
+  })
+  const errors: unknown[] = []
+  client.on('error', (error: unknown) => errors.push(error))
+  try {
+    await client.connect()
+    if (errors.some(isRefusal)) throw new Error('connected, but refused')
+    return client
+  } catch (error) {
+    client.disconnect()
+    return undefinedUnlessRefused(errors.find(isRefusal) ?? error)
+  }
+}
+
+function foundIn(info: Map<string, string>): RedisFound {
+  const mode = info.get('redis_mode')
+  const policy = info.get('maxmemory_policy')
+  if (mode === 'sentinel')
+    throw new RedisRefused(
+      'REDIS_URL: names a Sentinel; REDIS_SENTINELS is for those, and the host of REDIS_URL is the name of the master',
+    )
+  if (policy?.startsWith('allkeys') && Number(info.get('maxmemory') ?? 0) > 0)
+    throw new RedisRefused(
+      `REDIS_URL: with maxmemory-policy ${policy} Redis removes events that nobody has read; set noeviction or volatile-lru`,
+    )
+  return {
+    version: info.get('valkey_version') ?? info.get('redis_version') ?? null,
+    mode: mode === 'cluster' ? mode : 'standalone',
+    policy,
+    replica: info.get('role') === 'slave',
+  }
+}
+
+async function requireRights(client: RedisClient, groups: readonly (readonly RedisCommand[])[]): Promise<void> {
+  const lacking = new Map<string, Error>()
+  for (const commands of groups) {
+    const refused = await rehearse(client, commands)
+    for (const { command, error } of refused)
+      if (/^NOPERM|^ERR unknown command/i.test(error.message)) lacking.set(command[0], error)
+  }
+  const [cause] = lacking.values()
+  if (cause !== undefined)
+    throw new RedisRefused(`REDIS_URL: the user may not do all that is needed: +${[...lacking.keys()].join(' +')}`, {
+      cause,
+    })
+}
+
+/** What is no refusal may pass. */
+function undefinedUnlessRefused(error: unknown): undefined {
+  if (error instanceof RedisRefused) throw error
+  if (isRefusal(error)) throw new RedisRefused(sentenceOf(error), { cause: error })
+}
+
+function sentenceOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : ''
+  if (/certificate|CERT/i.test(`${message} ${String(error instanceof Error && 'code' in error ? error.code : '')}`))
+    return `REDIS_URL: the server's certificate is not accepted; ${CA_HINT}`
+  if (/^NOPERM/.test(message)) return 'REDIS_URL: the user may not do all that is needed: +info +multi +discard'
+  if (/^ERR (DB index|SELECT)/i.test(message)) return 'REDIS_URL: there is no such database'
+  return 'REDIS_URL: Redis does not let the service in; the user or password may be wrong or missing'
+}
