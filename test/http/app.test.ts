@@ -1,85 +1,11 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, spyOn, test } from 'bun:test'
-import { Validator } from '@seriousme/openapi-schema-validator'
-import { createAuthenticate } from '../../src/auth/auth.ts'
-import { developmentToken } from '../../src/auth/development.ts'
-import { connect } from '../../src/db/connect.ts'
-import { createMemoryEventBus } from '../../src/events/memory.ts'
+import { describe, expect, test } from 'bun:test'
 import { type AppDeps, createApp } from '../../src/http/app.ts'
-import { createUploadMemory } from '../../src/http/body/memory.ts'
 import { NO_QUOTAS } from '../../src/media/object/quota.ts'
-import { createRenditionLinks } from '../../src/media/renditions/links.ts'
-import { createRepository } from '../../src/media/table/repository.ts'
-import { createRequestLog } from '../../src/observe/request-log.ts'
-import { createDiskStorage } from '../../src/storage/disk/storage.ts'
-import { DEFAULT_AUTH } from '../support/http/authentication.ts'
-import { domainOn } from '../support/media/domain.ts'
-import { DEFAULT_TYPES } from '../support/pictures/corpus.ts'
-import { createRecordingLog, type Line } from '../support/process/recording-log.ts'
-import { createFolder, type Folder } from '../support/services/folder.ts'
+import { offlineApp } from '../support/http/offline-app.ts'
 
-const SECRET = 'a secret of thirty-two characters'
 const ID = '019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11'
-const limits = {
-  maxUploadBytes: 1000,
-  maxObjectBytes: 1000,
-  renditionSizes: [160, 320],
-  signedUrlSeconds: 900,
-  uploadUrlSeconds: 900,
-  quotas: NO_QUOTAS,
-}
-
-// The service on a database that does not answer: what is asked here does not get that far, or is about just that.
-const sql = connect({ url: 'postgres://nobody@127.0.0.1:1/none' })
-let folder: Folder
-let deps: AppDeps
-let lines: Line[]
-let authorization: string
-beforeAll(async () => {
-  folder = await createFolder()
-  authorization = `Bearer ${await developmentToken(SECRET)}`
-})
-afterAll(async () => {
-  await sql.end({ timeout: 1 })
-  await folder.remove()
-})
-beforeEach(async () => {
-  const recording = createRecordingLog()
-  const { log } = recording
-  lines = recording.lines
-  const now = Date.now
-  const disk = await createDiskStorage({ root: folder.path, linkSecret: SECRET, maxBytes: 1000, now })
-  const repository = createRepository({ sql, pendingSeconds: 100, retentionSeconds: 100 })
-  const events = createMemoryEventBus()
-  const allowedTypes = DEFAULT_TYPES
-  const { media, liveEvents } = domainOn({ repository, storage: disk, events, log }, limits)
-  deps = {
-    media,
-    limiter: undefined,
-    trustedProxies: 0,
-    userIds: DEFAULT_AUTH.userIds,
-    authenticate: createAuthenticate({ ...DEFAULT_AUTH, jwtSecret: SECRET }),
-    publicBaseUrl: undefined,
-    maxUploadBytes: limits.maxUploadBytes,
-    fileLimits: { ...limits, allowedTypes },
-    renditionLinks: createRenditionLinks({ secret: SECRET, sizes: limits.renditionSizes, seconds: 900, now }),
-    uploadMemory: createUploadMemory(1024 * 1024),
-    console: {
-      ...{ storage: disk, developmentToken: undefined, publicBaseUrl: undefined, cdnBaseUrl: undefined },
-      ...{ allowedTypes, maxObjectBytes: limits.maxObjectBytes, retentionSeconds: 100 },
-    },
-    corsOrigins: [],
-    liveEvents,
-    checks: { database: async () => {}, storage: async () => {}, events: async () => {} },
-    metrics: { text: async () => '', contentType: 'text/plain' },
-    stopping: () => false,
-    closing: () => false,
-    disk,
-    onRequest: createRequestLog({ log, trusted: log }),
-  }
-})
-
-const ask = (method: string, path: string, headers: Record<string, string> = {}, some: Partial<AppDeps> = {}) =>
-  createApp({ ...deps, ...some }).request(path, { method, headers })
+const app = offlineApp()
+const { ask } = app
 const codeOf = async (answer: Response) => (await answer.json()).code
 
 describe('an address', () => {
@@ -155,12 +81,12 @@ describe('an answer', () => {
   })
 
   test('about a database that is down is 503, with the reason in the log only', async () => {
-    const answer = await ask('GET', `/media/${ID}`, { authorization })
+    const answer = await ask('GET', `/media/${ID}`, { authorization: app.authorization })
     expect([answer.status, answer.headers.has('retry-after')]).toEqual([503, true])
     const text = await answer.text()
     expect(JSON.parse(text).code).toBe('database_unavailable')
     expect(text).not.toContain('127.0.0.1')
-    expect(lines.filter(({ level }) => level === 50)).toMatchObject([
+    expect(app.lines.filter(({ level }) => level === 50)).toMatchObject([
       {
         msg: 'request',
         route: '/media/:id',
@@ -184,7 +110,7 @@ describe('an answer', () => {
     ['GET', `/media?ids=${ID}&limit=5`, 'ids'],
     ['GET', `/media?ids=${Array.from({ length: 101 }, () => ID)}`, 'ids'],
   ])('to %s %s names the field that is wrong', async (method, path, field) => {
-    const answer = await ask(method, path, { authorization })
+    const answer = await ask(method, path, { authorization: app.authorization })
     expect(answer.status).toBe(400)
     const { code, errors } = await answer.json()
     expect(code).toBe('request_invalid')
@@ -201,8 +127,8 @@ describe('an answer', () => {
     ],
     ['{"filename":"a.jpg","fileType":"image/jpeg","owner":"me","admin":true}', ['admin', 'owner']],
   ])('to presign with %s names every field that is wrong', async (body, fields) => {
-    const headers = { authorization, 'content-type': 'application/json' }
-    const answer = await createApp(deps).request('/media/presign', { method: 'POST', headers, body })
+    const headers = { authorization: app.authorization, 'content-type': 'application/json' }
+    const answer = await createApp(app.deps).request('/media/presign', { method: 'POST', headers, body })
     expect(answer.status).toBe(400)
     const { code, errors } = await answer.json()
     expect(code).toBe('request_invalid')
@@ -217,7 +143,7 @@ describe('readiness', () => {
       'GET',
       '/health/ready',
       {},
-      { checks: { ...deps.checks, ...checks }, stopping: () => stopping },
+      { checks: { ...app.deps.checks, ...checks }, stopping: () => stopping },
     )
     expect(Number(answer.headers.get('retry-after')) > 0).toBe(answer.status === 503)
     return { code: answer.status, ...(await answer.json()) }
@@ -239,7 +165,7 @@ describe('readiness', () => {
 
 test('once the parts are being closed every request is refused, to be sent again', async () => {
   for (const path of ['/media', '/health/live', '/nothing']) {
-    const answer = await ask('GET', path, { authorization }, { closing: () => true })
+    const answer = await ask('GET', path, { authorization: app.authorization }, { closing: () => true })
     expect([answer.status, answer.headers.get('retry-after'), await codeOf(answer)]).toEqual([503, '1', 'overloaded'])
   }
 })
@@ -287,72 +213,17 @@ describe('a JSON body that breaks off', () => {
         controller.error(new DOMException('The connection was closed.', 'AbortError'))
       },
     })
-    const headers = { authorization, 'content-type': 'application/json', ...length }
-    const answer = await createApp(deps).request('/media/presign', { method: 'POST', headers, body })
+    const headers = { authorization: app.authorization, 'content-type': 'application/json', ...length }
+    const answer = await createApp(app.deps).request('/media/presign', { method: 'POST', headers, body })
     expect([answer.status, await codeOf(answer)]).toEqual([400, 'request_invalid'])
-  })
-})
-
-describe('the OpenAPI document', () => {
-  const document = async () => (await ask('GET', '/openapi.json', {}, { disk: undefined })).json()
-
-  test('names the service in its examples as the settings do, not as the request', async () => {
-    const publicBaseUrl = 'https://media.example.com/under/a/path'
-    const answer = await ask('GET', '/openapi.json', { host: 'evil.example' }, { publicBaseUrl })
-    const text = await answer.text()
-    expect(text).toContain(`${publicBaseUrl}/media/upload`)
-    expect(text).not.toContain('evil.example')
-    expect(text).not.toContain('localhost')
-  })
-
-  test('is built once, and tells each request its own origin', async () => {
-    const app = createApp({ ...deps, disk: undefined })
-    const built = spyOn(app, 'getOpenAPI31Document')
-    for (const host of ['one.example', 'two.example', 'one.example']) {
-      const answer = await app.request(`http://${host}/openapi.json`)
-      expect(answer.headers.get('content-type')).toContain('application/json')
-      const text = JSON.stringify(await answer.json())
-      expect(text).toContain(`http://${host}/media/upload`)
-      expect(text).not.toContain('.invalid')
-    }
-    expect(built).toHaveBeenCalledTimes(1)
-  })
-
-  test('is valid OpenAPI 3.1', async () => {
-    const validator = new Validator()
-    expect(await validator.validate(await document())).toEqual({ valid: true })
-    expect(validator.version).toBe('3.1')
-  })
-
-  test('lists exactly the routes that answer, but for itself and the pages', async () => {
-    const { paths } = await document()
-    const listed = Object.entries<object>(paths).flatMap(([path, operations]) =>
-      Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
-    )
-    const routes = createApp({ ...deps, disk: undefined }).routes.filter(({ method }) => method !== 'ALL')
-    const answering = new Set(routes.map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, '{$1}')}`))
-    for (const path of ['/openapi.json', '/docs', '/docs/{file}', '/console', '/console/{file}'])
-      expect(answering.delete(`GET ${path}`)).toBe(true)
-    expect(answering.delete('POST /console/session')).toBe(true)
-    expect(listed.sort()).toEqual([...answering].sort())
-  })
-
-  test('says of every operation what it is for, and of every answer a status that the catalogue has', async () => {
-    const { paths } = await document()
-    const operations = Object.values<Record<string, Operation>>(paths).flatMap((path) => Object.values(path))
-    expect(operations.length).toBeGreaterThan(10)
-    for (const { summary, responses } of operations) {
-      expect(summary).toMatch(/\w/)
-      expect(Object.keys(responses).some((status) => /^[23]/.test(status))).toBe(true)
-    }
   })
 })
 
 describe('an answer under /media', () => {
   const media = () => ({
-    ...deps.media,
-    owners: { ...deps.media.owners, usage: async () => ({ bytes: 1, objects: 2, purging: 0, ...NO_QUOTAS }) },
-    objects: { ...deps.media.objects, remove: async () => {} },
+    ...app.deps.media,
+    owners: { ...app.deps.media.owners, usage: async () => ({ bytes: 1, objects: 2, purging: 0, ...NO_QUOTAS }) },
+    objects: { ...app.deps.media.objects, remove: async () => {} },
   })
 
   test('is for nobody to keep, and is made once: a second answer would make a stream of the first', async () => {
@@ -371,7 +242,7 @@ describe('an answer under /media', () => {
         ['GET', '/media/x', 400],
       ] as const) {
         made = 0
-        const answer = await ask(method, path, { authorization }, { media: media() })
+        const answer = await ask(method, path, { authorization: app.authorization }, { media: media() })
         expect(answer.status).toBe(status)
         expect(answer.headers.get('cache-control')).toBe('no-store')
         expect(made).toBe(1)
@@ -381,5 +252,3 @@ describe('an answer under /media', () => {
     }
   })
 })
-
-type Operation = { summary: string; responses: Record<string, unknown> }
