@@ -8,7 +8,7 @@ import { processTree, runningOf } from './support/process/process.ts'
 import { createBucketName, removeBucket, s3Client } from './support/services/buckets.ts'
 import { createDatabase } from './support/services/database.ts'
 import { postgresAnswers } from './support/services/postgres.ts'
-import { type Services, startServices } from './support/services/services.ts'
+import { type Services, startServices, withoutServices } from './support/services/services.ts'
 import { haveServices } from './support/services/shared.ts'
 
 const have = await haveServices()
@@ -70,7 +70,7 @@ describe.skipIf(!have)('stopping services', () => {
   }, 60_000)
 })
 
-describe('the settings for given services', () => {
+describe.skipIf(withoutServices())('the settings for given services', () => {
   test('must be complete', async () => {
     await expect(startServices({ TEST_REDIS_URL: 'redis://127.0.0.1:1' })).rejects.toThrow('TEST_DATABASE_URL')
   })

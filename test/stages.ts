@@ -23,9 +23,12 @@ const packages = [
   'test/readme-commands.test.ts',
   'test/examples/consumer.test.ts',
 ]
+// Decoder processes at their limits, on the largest pictures: what takes most CPU of all that needs no service.
+const decoding = ['test/pictures/limits.test.ts', 'test/pictures/processes.test.ts']
 // Files that have a stage of their own.
 const apart = [
   ...packages,
+  ...decoding,
   'test/acceptance/**',
   'test/browser/**',
   'test/faults/**',
@@ -71,6 +74,7 @@ export const stages: Stage[] = [
     counts: 'tests',
     services: 'wanted',
   },
+  { name: 'decoding', command: [...sideBySide(2), ...decoding], counts: 'tests' },
   { name: 'packages', command: [...sideBySide(2), ...packages], counts: 'tests', services: 'wanted' },
   { name: 'promises', command: [...sideBySide(2), 'test/promises'], counts: 'tests', services: 'wanted' },
   ...acceptance('bun', acceptanceFilesBut([]), onBun),

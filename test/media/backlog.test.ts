@@ -70,6 +70,6 @@ for (const { name, present, open } of databases) {
           SELECT seq_scan::int FROM pg_stat_xact_user_tables WHERE relname = 'media_objects'`
         expect(read).toEqual({ seq_scan: 0 })
       })
-    }, 60_000)
+    }, 180_000)
   })
 }
