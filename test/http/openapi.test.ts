@@ -50,6 +50,16 @@ describe('the OpenAPI document', () => {
     expect(listed.sort()).toEqual([...answering].sort())
   })
 
+  test('bounds every integer of a query, as larger ones are refused', async () => {
+    const { paths } = await document()
+    const operations = Object.values<Record<string, Operation>>(paths).flatMap((path) => Object.values(path))
+    const integers = operations
+      .flatMap(({ parameters = [] }) => parameters)
+      .filter((parameter) => parameter.in === 'query' && [parameter.schema.type].flat().includes('integer'))
+    expect(integers.length).toBeGreaterThan(0)
+    for (const { name, schema } of integers) expect([name, schema.maximum]).toEqual([name, expect.any(Number)])
+  })
+
   test('says of every operation what it is for, and of every answer a status that the catalogue has', async () => {
     const { paths } = await document()
     const operations = Object.values<Record<string, Operation>>(paths).flatMap((path) => Object.values(path))
@@ -61,4 +71,5 @@ describe('the OpenAPI document', () => {
   })
 })
 
-type Operation = { summary: string; responses: Record<string, unknown> }
+type Parameter = { name: string; in: string; schema: { type?: string | string[]; maximum?: number } }
+type Operation = { summary: string; responses: Record<string, unknown>; parameters?: Parameter[] }

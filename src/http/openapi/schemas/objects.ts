@@ -166,6 +166,13 @@ export const ContentQuery = z.strictObject({
     .max(100)
     .optional()
     .openapi(inQuery('q', `Quality, rounded up to one of a few steps. ${LINKED}`)),
-  expires: z.coerce.number().int().min(0).optional().openapi(inQuery('expires', 'Set in links from `renditions`.')),
+  // Without it the document would allow larger numbers, which int() refuses.
+  expires: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(Number.MAX_SAFE_INTEGER)
+    .optional()
+    .openapi(inQuery('expires', 'Set in links from `renditions`.')),
   signature: z.string().max(64).optional().openapi(inQuery('signature', 'Set in links from `renditions`.')),
 })
