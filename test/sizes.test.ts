@@ -10,13 +10,13 @@ const REASON = /\bOver 60 lines: \S/
 
 const sources: { file: string; text: string }[] = []
 for await (const file of new Bun.Glob('src/**/*.{ts,tsx}').scan(repository)) {
-  if (file.includes('node_modules') || file.includes('/dist/') || file.startsWith('src/media/')) continue
+  if (file.includes('node_modules') || file.includes('/dist/')) continue
   sources.push({ file, text: await Bun.file(join(repository, file)).text() })
 }
 
 describe('in src', () => {
   test('no file has more than 250 lines', () => {
-    expect(sources.length).toBeGreaterThan(150)
+    expect(sources.length).toBeGreaterThan(200)
     const long = sources
       .map(({ file, text }) => ({ file, lines: linesOf(text) }))
       .filter(({ lines }) => lines > FILE_LINES)

@@ -16,7 +16,6 @@
  */
 
 import type { Caller } from '../auth/caller.ts'
-import type { UploadRecords } from '../storage/tus.ts'
 import type { ReadLink } from './bytes/links.ts'
 import { createRekeying } from './bytes/rekey.ts'
 import type { Deps } from './deps.ts'
@@ -30,7 +29,6 @@ import { type Asked, createRenditions, type StoredRendition } from './renditions
 import type { MultipartRow } from './table/multipart-uploads.ts'
 import type { Page } from './table/objects.ts'
 import type { Usage } from './table/owners.ts'
-import type { TusUpload } from './table/tus.ts'
 import { complete, completeArrived } from './uploads/complete.ts'
 import { type Upload, uploadDirectly } from './uploads/direct.ts'
 import {
@@ -44,7 +42,7 @@ import {
 } from './uploads/multipart-uploads.ts'
 import { linkPart, linkParts, type NumberedLink, type UppyPart, type WantedPart } from './uploads/part-links.ts'
 import { type Declaration, presign, type UploadLink } from './uploads/presigned.ts'
-import { createTusUploads, type TusDeclaration, type TusLeases } from './uploads/tus.ts'
+import { createTusUploads, type TusUploads } from './uploads/tus.ts'
 
 /**
  * Every method throws Problem `storage_unavailable` or `database_unavailable` when the store or the database fails;
@@ -123,26 +121,6 @@ interface Uploads {
    */
   abort(id: string, caller: Caller): Promise<void>
   tus: TusUploads
-}
-
-/** Resumable uploads (tus 1.0): bytes pass through the service in any number of requests. Source: `uploads/tus.ts`. */
-interface TusUploads {
-  /** Whether a client may declare the size later. Not with quotas, which count declared sizes. */
-  deferrable: boolean
-  /**
-   * Creates a pending object.
-   * @throws Problem `media_type_unsupported`, `file_empty`, `file_too_large`, `quota_exceeded`, or `request_invalid`
-   * if the size is missing and cannot be declared later
-   */
-  begin(caller: Caller, declared: TusDeclaration): Promise<{ id: string; key: string }>
-  /** The caller's tus upload, pending or complete; null for any other id. */
-  find(id: string, caller: Caller): Promise<TusUpload | null>
-  /** The state of a tus upload that its store keeps on the row. */
-  records: UploadRecords
-  /** See `LeaseLocker`. */
-  leases: TusLeases
-  /** Removes the leftover pieces of a completed upload; the sweep removes those that are left. Never fails. */
-  removePieces(key: string): Promise<void>
 }
 
 /** Active and soft-deleted objects. Source: `objects/objects.ts`; links: `objects/links.ts`. */

@@ -2,7 +2,7 @@
 
 import type { Caller } from '../../auth/caller.ts'
 import { fileTooLarge } from '../../problem.ts'
-import { piecesPrefix } from '../../storage/tus.ts'
+import { piecesPrefix, type UploadRecords } from '../../storage/tus.ts'
 import { acceptType } from '../bytes/inspect.ts'
 import { REMOVAL_MS } from '../bytes/remove.ts'
 import type { Deps } from '../deps.ts'
@@ -10,7 +10,7 @@ import { safeFileName } from '../object/file-name.ts'
 import { TUS_LINKS_SECONDS } from '../object/graces.ts'
 import type { Visibility } from '../object/object.ts'
 import { areLimited, sizeRequired } from '../object/quota.ts'
-import type { LeaseOutcome } from '../table/tus.ts'
+import type { LeaseOutcome, TusUpload } from '../table/tus.ts'
 import { newId, refusal } from './new-object.ts'
 import { empty } from './settle.ts'
 
@@ -25,17 +25,37 @@ export type TusDeclaration = {
 }
 
 /** See `LeaseLocker`. */
-export type TusLeases = {
+type TusLeases = {
   take(key: string, lease: string, options: { ask: boolean }): Promise<LeaseOutcome>
   renew(key: string, lease: string): Promise<{ wanted: boolean } | null>
   release(key: string, lease: string): Promise<void>
 }
 
-export function createTusUploads(deps: Deps<'uploads' | 'tusUploads'>) {
+/** Resumable uploads (tus 1.0): bytes pass through the service in any number of requests. */
+export interface TusUploads {
+  /** Whether a client may declare the size later. Not with quotas, which count declared sizes. */
+  deferrable: boolean
+  /**
+   * Creates a pending object.
+   * @throws Problem `media_type_unsupported`, `file_empty`, `file_too_large`, `quota_exceeded`, or `request_invalid`
+   * if the size is missing and cannot be declared later
+   */
+  begin(caller: Caller, declared: TusDeclaration): Promise<{ id: string; key: string }>
+  /** The caller's tus upload, pending or complete; null for any other id. */
+  find(id: string, caller: Caller): Promise<TusUpload | null>
+  /** The state of a tus upload that its store keeps on the row. */
+  records: UploadRecords
+  /** See `LeaseLocker`. */
+  leases: TusLeases
+  /** Removes the leftover pieces of a completed upload; the sweep removes those that are left. Never fails. */
+  removePieces(key: string): Promise<void>
+}
+
+export function createTusUploads(deps: Deps<'uploads' | 'tusUploads'>): TusUploads {
   const { repository, limits } = deps
   return {
     deferrable: !areLimited(limits.quotas),
-    begin: (caller: Caller, declared: TusDeclaration) => begin(deps, caller, declared),
+    begin: (caller, declared) => begin(deps, caller, declared),
     find: repository.tusUploads.find,
     records: {
       load: repository.tusUploads.record,
@@ -47,7 +67,7 @@ export function createTusUploads(deps: Deps<'uploads' | 'tusUploads'>) {
       renew: repository.tusUploads.renewLease,
       release: repository.tusUploads.releaseLease,
     },
-    removePieces: (key: string) => removePieces(deps, key),
+    removePieces: (key) => removePieces(deps, key),
   }
 }
 
