@@ -120,6 +120,7 @@ interface Uploads {
    * @throws Problem `not_found`, or `state_conflict` when the upload is complete
    */
   abort(id: string, caller: Caller): Promise<void>
+  /** Source: `uploads/tus.ts`. */
   tus: TusUploads
 }
 

@@ -6,7 +6,7 @@ import type { Context } from './context.ts'
 /** A multipart upload. */
 export type MultipartRow = { key: string; uploadId: string; sizeBytes: number }
 /** `partSize`: the size of every part but the last, in bytes; null before the first link to a part. */
-export type PendingMultipart = MultipartRow & { partSize: number | null }
+type PendingMultipart = MultipartRow & { partSize: number | null }
 
 export interface MultipartUploadStatements {
   /**

@@ -7,9 +7,9 @@ import { type Context, UPKEEP_LEASE_SECONDS } from './context.ts'
  * Searches for orphans, each held by one replica for a while. `orphans` visits each key once, when it is old enough;
  * `recheck` begins again and again, for bytes that arrived after that.
  */
-export type Search = `${'orphans in' | 'recheck of'} ${Home}`
+type Search = `${'orphans in' | 'recheck of'} ${Home}`
 /** `oldBefore`: ids created before this (Unix time in milliseconds) have a row now, or never will. */
-export type SearchTurn = { position: string; oldBefore: number }
+type SearchTurn = { position: string; oldBefore: number }
 
 export interface SearchStatements {
   /** Takes a search for a while; null when it is not due, or another replica has it. */

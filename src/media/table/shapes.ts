@@ -15,7 +15,7 @@ const LOCK_TIMEOUT_MS = 1000
  * `unsuspected`: since the search began, no old replica was connected and no row needed repair. `claim`: until when it
  * was taken; it holds until another replica takes the search.
  */
-export type ShapeSearch = { after: string; unsuspected: boolean; claim: string }
+type ShapeSearch = { after: string; unsuspected: boolean; claim: string }
 
 const FIRST_ID = '00000000-0000-0000-0000-000000000000'
 

@@ -13,7 +13,7 @@ import type { Context } from './context.ts'
 const LEASE_SECONDS = 30
 
 /** A row with transient keys. */
-export type TransientRow = { id: string } & Transients
+type TransientRow = { id: string } & Transients
 
 export interface TransientStatements {
   /** Reserves a key before bytes of an object are copied there. False when the object is purging. */

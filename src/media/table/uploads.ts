@@ -9,7 +9,7 @@ import { type Announcement, QUOTA } from './fragments.ts'
 import type { GatheredContext } from './gathered.ts'
 
 /** `rekeyedTo`: the key that the bytes were copied to, if they were re-keyed. */
-export type Activation = {
+type Activation = {
   sizeBytes: number
   metadata: Dimensions
   rekeyedTo?: string | undefined
