@@ -12,7 +12,7 @@ const domain =
 const web = 'http/request http/body http/openapi http http/routes http/tus http/pages'
 const rooms: Record<string, string> = {
   'main.ts': 'boot log.ts',
-  cli: `auth boot config log.ts ${domain}`,
+  cli: `auth boot config log.ts storage storage/s3 ${domain}`,
   boot: `config observe pictures ${web} ${domain} ${ports} ${ground}`,
   config: 'db redis storage/s3',
   http: `${web} observe auth events limits media media/outbox media/public-copies media/renditions storage/disk ${ground}`,

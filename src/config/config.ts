@@ -1,5 +1,6 @@
 /** Reads and checks the settings: the only module that reads the environment. */
 import process from 'node:process'
+import type { S3Settings } from '../storage/s3/settings.ts'
 import { type Name, type Setting, settings, type Values } from './settings.ts'
 import { toSlices } from './slices.ts'
 import { httpUrl } from './values.ts'
@@ -56,6 +57,21 @@ export function readUserIdNamespace(env: Record<string, string | undefined> = pr
   const { USER_ID_NAMESPACE } = env
   // The command asks no identity provider, so that it does not matter which one it is.
   return readConfig({ USER_ID_NAMESPACE, AUTH_ISSUER: 'https://issuer.invalid' }).auth.userIdNamespace
+}
+
+/**
+ * What a command that needs only a store reads: the store at this URL, whose path is the bucket (absent: `media`), with
+ * the key that the settings name.
+ * @throws ConfigError
+ */
+export function readStoreConfig(url: string, env: Record<string, string | undefined> = process.env): S3Settings {
+  const { origin, pathname } = new URL(url)
+  const { S3_REGION, S3_FORCE_PATH_STYLE, AWS_REGION } = env
+  const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN } = env
+  const place = { S3_ENDPOINT: origin, S3_BUCKET: pathname.slice(1), S3_REGION, S3_FORCE_PATH_STYLE, AWS_REGION }
+  const { ports } = readConfig({ ...place, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN })
+  if (ports.s3 === undefined) throw new ConfigError(['S3_ENDPOINT: expected'])
+  return ports.s3
 }
 
 /** The settings as text, one block each: name, documentation, and current value or default (secrets hidden). */

@@ -10,6 +10,7 @@ export const GUIDES = [
   'docs/events.md',
   'docs/operating.md',
   'docs/deploying.md',
+  'docs/stores.md',
 ]
 /** What developers read. */
 export const INSIDE = ['docs/ARCHITECTURE.md', 'docs/QUIRKS.md', 'CONTRIBUTING.md', 'SECURITY.md']

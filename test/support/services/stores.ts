@@ -1,4 +1,5 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
+import { readStoreConfig } from '../../../src/config/config.ts'
 import { problemResponse, toProblem } from '../../../src/http/request/problem-response.ts'
 import { fileRoutes } from '../../../src/http/routes/files.ts'
 import { createDiskStorage, type DiskStorage } from '../../../src/storage/disk/storage.ts'
@@ -36,6 +37,8 @@ export const stores = [
 /** The same, and stores that lack a call. */
 export const contractStores = [
   ...stores,
+  // Of `bun run store-check`.
+  { name: 'given', present: process.env.STORE_CHECK_URL !== undefined, open: openGiven },
   { name: 's3 without DeleteObjects', present: await haveServices(), open: openWithoutDeleteObjects },
   ...otherS3Stores.map(({ name, present, start }) => ({ name, present, open: () => openOwn(start) })),
 ]
@@ -67,6 +70,31 @@ async function openWithoutDeleteObjects(): Promise<OpenStore> {
     async close() {
       await opened.close()
       await stop()
+    },
+  }
+}
+
+/** Breaks down for good only in the sense that its name is not found any more: it is somebody's. */
+async function openGiven(): Promise<OpenStore> {
+  const config = readStoreConfig(process.env.STORE_CHECK_URL ?? '')
+  const traits = await prepareBucket(config)
+  let storage = createS3Storage(config, traits)
+  return {
+    get storage() {
+      return storage
+    },
+    unguarded: traits.unguarded,
+    origin: config.endpoint ?? '',
+    later: (seconds) => Bun.sleep(seconds * 1000),
+    async breakDown() {
+      storage.close()
+      storage = createS3Storage({ ...config, endpoint: 'http://127.0.0.1:9' }, traits)
+    },
+    async close() {
+      storage.close()
+      const own = createS3Storage(config, traits)
+      await own.removePrefix('media/')
+      own.close()
     },
   }
 }
