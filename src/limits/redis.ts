@@ -53,19 +53,18 @@ declare module 'ioredis' {
   }
 }
 
+type Deps = RedisTarget & {
+  limit: number
+  log: Log
+  /** Milliseconds, any epoch. */
+  now: () => number
+}
+
 /**
  * Connects in the background and reconnects without end; resolves when the first attempt has succeeded or failed. While
  * there is no connection, requests pass.
  */
-export async function createRedisLimiter(
-  deps: RedisTarget & {
-    limit: number
-    log: Log
-    /** Milliseconds, any epoch. */
-    now: () => number
-  },
-): Promise<Limiter> {
-  const { limit, log, now, ...target } = deps
+export async function createRedisLimiter({ limit, log, now, ...target }: Deps): Promise<Limiter> {
   const link = await openLink(target, DEADLINE_MS, (client) => {
     client.defineCommand('countRequests', { lua: SCRIPT })
     // `take` logs each outage, once.

@@ -17,7 +17,7 @@ import { probeClientHeaders } from './headers.ts'
 import { createS3Multipart } from './multipart.ts'
 import { createRemoveSingly, createRemoveTogether } from './removal.ts'
 import type { S3Settings } from './settings.ts'
-import { createSigning, type StoreTraits } from './signing.ts'
+import { createSigning, type Signing, type StoreTraits } from './signing.ts'
 import { createS3Storage } from './storage.ts'
 
 /**
@@ -61,14 +61,9 @@ async function look(
   newKey: (name: string, home?: string) => string,
 ): Promise<Omit<FoundTraits, 'multiDelete'>> {
   const { bucket: Bucket } = config
-  const storages = new Map<string, Storage>()
   const own = { ...config, publicEndpoint: config.endpoint }
-  const storageFor = (guards: readonly string[]) => {
-    const made = storages.get(guards.join()) ?? createS3Storage(own, { ...UNTESTED, guards })
-    storages.set(guards.join(), made)
-    return made
-  }
-  const storage = storageFor([])
+  const storages = createStorages(own)
+  const storage = storages.guardedBy([])
   const credentialsNow = async () => config.credentials ?? client.config.credentials()
   const { write: signPut } = createSigning(own, { traits: UNTESTED, credentialsNow })
   const multipart = createS3Multipart({ client, bucket: Bucket, signPut }, false)
@@ -79,23 +74,6 @@ async function look(
     await answer.body?.cancel()
     server = answer.headers.get('server')
     return answer.ok
-  }
-  /** Some stores refuse what they do not know, others ignore it. */
-  const checksCrc32 = async (right: string, wrong: string) => {
-    const stores = async (key: string, value: string) => {
-      const headers = { [CRC32]: value }
-      const url = await signPut({ key, expiresIn: UNBOUND.expiresIn, headers, internal: true })
-      const answer = await fetch(url, { method: 'PUT', headers, body: PROBE, signal })
-      await answer.body?.cancel()
-      return answer.ok
-    }
-    const value = crc32Of(new TextEncoder().encode(PROBE))
-    return (await stores(right, value)) && !(await stores(wrong, crc32Of(new Uint8Array(1))))
-  }
-  const keepsHalf = async (key: string) => {
-    const { url, headers } = await storage.signPut(key, UNBOUND)
-    await sendBrokenPut(url, headers, new Uint8Array(HALVED_BYTES))
-    return (await storage.head(key, { signal })) !== null
   }
   try {
     const source = newKey('source')
@@ -111,10 +89,10 @@ async function look(
       judge({ client, config, cdnBaseUrl, signal }, source, newKey),
       probeClientHeaders({
         ...{ client, bucket: Bucket, newKey, signal },
-        sign: (key, guards) => storageFor(guards).signPut(key, UNBOUND),
+        sign: (key, guards) => storages.guardedBy(guards).signPut(key, UNBOUND),
       }),
-      keepsHalf(newKey('half')),
-      checksCrc32(newKey('crc32'), newKey('wrong-crc32')),
+      keepsHalf(storage, newKey('half'), signal),
+      checksCrc32(signPut, { right: newKey('crc32'), wrong: newKey('wrong-crc32') }, signal),
     ] as const
     // When one fails, none goes on afterwards: their objects are removed next.
     await Promise.allSettled(work)
@@ -133,8 +111,47 @@ async function look(
       ...said,
     }
   } finally {
-    for (const each of storages.values()) each.close()
+    storages.close()
   }
+}
+
+/** One storage for each set of client headers that links are signed against. */
+function createStorages(own: S3Settings) {
+  const storages = new Map<string, Storage>()
+  return {
+    guardedBy(guards: readonly string[]): Storage {
+      const made = storages.get(guards.join()) ?? createS3Storage(own, { ...UNTESTED, guards })
+      storages.set(guards.join(), made)
+      return made
+    },
+    close() {
+      for (const each of storages.values()) each.close()
+    },
+  }
+}
+
+/** Whether a request that breaks off leaves the bytes that have arrived. */
+async function keepsHalf(storage: Storage, key: string, signal: AbortSignal): Promise<boolean> {
+  const { url, headers } = await storage.signPut(key, UNBOUND)
+  await sendBrokenPut(url, headers, new Uint8Array(HALVED_BYTES))
+  return (await storage.head(key, { signal })) !== null
+}
+
+/** Some stores refuse what they do not know, others ignore it. */
+async function checksCrc32(
+  signPut: Signing['write'],
+  { right, wrong }: { right: string; wrong: string },
+  signal: AbortSignal,
+): Promise<boolean> {
+  const stores = async (key: string, value: string) => {
+    const headers = { [CRC32]: value }
+    const url = await signPut({ key, expiresIn: UNBOUND.expiresIn, headers, internal: true })
+    const answer = await fetch(url, { method: 'PUT', headers, body: PROBE, signal })
+    await answer.body?.cancel()
+    return answer.ok
+  }
+  const value = crc32Of(new TextEncoder().encode(PROBE))
+  return (await stores(right, value)) && !(await stores(wrong, crc32Of(new Uint8Array(1))))
 }
 
 type Rights = { client: S3Client; bucket: string; source: string; copy: string; signal: AbortSignal }
