@@ -79,3 +79,12 @@ test('neither events nor answers carry it with PUBLIC_BASE_URL, path and all', a
   expect(events[0]?.data?.url).toBe(`${BASE}/media/${object.id}/content`)
   expect(JSON.stringify([object, events])).not.toContain('evil.example')
 })
+
+test('the document of the API names the server that clients reach, under its path', async () => {
+  const serversAt = async ({ call }: typeof plain) => {
+    const { servers } = await (await call('/openapi.json')).json()
+    return servers
+  }
+  expect(await serversAt(based)).toEqual([{ url: BASE }])
+  expect(await serversAt(plain)).toEqual([{ url: plain.baseUrl }])
+})

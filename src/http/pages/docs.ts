@@ -56,7 +56,8 @@ export function docsRoutes(app: OpenAPIHono, publicBaseUrl: string | undefined):
   // Building the document takes 40 ms of the event loop, which strangers may ask for as often as they like: only once.
   let built: string | undefined
   app.get('/openapi.json', (c) => {
-    built ??= JSON.stringify(withExamples(app.getOpenAPI31Document(header), ORIGIN))
+    const document = { ...header, servers: [{ url: ORIGIN }] }
+    built ??= JSON.stringify(withExamples(app.getOpenAPI31Document(document), ORIGIN))
     const text = built.replaceAll(ORIGIN, () => JSON.stringify(originOf(c, publicBaseUrl)).slice(1, -1))
     return c.body(text, 200, { 'content-type': 'application/json' })
   })
