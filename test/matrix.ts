@@ -83,7 +83,7 @@ export const ANY_BACKEND: Names = [
  * Faults in which sockets of the runtime break. Those of statements (lost-answers among them, whose connections database
  * breaks on Deno, too), of nginx alone and of an upgrade run on Bun.
  */
-export const RUNTIME_FAULTS: Names = faultFilesOf('clients', 'database', 'events', 'gateway', 'store')
+export const RUNTIME_FAULTS: Names = faultFilesOf('clients', 'database', 'events', 'gateway', 'private-ca', 'store')
 
 export const ACCEPTANCE = 'test/acceptance'
 

@@ -14,8 +14,8 @@ test('the README has at most 150 lines, and says what is measured, not what was 
   expect(text).not.toContain('missed')
 })
 
-// Settings of MinIO and of the AWS SDK.
-const FOREIGN = new Set(['MINIO_API_CORS_ALLOW_ORIGIN', 'AWS_PROFILE'])
+// Settings of MinIO, of the AWS SDK and of the runtimes.
+const FOREIGN = new Set(['MINIO_API_CORS_ALLOW_ORIGIN', 'AWS_PROFILE', 'NODE_EXTRA_CA_CERTS', 'DENO_CERT'])
 
 describe('the README and docs', () => {
   test('name only scripts and files that are there', async () => {

@@ -2,7 +2,7 @@
 import type postgres from 'postgres'
 
 /** What the values of these Postgres types are in TypeScript. */
-export type Types = { bigint: number; json: unknown; boolean: boolean; uuids: string[]; varchars: string[] }
+type Types = { bigint: number; json: unknown; boolean: boolean; uuids: string[]; varchars: string[] }
 export type Sql = postgres.Sql<Types>
 export type TransactionSql = postgres.TransactionSql<Types>
 /** A connection, or an open transaction on one. */

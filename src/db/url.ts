@@ -15,7 +15,7 @@ export type DatabaseServer = {
   session: Record<string, string>
 }
 
-export type TlsSettings = {
+type TlsSettings = {
   /**
    * `prefer`: TLS if the server has it; `require`: always, with any certificate; `verify-ca`: with one by a trusted CA;
    * `verify-full`: and for this host.

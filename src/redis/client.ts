@@ -60,3 +60,8 @@ export async function readInfo(client: RedisClient, section?: string): Promise<M
   const text = section === undefined ? await client.info() : await client.info(section)
   return new Map([...text.matchAll(/^(\w+):(.*?)\r?$/gm)].map(([, name = '', value = '']) => [name, value]))
 }
+
+/** `standalone`, `sentinel` or `cluster`; Valkey has its own name for it. */
+export function modeIn(info: Map<string, string>): string | undefined {
+  return info.get('redis_mode') ?? info.get('server_mode')
+}

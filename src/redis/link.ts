@@ -1,6 +1,6 @@
 /** A client of Redis that is replaced when the server turns out to be a cluster, and led elsewhere after a failover. */
 import { Cluster, Redis } from 'ioredis'
-import { createClient, type RedisClient, readInfo } from './client.ts'
+import { createClient, modeIn, type RedisClient, readInfo } from './client.ts'
 import { isElsewhere } from './errors.ts'
 import type { RedisTarget } from './target.ts'
 
@@ -43,7 +43,7 @@ export async function openLink(
   }
 
   async function becomeCluster(old: Redis): Promise<void> {
-    const mode = (await readInfo(old, 'server')).get('redis_mode')
+    const mode = modeIn(await readInfo(old, 'server'))
     if (closed || client !== old || mode === undefined) return
     target = { ...target, cluster: mode === 'cluster' }
     if (!target.cluster) return

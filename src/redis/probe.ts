@@ -1,6 +1,6 @@
 /** Finds out at start what Redis is, and whether it lets the service do what it has to. */
 import { Cluster } from 'ioredis'
-import { createClient, type RedisClient, readInfo } from './client.ts'
+import { createClient, modeIn, type RedisClient, readInfo } from './client.ts'
 import { isRefusal } from './errors.ts'
 import { type RedisCommand, rehearse } from './rehearse.ts'
 import type { RedisTarget } from './target.ts'
@@ -85,7 +85,7 @@ async function connected(target: RedisTarget): Promise<RedisClient | undefined> 
 }
 
 function foundIn(info: Map<string, string>): RedisFound {
-  const mode = info.get('redis_mode')
+  const mode = modeIn(info)
   const policy = info.get('maxmemory_policy')
   if (mode === 'sentinel')
     throw new RedisRefused(

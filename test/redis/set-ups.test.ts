@@ -9,26 +9,28 @@ import { newEvent } from '../support/events.ts'
 import { startProxy, type TcpProxy } from '../support/process/proxy.ts'
 import { createRecordingLog } from '../support/process/recording-log.ts'
 import { createFolder, type Folder } from '../support/services/folder.ts'
-import { findRedis, type RedisServer, startRedisServer } from '../support/services/redis.ts'
+import { type RedisServer, redisPrograms, startRedisServer } from '../support/services/redis.ts'
 import { documentedRights } from '../support/services/redis-rights.ts'
 import { withoutServices } from '../support/services/services.ts'
 
-const present = !withoutServices() && findRedis() !== undefined
+const programs = withoutServices() ? [] : redisPrograms()
 const BACK_MS = 5000
 // Beside what else the machine has to do.
 const SLACK_MS = 5000
 
 let folder: Folder
 let servers: RedisServer[] = []
+let program: string | undefined
 const start = async (name: string, options: Parameters<typeof startRedisServer>[2] = {}) => {
-  const server = await startRedisServer(folder.path, name, options)
+  const server = await startRedisServer(folder.path, name, { program, ...options })
   servers.push(server)
   await server.redis.connect()
   return server
 }
 
-const setUp = () => {
+const setUp = (of: string) => {
   beforeAll(async () => {
+    program = of
     folder = await createFolder()
   })
   afterAll(async () => {
@@ -40,8 +42,8 @@ const setUp = () => {
 
 const open = (target: RedisTarget) => createRedisEventBus({ ...target, log: createRecordingLog().log })
 
-describe.skipIf(!present)('a replica of Redis that takes over', () => {
-  setUp()
+describe.each(programs)('a replica of %s that takes over', (of) => {
+  setUp(of)
   let old: RedisServer
   let young: RedisServer
   let address: TcpProxy
@@ -80,8 +82,8 @@ describe.skipIf(!present)('a replica of Redis that takes over', () => {
   }, 30_000)
 })
 
-describe.skipIf(!present)('a master that Sentinels name', () => {
-  setUp()
+describe.each(programs)('a master of %s that Sentinels name', (of) => {
+  setUp(of)
 
   test('is found, and so is the one that takes over', async () => {
     const PASSWORD = 'only-of-these-tests'
@@ -120,8 +122,8 @@ describe.skipIf(!present)('a master that Sentinels name', () => {
   }, 40_000)
 })
 
-describe.skipIf(!present)('a cluster of Redis', () => {
-  setUp()
+describe.each(programs)('a cluster of %s', (of) => {
+  setUp(of)
   let nodes: RedisServer[]
   beforeAll(async () => {
     const args = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000']

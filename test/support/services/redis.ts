@@ -49,8 +49,14 @@ export async function redisAnswers(url: string): Promise<void> {
   }
 }
 
+/** Redis or, where there is none, Valkey. */
 export function findRedis(): string | undefined {
-  return Bun.which('redis-server') ?? undefined
+  return redisPrograms()[0]
+}
+
+/** The servers of this machine that speak Redis' protocol. */
+export function redisPrograms(): string[] {
+  return ['redis-server', 'valkey-server'].flatMap((name) => Bun.which(name) ?? [])
 }
 
 export type RedisServer = ServiceControl & { readonly port: number; readonly redis: Redis }
@@ -61,6 +67,7 @@ type RedisServerOptions = {
   login?: string
   sentinel?: boolean
   port?: number
+  program?: string | undefined
 }
 
 /**
@@ -69,10 +76,9 @@ type RedisServerOptions = {
 export async function startRedisServer(
   folder: string,
   name: string,
-  { args = [], login = '', sentinel = false, port: given }: RedisServerOptions = {},
+  { args = [], login = '', sentinel = false, port: given, program = findRedis() }: RedisServerOptions = {},
 ): Promise<RedisServer> {
-  const binary = findRedis()
-  if (!binary) throw new Error('Redis is not installed')
+  if (program === undefined) throw new Error('Redis is not installed')
   const own = join(folder, name)
   await mkdir(own)
   const port = given ?? (await freePort())
@@ -83,7 +89,7 @@ export async function startRedisServer(
     name: `Redis (${name})`,
     url,
     command: [
-      binary,
+      program,
       ...(sentinel ? [join(own, 'sentinel.conf'), '--sentinel'] : ['--save', '', '--dir', own]),
       ...['--bind', '127.0.0.1', '--port', String(port)],
       ...args,
