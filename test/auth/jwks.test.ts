@@ -105,6 +105,35 @@ describe('the keys of an auth service', () => {
     expect(fetches).toBe(2)
   })
 
+  test('are followed without ids too: a token that none of them signed fetches them anew, within the cooldown', async () => {
+    const nameless = ({ jwk }: Signer) => ({ ...jwk, kid: undefined })
+    published = { keys: [nameless(first)] }
+    const ask = service()
+    expect(await ask(await token(first))).toMatchObject({ userId: ID })
+    published = { keys: [nameless(first), nameless(second)] }
+    expect(await refusal(ask(await token(second)))).toMatchObject(INVALID)
+    expect(fetches).toBe(1)
+    later(11_000)
+    expect(await ask(await token(second))).toMatchObject({ userId: ID })
+    for (let i = 0; i < 20; i++)
+      expect(await refusal(ask(await token({ ...(await signer('third')), kid: `made up ${i}` })))).toMatchObject(
+        INVALID,
+      )
+    expect(fetches).toBe(2)
+  })
+
+  test('that cannot be imported are skipped, also beside one of the same id', async () => {
+    const broken = [
+      { kty: 'EC', crv: 'P-256', kid: 'first', alg: 'ES256', x: 'AA', y: 'AA' },
+      { kty: 'XYZ', kid: 'first' },
+      { ...first.jwk, use: 'enc' },
+    ]
+    published = { keys: [...broken, first.jwk] }
+    expect(await service()(await token(first))).toMatchObject({ userId: ID })
+    published = { keys: broken }
+    expect(await refusal(service()(await token(first)))).toMatchObject(INVALID)
+  })
+
   test('that are withdrawn stop working', async () => {
     const ask = service()
     await ask(await token(first))
