@@ -4,13 +4,14 @@
  */
 import process from 'node:process'
 import { keepServing } from './boot/drain.ts'
-import { exitOn, readOrExit } from './boot/exit.ts'
+import { exitOn, exitOnSignals, readOrExit } from './boot/exit.ts'
 import { requirePort, whenListening } from './boot/listening.ts'
 import { createServer } from './boot/server.ts'
 import { openService } from './boot/service.ts'
 import { greet } from './boot/welcome.ts'
 import { createLog, createTrustedLog, openLogOutput } from './log.ts'
 
+const started = exitOnSignals()
 const config = readOrExit()
 const { level } = config.log
 const output = await openLogOutput()
@@ -20,6 +21,7 @@ if (process.versions.bun) await requirePort(config.listen)
 const service = await exitOn(() => openService(config, log))
 const logs = { log, trusted: createTrustedLog({ level, output: output.soon }) }
 const server = await exitOn(() => createServer(service, config, logs))
+started()
 process.once('SIGTERM', stop)
 process.once('SIGINT', stop)
 keepServing()

@@ -25,3 +25,16 @@ export function exitWith(text: string): never {
   console.error(text)
   process.exit(1)
 }
+
+/**
+ * Ends the process on SIGTERM and SIGINT until the returned function is called: as process 1 of a container it would
+ * ignore a signal that has no handler, and be killed only after the engine's whole grace period.
+ */
+export function exitOnSignals(): () => void {
+  const codes = { SIGTERM: 143, SIGINT: 130 } as const
+  const handlers = Object.entries(codes).map(([signal, code]) => [signal, () => process.exit(code)] as const)
+  for (const [signal, exit] of handlers) process.on(signal, exit)
+  return () => {
+    for (const [signal, exit] of handlers) process.off(signal, exit)
+  }
+}

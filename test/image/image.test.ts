@@ -28,8 +28,8 @@ import { haveServices, services } from '../support/services/shared.ts'
 
 // Goals for what the image adds to its base image on disk, and for the service while it waits.
 const MOST_BYTES = 95 * MB
-// 107 to 115 MB were seen (Bun 1.4.5), of which 55 MB are the programs' own files, which replicas on one machine share.
-const MOST_IDLE_BYTES = 120 * MB
+// 107 to 117 MB were seen (Bun 1.4.5), of which 55 MB are the programs' own files, which replicas on one machine share.
+const MOST_IDLE_BYTES = 125 * MB
 // docker-compose.yml and the chart give it more.
 const MOST_STOP_MS = 10_000
 
@@ -43,7 +43,8 @@ describe.skipIf(image === undefined)('the image', async () => {
 
   test('tells an engine how to run it', async () => {
     const { version } = await Bun.file(join(repository, 'package.json')).json()
-    expect(image.config).toMatchObject({
+    // A copy, since Bun 1.4.5 writes the matchers into it.
+    expect(structuredClone(image.config)).toMatchObject({
       User: '1000:1000',
       Cmd: ['bun', 'src/main.ts'],
       StopSignal: 'SIGTERM',
@@ -130,7 +131,7 @@ describe.skipIf(image === undefined)('the image', async () => {
       expect((await container.exec(elsewhere)).code).not.toBe(0)
     })
 
-    test('takes less than 120 MB while it waits, with no decoder', async () => {
+    test('takes less than 125 MB while it waits, with no decoder', async () => {
       let last = 0
       await until(async () => {
         const { bytes, processes } = await container.memory()
@@ -168,6 +169,22 @@ describe.skipIf(image === undefined)('the image', async () => {
       await until(() =>
         expect(inside.heard(id).map(({ channel }) => channel)).toEqual(['photo:uploaded', 'photo:deleted']),
       )
+    })
+
+    test.each([
+      [['bun', 'src/cli/migrate.ts'], 'nothing to apply'],
+      [['bun', 'src/cli/reconcile.ts'], '0 differences'],
+    ])('has what the Jobs of deploy/helm run: %p', async (command, said) => {
+      expect(await container.exec(command)).toEqual({ code: 0, output: expect.stringContaining(said) })
+    })
+
+    test('ends at once when it is stopped while it still waits for its database', async () => {
+      const nowhere = { ...env, DATABASE_URL: 'postgres://media:x@127.0.0.1:1/media', PORT: String(await freePort()) }
+      const waiting = startContainer(image, { env: nowhere, tmpfs })
+      await until(() => expect(waiting.logs()).toContain('database'), 60_000)
+      const { code, ms } = await waiting.stop()
+      expect(code).toBe(143)
+      expect(ms).toBeLessThan(MOST_STOP_MS)
     })
 
     test('serves its pages', async () => {
