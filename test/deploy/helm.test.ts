@@ -21,6 +21,7 @@ describe('the values of the chart', () => {
     // NODE_ENV, HOST and PORT are the image's, MIGRATE follows from migration.enabled, DATA_DIR is not for production.
     const others = ['DATA_DIR', 'HOST', 'MIGRATE', 'NODE_ENV', 'PORT']
     const here = [...Object.keys(values.settings), ...values.secret.keys, ...others]
+    // A new setting goes below `settings`, or `secret.keys`, of deploy/helm/values.yaml.
     expect(here.sort()).toEqual(Object.keys(settings).sort())
   })
 
