@@ -8,6 +8,7 @@ import { signalTree, tied, waitUntilGone } from './support/process/process.ts'
 import { createRecordingLog } from './support/process/recording-log.ts'
 import { fencedBlocks, GUIDES, readPages } from './support/readme.ts'
 import { repository } from './support/repository.ts'
+import { createBucketName, removeBucket } from './support/services/buckets.ts'
 import { createFolder, type Folder } from './support/services/folder.ts'
 import { haveServices, services } from './support/services/shared.ts'
 
@@ -18,12 +19,13 @@ const about = (word: string) => {
   if (found.length !== 1 || found[0] === undefined) throw new Error(`${found.length} blocks with ${word}`)
   return found[0]
 }
-const [DEV, TEST, LISTEN, COMPOSE, RECONCILE] = [
+const [DEV, TEST, LISTEN, COMPOSE, RECONCILE, STORE_CHECK] = [
   about('run dev'),
   about('run test'),
   about('redis-cli '),
   about('docker compose'),
   about('bun run reconcile'),
+  about('bun run store-check'),
 ]
 const CURL = blocks.filter((block) => block.startsWith('curl '))
 const inline = [...guides.matchAll(/`([^`\n]+)`/g)].map(([, text = '']) => text)
@@ -31,7 +33,7 @@ const inline = [...guides.matchAll(/`([^`\n]+)`/g)].map(([, text = '']) => text)
 test('every command of the README and the guides is tried here', () => {
   // The test command is what runs this (test/workflows.test.ts).
   expect(CURL).toHaveLength(2)
-  expect(new Set(blocks)).toEqual(new Set([DEV, TEST, ...CURL, LISTEN, RECONCILE, COMPOSE]))
+  expect(new Set(blocks)).toEqual(new Set([DEV, TEST, ...CURL, LISTEN, RECONCILE, STORE_CHECK, COMPOSE]))
 })
 
 describe('in a folder with nothing but the repository', () => {
@@ -142,4 +144,22 @@ describe.skipIf(!(await haveServices()) || !Bun.which('redis-cli'))('redis-cli',
     await reading
     await folder.remove()
   }, 30_000)
+})
+
+describe.skipIf(!(await haveServices()))('bun run store-check', () => {
+  test('finds the store of the tests fit, and runs the storage contract on it', async () => {
+    const { s3 } = await services()
+    const bucket = createBucketName()
+    const line = STORE_CHECK.replace(/https:\S+?\/empty-bucket/, `${s3.endpoint}/${bucket}`)
+    expect(line).toContain(bucket)
+    const { PATH = '', HOME = '', TMPDIR } = process.env
+    const key = { AWS_ACCESS_KEY_ID: s3.accessKeyId, AWS_SECRET_ACCESS_KEY: s3.secretAccessKey }
+    const env = { PATH: `${dirname(process.execPath)}:${PATH}`, HOME, ...(TMPDIR && { TMPDIR }), ...key }
+    const child = Bun.spawn(tied(['sh', '-c', line]), { cwd: repository, env, stdout: 'pipe', stderr: 'pipe' })
+    const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()])
+    await removeBucket(bucket)
+    expect(out + err).toMatch(/half a part +refused/)
+    expect(out + err).toMatch(/^ +[1-9]\d+ pass$/m)
+    expect(await child.exited).toBe(0)
+  }, 120_000)
 })
