@@ -2,9 +2,12 @@
 import { v5 } from 'uuid'
 
 export type UserIds = {
+  /** Whether names that are no UUIDs are mapped to UUIDs. */
+  readonly mapsNames: boolean
   /**
-   * The id of a user as an identity provider names them in a token's `sub`; null when the name is not one. A UUID of version 5 is a name like any other where names are mapped: else somebody could take the id that
-   * another user's name is mapped to as their own name.
+   * The id of a user as an identity provider names them in a token's `sub`; null when the name is not one. A UUID of
+   * version 5 is a name like any other where names are mapped: else somebody could take the id that another user's name
+   * is mapped to as their own name.
    */
   ofSubject(subject: string): string | null
   /** The same of a gateway's header, which holds UTF-8. */
@@ -31,6 +34,7 @@ export function createUserIds(namespace: string | undefined): UserIds {
     return namespace !== undefined && VERSION_5.test(uuid) ? mapped(uuid) : uuid
   }
   return {
+    mapsNames: namespace !== undefined,
     ofSubject,
     ofHeader(value) {
       const name = decoded(value)
