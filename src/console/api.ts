@@ -34,6 +34,8 @@ export function createApi(token: string | undefined) {
     tusEndpoint: `${baseUrl}/media/tus`,
     sign: (json: object): Promise<Signed> => http.ask('/media/sign', { method: 'POST', json }),
     complete: (id: string): Promise<unknown> => http.ask(`/media/${id}/complete`, { method: 'POST' }),
+    /** Aborts an upload, so that the service does not complete it by itself. */
+    abort: (id: string): Promise<unknown> => http.call(`/media/${id}/upload`, { method: 'DELETE' }),
   }
 }
 

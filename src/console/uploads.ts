@@ -160,6 +160,11 @@ function sendToStore(uppy: Uploader, api: Api, onStored: (id: string) => void): 
       return signed
     },
   })
+  // Uppy itself aborts only multipart uploads.
+  uppy.on('file-removed', ({ size, meta: { mediaId }, progress }) => {
+    if (mediaId === undefined || progress.uploadComplete || (size ?? 0) >= IN_PARTS) return
+    void api.abort(mediaId).catch(() => {})
+  })
   uppy.on('upload-success', async (done) => {
     const file = done && uppy.getFile(done.id)
     const id = file?.meta.mediaId

@@ -33,7 +33,7 @@ const PICTURES = ['image/jpeg', 'image/jpeg']
 describe.skipIf(!(haveChromium() && (await haveServices()))).each([
   ['on the embedded default', openEmbedded],
   ['on MinIO', openReal],
-])('the console in a browser, %s', (_name, openStage) => {
+])('the console in a browser, %s', (backend, openStage) => {
   const visit = visitConsole(openStage)
 
   test(
@@ -100,6 +100,24 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
     // The browser itself says of each request that it failed.
     visit.complaints.splice(failed)
   }, 120_000)
+
+  test.skipIf(backend !== 'on MinIO')(
+    'aborts an upload whose file is removed before it is complete',
+    async () => {
+      const failed = visit.complaints.length
+      await visit.stage.wire.blackhole()
+      const aborted = visit.page.waitForResponse((response) => {
+        return response.request().method() === 'DELETE' && response.url().endsWith('/upload')
+      })
+      await choose(visit.page, corpus('accept/cat.webp'))
+      await visit.page.waitForResponse((response) => response.url().endsWith('/media/sign'))
+      await visit.page.getByRole('button', { name: 'Remove file' }).first().click()
+      expect((await aborted).status()).toBe(204)
+      await visit.stage.wire.pass()
+      visit.complaints.splice(failed)
+    },
+    TEST_MS,
+  )
 
   test(
     'says why a file is refused',
