@@ -55,9 +55,9 @@ export async function probeClientHeaders({ client, bucket, newKey, sign, signal 
     if (!answer.ok) return null
     const [found, open] = await Promise.all([
       client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: signal }).catch(ifUnreadable),
-      fetch(url.slice(0, url.indexOf('?')), { signal }),
+      // Not GET: an open store sends the body, which is not what its Content-Encoding says.
+      fetch(url.slice(0, url.indexOf('?')), { method: 'HEAD', signal }),
     ])
-    await open.body?.cancel()
     if (found === null) return { storageClass: '', said: UNREADABLE }
     const { ETag, ContentEncoding = '', TagCount = 0, WebsiteRedirectLocation = '', ServerSideEncryption = '' } = found
     const isNew = (found.LastModified?.getTime() ?? 0) > Date.now() - DAY_MS
