@@ -35,6 +35,8 @@ export type Line<I, O> = Shared & {
   waiting: Member<I, O>[]
   /** Calls that are not answered yet, oldest first. */
   open: Set<Member<I, O>>
+  /** The rows of calls that are sent and not answered: a second call for one of them waits. */
+  underWay: Set<string>
   lanes: Set<{ since: number }>
   starting: boolean
   laneIsTimed: boolean
@@ -52,6 +54,7 @@ type Member<I, O> = {
   id: string | undefined
   /** By `performance.now()`. */
   dueAt: number
+  sent: boolean
   resolve: (answer: O) => void
   reject: (error: unknown) => void
 }
@@ -62,7 +65,7 @@ export async function ask<I, O>(line: Line<I, O>, item: I): Promise<O> {
   try {
     const answer = await new Promise<O>((resolve, reject) => {
       const dueAt = performance.now() + line.deadlineMs
-      const member = { item, id: line.kind.idOf?.(item), dueAt, resolve, reject }
+      const member = { item, id: line.kind.idOf?.(item), dueAt, sent: false, resolve, reject }
       line.open.add(member)
       line.waiting.push(member)
       if (line.deadlineTimer === undefined) watchDeadlines(line, line.deadlineMs)
@@ -136,16 +139,16 @@ async function run<I, O>(line: Line<I, O>): Promise<void> {
 function takeBatch<I, O>(line: Line<I, O>): Member<I, O>[] {
   const batch: Member<I, O>[] = []
   const rest: Member<I, O>[] = []
-  const ids = new Set<string>()
   const latest = performance.now() + NEARLY_OVER_MS
   for (const member of line.waiting) {
     if (!line.open.has(member)) continue
     const { id } = member
     if (member.dueAt < latest) fail(line, member, outOfTime())
-    else if (batch.length === MOST_TOGETHER || (id !== undefined && ids.has(id))) rest.push(member)
+    else if (batch.length === MOST_TOGETHER || (id !== undefined && line.underWay.has(id))) rest.push(member)
     else {
       batch.push(member)
-      if (id !== undefined) ids.add(id)
+      member.sent = true
+      if (id !== undefined) line.underWay.add(id)
     }
   }
   line.waiting = rest
@@ -199,10 +202,14 @@ function fail<I, O>(line: Line<I, O>, member: Member<I, O>, error: unknown): voi
 }
 
 function close<I, O>(line: Line<I, O>, member: Member<I, O>): boolean {
-  const first = line.open.delete(member)
+  if (!line.open.delete(member)) return false
+  if (member.sent && member.id !== undefined) {
+    line.underWay.delete(member.id)
+    next(line, setImmediate)
+  }
   if (line.open.size === 0) {
     clearTimeout(line.deadlineTimer)
     line.deadlineTimer = undefined
   }
-  return first
+  return true
 }

@@ -91,6 +91,27 @@ describe('calls that are gathered', () => {
     expect(await Promise.all(calls)).toEqual(calls.map(() => '1!'))
   })
 
+  test('one for a row waits for the answer of another for it, however long that takes, and others do not', async () => {
+    const { kind, sent } = held<{ id: string; n: number }>({ idOf: ({ id }) => id })
+    const ask = createGather(8)(kind)
+    const first = ask({ id: 'a', n: 1 })
+    await until(() => sent.length === 1)
+    const second = ask({ id: 'a', n: 2 })
+    const other = ask({ id: 'b', n: 3 })
+    await until(() => sent.length === 2)
+    expect(sent[1]?.items.map(({ n }) => n)).toEqual([3])
+    sent[1]?.end(['3'])
+    expect(await other).toBe('3')
+    await Bun.sleep(120)
+    expect(sent).toHaveLength(2)
+    sent[0]?.end(['1'])
+    expect(await first).toBe('1')
+    await until(() => sent.length === 3)
+    expect(sent[2]?.items.map(({ n }) => n)).toEqual([2])
+    sent[2]?.end(['2'])
+    expect(await second).toBe('2')
+  })
+
   test('two for the same row never share a statement', async () => {
     const { kind, sent } = held<string>({ idOf: idOfText })
     const ask = createGather(8)(kind)
