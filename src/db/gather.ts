@@ -13,7 +13,8 @@
  * - A call fails for its own faults only. When the server rolled the batch back because of its data, each half is sent
  *   again by itself, and so on. After any other failure the outcome is unknown: nothing is repeated, and every call
  *   gets the failure.
- * - Two calls for one row never share a statement: the second is sent when the first is answered, and sees its result.
+ * - Two calls for one row never share a statement: the second is sent when the statement of the first has
+ *   ended, and sees its result, unless the first waits for a lock.
  * - A row locked by another transaction delays only its own call, which then waits for the lock in a statement of its
  *   own; the other calls of the batch are delayed by at most 50 ms. Calls that wait for locks use at most half of the
  *   connections.

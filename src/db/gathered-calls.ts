@@ -35,7 +35,7 @@ export type Line<I, O> = Shared & {
   waiting: Member<I, O>[]
   /** Calls that are not answered yet, oldest first. */
   open: Set<Member<I, O>>
-  /** The rows of calls that are sent and not answered: a second call for one of them waits. */
+  /** The rows of the statements that run, but for those that wait for a lock: a second call for one of them waits. */
   underWay: Set<string>
   lanes: Set<{ since: number }>
   starting: boolean
@@ -54,7 +54,6 @@ type Member<I, O> = {
   id: string | undefined
   /** By `performance.now()`. */
   dueAt: number
-  sent: boolean
   resolve: (answer: O) => void
   reject: (error: unknown) => void
 }
@@ -65,7 +64,7 @@ export async function ask<I, O>(line: Line<I, O>, item: I): Promise<O> {
   try {
     const answer = await new Promise<O>((resolve, reject) => {
       const dueAt = performance.now() + line.deadlineMs
-      const member = { item, id: line.kind.idOf?.(item), dueAt, sent: false, resolve, reject }
+      const member = { item, id: line.kind.idOf?.(item), dueAt, resolve, reject }
       line.open.add(member)
       line.waiting.push(member)
       if (line.deadlineTimer === undefined) watchDeadlines(line, line.deadlineMs)
@@ -120,7 +119,9 @@ async function run<I, O>(line: Line<I, O>): Promise<void> {
   if (batch.length === 0) return
   const lane = { since: performance.now() }
   const leave = () => {
-    if (line.lanes.delete(lane)) next(line, atOnce)
+    if (!line.lanes.delete(lane)) return
+    for (const { id } of batch) if (id !== undefined) line.underWay.delete(id)
+    next(line, atOnce)
   }
   line.lanes.add(lane)
   next(line, atOnce)
@@ -147,7 +148,6 @@ function takeBatch<I, O>(line: Line<I, O>): Member<I, O>[] {
     else if (batch.length === MOST_TOGETHER || (id !== undefined && line.underWay.has(id))) rest.push(member)
     else {
       batch.push(member)
-      member.sent = true
       if (id !== undefined) line.underWay.add(id)
     }
   }
@@ -203,10 +203,6 @@ function fail<I, O>(line: Line<I, O>, member: Member<I, O>, error: unknown): voi
 
 function close<I, O>(line: Line<I, O>, member: Member<I, O>): boolean {
   if (!line.open.delete(member)) return false
-  if (member.sent && member.id !== undefined) {
-    line.underWay.delete(member.id)
-    next(line, setImmediate)
-  }
   if (line.open.size === 0) {
     clearTimeout(line.deadlineTimer)
     line.deadlineTimer = undefined

@@ -91,7 +91,7 @@ describe('calls that are gathered', () => {
     expect(await Promise.all(calls)).toEqual(calls.map(() => '1!'))
   })
 
-  test('one for a row waits for the answer of another for it, however long that takes, and others do not', async () => {
+  test('one for a row waits for the statement of another for it, however long that takes, and others do not', async () => {
     const { kind, sent } = held<{ id: string; n: number }>({ idOf: ({ id }) => id })
     const ask = createGather(8)(kind)
     const first = ask({ id: 'a', n: 1 })
