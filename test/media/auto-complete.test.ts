@@ -121,10 +121,8 @@ for (const { name, present, open } of stores) {
     })
 
     test('neither expire nor lose a try while the store does not answer', async () => {
-      const away: Storage = {
-        ...store.storage,
-        peek: () => Promise.reject(new Problem('storage_unavailable', 'away')),
-      }
+      const refuse = () => Promise.reject(new Problem('storage_unavailable', 'away'))
+      const away: Storage = { ...store.storage, peek: refuse, check: refuse }
       const service = createService({ storage: away })
       const upload = await announce(service)
       await put(upload)
@@ -133,6 +131,28 @@ for (const { name, present, open } of stores) {
       expect(await rowOf(upload)).toMatchObject({ status: 'pending', tries: 0 })
       await later(upload, SECONDS + 1)
       expect(await createService().upkeep.run()).toMatchObject({ completed: 1, failed: [] })
+    })
+
+    test('expire in the end when a store that answers never shows their bytes, and not with the first failure', async () => {
+      const refuse = () => Promise.reject(new Problem('storage_unavailable', 'these bytes cannot be read'))
+      const service = createService({ storage: { ...store.storage, peek: refuse } })
+      const [upload, other] = [await announce(service), await announce(service)]
+      await Promise.all([put(upload), put(other)])
+      await later(upload, 2 * PENDING_SECONDS)
+      await later(other, 2 * PENDING_SECONDS)
+      expect(await service.upkeep.run()).toMatchObject({ completed: 0, expired: 0, failed: ['completeArrived'] })
+      await later(other, (await rowOf(other))?.due ?? 0)
+      expect(await createService().upkeep.run()).toMatchObject({ completed: 1, failed: [] })
+      let looks = 1
+      for (let due = (await rowOf(upload))?.due; typeof due === 'number'; due = (await rowOf(upload))?.due) {
+        await later(upload, due + 0.01)
+        await service.upkeep.run()
+        looks += 1
+        expect(looks).toBeLessThan(20)
+      }
+      expect(looks).toBeGreaterThan(3)
+      expect((await rowOf(upload))?.status).toBeOneOf(['purging', undefined])
+      expect(await store.storage.head(upload.key)).toBeNull()
     })
 
     test('are removed when their bytes are not what was declared', async () => {

@@ -14,10 +14,11 @@ export interface ArrivalStatements {
    */
   claim(limit: number): Promise<ArrivingRow[]>
   /**
-   * Schedules the next look after one that found no bytes, or not all: after a pause that grows, when the upload link
-   * ends, and when the row would expire. After that last one there is none, and the row expires.
+   * Schedules the next look: after a pause that grows, when the upload link ends, and when the row would expire. After
+   * that last one there is none, and the row expires; only one that failed is followed by others, up to MOST_TRIES in
+   * all. `incomplete`: the look found no bytes, or not all. `failed`: it found nothing out, though the store answers.
    */
-  postpone(row: ArrivingRow): Promise<void>
+  postpone(row: ArrivingRow, outcome: 'incomplete' | 'failed'): Promise<void>
   /** Returns a claim as if it had not been taken: the store did not answer, so no try counts, and no row expires. */
   release(row: ArrivingRow): Promise<void>
   /** The row, in whichever state; null when it is gone. */
@@ -25,11 +26,13 @@ export interface ArrivalStatements {
 }
 
 const FIRST_PAUSE_SECONDS = 60
+// Beyond the longest pause, and so some days.
+const MOST_TRIES = 12
 
 export function createArrivalStatements(context: Context): ArrivalStatements {
   return {
     claim: (limit) => claim(context, limit),
-    postpone: (row) => postpone(context, row),
+    postpone: (row, outcome) => postpone(context, row, outcome),
     release: (row) => release(context, row),
     find: (id) => find(context, id),
   }
@@ -45,15 +48,16 @@ async function claim({ sql, columns, seconds }: Context, limit: number): Promise
     RETURNING ${columns}, complete_due_at::text AS claim`)
 }
 
-async function postpone(context: Context, row: ArrivingRow): Promise<void> {
+async function postpone(context: Context, row: ArrivingRow, outcome: 'incomplete' | 'failed'): Promise<void> {
   const { sql, seconds, pendingSeconds } = context
   const expiry = sql`status_changed_at + ${seconds(pendingSeconds)}`
-  const pause = pauseAfter(sql, sql`complete_tries`, FIRST_PAUSE_SECONDS)
+  const next = sql`now() + ${pauseAfter(sql, sql`complete_tries`, FIRST_PAUSE_SECONDS)}`
   // `least` ignores NULL.
   await within(sql`
     UPDATE media_objects
-    SET complete_due_at = CASE WHEN now() < ${expiry} THEN least(
-      now() + ${pause}, ${expiry}, CASE WHEN links_until > now() THEN links_until END) END
+    SET complete_due_at = CASE
+      WHEN now() < ${expiry} THEN least(${next}, ${expiry}, CASE WHEN links_until > now() THEN links_until END)
+      WHEN ${outcome === 'failed'} AND complete_tries < ${MOST_TRIES} THEN ${next} END
     WHERE ${inForce(context, row)}`)
 }
 

@@ -12,7 +12,7 @@ export const completeArrived: Step<'arrivals'> = async (deps, report) => {
 /** Bytes that are refused are removed with their row, as after the client's own call. */
 async function completeOne(
   row: ArrivingRow,
-  { repository, completeArrived }: UpkeepDeps<'arrivals'>,
+  { repository, storage, completeArrived }: UpkeepDeps<'arrivals'>,
   report: UpkeepReport,
 ): Promise<void> {
   try {
@@ -20,10 +20,14 @@ async function completeOne(
     report.completed += 1
   } catch (error) {
     const code = error instanceof Problem ? error.code : undefined
-    if (code === 'upload_incomplete') return repository.arrivals.postpone(row)
+    if (code === 'upload_incomplete') return repository.arrivals.postpone(row, 'incomplete')
     // Another call has ended the upload, or the bytes were refused.
     if (code === 'not_found' || (error instanceof Problem && error.kind === 'refused-bytes')) return
-    await repository.arrivals.release(row)
+    const away = await storage.check().then(
+      () => false,
+      () => true,
+    )
+    await (away ? repository.arrivals.release(row) : repository.arrivals.postpone(row, 'failed'))
     throw error
   }
 }
