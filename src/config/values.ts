@@ -4,22 +4,24 @@ import { z } from 'zod'
 import { parseDatabaseUrl } from '../db/url.ts'
 import { parseSentinels } from '../redis/target.ts'
 
+/** What `parse` makes of the text; the message of its error is the setting's. */
+const parsed = <T>(parse: (text: string) => T) =>
+  z.string().transform((v, context) => {
+    try {
+      return parse(v)
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : String(error) })
+      return z.NEVER
+    }
+  })
+
+export const redisSentinels = parsed(parseSentinels)
 /** A database URL, as text: the pool reads it again. */
-export const databaseUrl = z.string().superRefine((v, context) => {
-  try {
-    parseDatabaseUrl(v)
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : String(error) })
-  }
+export const databaseUrl = parsed((v) => {
+  parseDatabaseUrl(v)
+  return v
 })
-export const redisSentinels = z.string().transform((v, context) => {
-  try {
-    return parseSentinels(v)
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : String(error) })
-    return z.NEVER
-  }
-})
+
 export const MiB = 1024 * 1024
 
 export const text = z.string()

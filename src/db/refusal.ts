@@ -1,4 +1,5 @@
 /** Says in one sentence why a database cannot be used, and whether trying again may help. */
+import { CA_VARIABLES, isCertificateError } from '../certificate.ts'
 import { isReadOnly, sqlStateOf } from './errors.ts'
 import { SchemaError } from './migrations.ts'
 import type { DatabaseServer } from './url.ts'
@@ -14,15 +15,16 @@ export function refusalOf(error: unknown, { hosts, user, database }: DatabaseSer
   })
   if (known !== undefined) return { sentence: `DATABASE_URL: ${known}`, permanent: true }
   if (isCertificateError(error))
-    return { sentence: `DATABASE_URL: the server's certificate is not accepted; ${CA_HINT}`, permanent: true }
+    return {
+      sentence: `DATABASE_URL: the server's certificate is not accepted; sslrootcert in the URL names the file of its CA, or ${CA_VARIABLES} does`,
+      permanent: true,
+    }
   if (isReadOnly(error))
     return { sentence: 'DATABASE_URL: the database takes no changes, as a standby', permanent: false }
   const where = hosts.map(({ host, port }) => `${host}:${port}`).join(', ')
   const noTls = message.includes('before secure TLS connection') ? '; it may offer no TLS, which sslmode asks for' : ''
   return { sentence: `DATABASE_URL: the database at ${where} does not answer as it should${noTls}`, permanent: false }
 }
-
-const CA_HINT = 'sslrootcert in the URL names the file of its CA, or NODE_EXTRA_CA_CERTS (on Deno, DENO_CERT) does'
 
 /** What the server refuses however often it is asked. */
 function permanentReason(state: string, message: string, names: { user: string; database: string }) {
@@ -41,11 +43,4 @@ function permanentReason(state: string, message: string, names: { user: string; 
   if (/^(42704|22023|55P02|42602)$/.test(state) || /unsupported startup parameter/i.test(told))
     return 'the server refuses a parameter of the connection'
   return undefined
-}
-
-/** By the codes of OpenSSL (Node and Bun) and the texts of rustls (Deno). */
-function isCertificateError(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  const code = 'code' in error ? String(error.code) : ''
-  return /CERT|VERIFY|ALTNAME|SELF_SIGNED|UNABLE_TO_GET_ISSUER/.test(code) || /certificate/i.test(error.message)
 }

@@ -1,4 +1,5 @@
 /** The kinds of Redis errors, told apart by their first word. */
+import { isCertificateError } from '../certificate.ts'
 
 const ELSEWHERE = /^(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|MOVED|ASK|UNBLOCKED)|-READONLY|script.*\bREADONLY\b/
 
@@ -17,10 +18,6 @@ export function isElsewhere(error: unknown): boolean {
 /** Whether the server lets the caller in, but not do this, or not at all: trying again does not help. */
 export function isRefusal(error: unknown): boolean {
   if (!(error instanceof Error)) return false
-  const code = 'code' in error ? String(error.code) : ''
-  return (
-    /^(WRONGPASS|NOAUTH|NOPERM|ERR (AUTH|invalid password|DB index|SELECT))/i.test(error.message) ||
-    /CERT|VERIFY|ALTNAME|SELF_SIGNED|UNABLE_TO_GET_ISSUER/.test(code) ||
-    /certificate/i.test(error.message)
-  )
+  const refused = /^(WRONGPASS|NOAUTH|NOPERM|ERR (AUTH|invalid password|DB index|SELECT))/i.test(error.message)
+  return refused || isCertificateError(error)
 }

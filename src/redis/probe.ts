@@ -1,5 +1,6 @@
 /** Finds out at start what Redis is, and whether it lets the service do what it has to. */
 import { Cluster } from 'ioredis'
+import { CA_VARIABLES, isCertificateError } from '../certificate.ts'
 import { createClient, modeIn, type RedisClient, readInfo } from './client.ts'
 import { isRefusal } from './errors.ts'
 import { type RedisCommand, rehearse } from './rehearse.ts'
@@ -15,8 +16,6 @@ export type RedisFound = {
 
 /** Why Redis cannot be used, in one sentence that names the setting. */
 class RedisRefused extends Error {}
-
-const CA_HINT = 'NODE_EXTRA_CA_CERTS (on Deno, DENO_CERT) names the file of its CA'
 
 /**
  * @param groups commands, of which those of a group have their keys on one node of a cluster
@@ -125,8 +124,8 @@ function undefinedUnlessRefused(error: unknown): undefined {
 
 function sentenceOf(error: unknown): string {
   const message = error instanceof Error ? error.message : ''
-  if (/certificate|CERT/i.test(`${message} ${String(error instanceof Error && 'code' in error ? error.code : '')}`))
-    return `REDIS_URL: the server's certificate is not accepted; ${CA_HINT}`
+  if (isCertificateError(error))
+    return `REDIS_URL: the server's certificate is not accepted; ${CA_VARIABLES} names the file of its CA`
   if (/^NOPERM/.test(message)) return 'REDIS_URL: the user may not do all that is needed: +info +multi +discard'
   if (/^ERR (DB index|SELECT)/i.test(message)) return 'REDIS_URL: there is no such database'
   return 'REDIS_URL: Redis does not let the service in; the user or password may be wrong or missing'
