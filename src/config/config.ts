@@ -2,7 +2,7 @@
 import process from 'node:process'
 import type { S3Settings } from '../storage/s3/settings.ts'
 import { type Name, type Setting, settings, type Values } from './settings.ts'
-import { toSlices } from './slices.ts'
+import { discovers, toSlices } from './slices.ts'
 import { httpUrl } from './values.ts'
 
 /** The settings as slices, one for each room that is given any. Sizes are in bytes, times in seconds. */
@@ -114,8 +114,7 @@ function contradictions(isSet: (name: Name) => boolean, values: Record<string, u
     problems.push('S3_PUBLIC_ENDPOINT: expected S3_ENDPOINT or S3_BUCKET beside it')
   if (isSet('USER_ID_NAMESPACE') && !isSet('AUTH_ISSUER'))
     problems.push('AUTH_ISSUER: expected beside USER_ID_NAMESPACE, since two issuers may give one name to two users')
-  const isAlone = !(['AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'GATEWAY_SECRET'] as const).some(isSet)
-  if (isSet('AUTH_ISSUER') && isAlone && !httpUrl.safeParse(values.AUTH_ISSUER).success)
+  if (discovers(isSet) && !httpUrl.safeParse(values.AUTH_ISSUER).success)
     problems.push(
       'AUTH_ISSUER: expected an http or https URL, at which keys are discovered, or AUTH_JWT_SECRET, AUTH_JWKS_URL or GATEWAY_SECRET beside it',
     )

@@ -1,6 +1,6 @@
 /** Sorts the checked values into slices, one for each room that is given any. */
 import type { S3Settings } from '../storage/s3/settings.ts'
-import type { Values } from './settings.ts'
+import type { Name, Values } from './settings.ts'
 
 export function toSlices(values: Values) {
   const allowedTypes: ReadonlySet<string> = new Set(values.ALLOWED_TYPES)
@@ -61,16 +61,16 @@ function authOf(values: Values) {
     issuer: values.AUTH_ISSUER,
     audience: values.AUTH_AUDIENCE,
     gatewaySecret: values.GATEWAY_SECRET,
-    /** Whether the issuer itself says where its keys are. */
-    discovers: isAlone(values),
+    discovers: discovers((name) => Boolean(values[name])),
     userIdNamespace: values.USER_ID_NAMESPACE,
     roleClaim: values.ROLE_CLAIM,
     serviceRole: values.SERVICE_ROLE,
   }
 }
 
-function isAlone({ AUTH_ISSUER, AUTH_JWKS_URL, AUTH_JWT_SECRET, GATEWAY_SECRET }: Values): boolean {
-  return AUTH_ISSUER !== undefined && !(AUTH_JWKS_URL || AUTH_JWT_SECRET || GATEWAY_SECRET)
+/** Whether the issuer itself says where its keys are, since nothing else tells callers apart. */
+export function discovers(isSet: (name: Name) => boolean): boolean {
+  return isSet('AUTH_ISSUER') && !(isSet('AUTH_JWT_SECRET') || isSet('AUTH_JWKS_URL') || isSet('GATEWAY_SECRET'))
 }
 
 function httpOf(values: Values) {

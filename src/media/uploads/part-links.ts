@@ -3,7 +3,7 @@
 import type { Caller } from '../../auth/caller.ts'
 import { type ArgumentError, notFound, Problem } from '../../problem.ts'
 import type { PartLink } from '../../storage/multipart.ts'
-import { inSession } from '../bytes/links.ts'
+import { uploadLife } from '../bytes/links.ts'
 import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import { md5Required, multipartOf } from './assemble.ts'
 import { refuse } from './multipart-uploads.ts'
@@ -82,10 +82,7 @@ async function link(
     const wrong = beyond.map(({ named }) => ({ ...named, message: `expected at most ${last}` }))
     throw new Problem('request_invalid', `The file has ${last} parts of ${wanted} bytes.`, { arguments: wrong })
   }
-  const { expiresAt } = await inSession(deps, {
-    expiresAt: new Date(from.getTime() + limits.uploadUrlSeconds * 1000),
-  })
-  const expiresIn = Math.floor((expiresAt.getTime() - from.getTime()) / 1000)
+  const { expiresAt, expiresIn } = await uploadLife(deps, from)
   const links = parts.map(async ({ partNumber, md5 }) => {
     const size = partNumber < last ? wanted : sizeBytes - (last - 1) * wanted
     const part = { partNumber, size, md5, from, expiresIn }

@@ -3,7 +3,7 @@
 import type { Caller } from '../../auth/caller.ts'
 import { fileTooLarge, Problem } from '../../problem.ts'
 import { acceptType } from '../bytes/inspect.ts'
-import { inSession } from '../bytes/links.ts'
+import { uploadLife } from '../bytes/links.ts'
 import { safeFileName } from '../object/file-name.ts'
 import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import type { Idempotency } from '../object/new-object.ts'
@@ -84,9 +84,7 @@ async function linkTo(
   { id, key }: { id: string; key: string },
   content: Content,
 ): Promise<UploadLink> {
-  const from = deps.now()
-  const { expiresAt } = await inSession(deps, { expiresAt: new Date(from + deps.limits.uploadUrlSeconds * 1000) })
-  const expiresIn = Math.floor((expiresAt.getTime() - from) / 1000)
+  const { expiresAt, expiresIn } = await uploadLife(deps, new Date(deps.now()))
   const { url, headers } = await deps.storage.signPut(key, { expiresIn, ...content })
   return { id, key, uploadUrl: url, headers, expiresAt }
 }
