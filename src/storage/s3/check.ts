@@ -3,34 +3,40 @@ import { v7 as uuidv7 } from 'uuid'
 import type { SignPut, Storage } from '../storage.ts'
 import { prepareBucket } from './bucket.ts'
 import type { FoundTraits } from './probe.ts'
+import { isOk } from './probe-requests.ts'
 import type { S3Settings } from './settings.ts'
 import { createS3Storage } from './storage.ts'
 
 /** `means`: what the service makes of it. `fit` is false where the service should not be used with the store. */
 export type Finding = { what: string; found: string; means: string; fit: boolean }
 
-/** @param origin a page's, for CORS. Throws StoreUnfit, or Problem `storage_unavailable`. */
+/**
+ * Leaves nothing behind in the bucket.
+ * @param origin a page's, for CORS
+ * @throws StoreUnfit, Problem `storage_unavailable`, or an Error when the bucket has objects of a service
+ */
 export async function checkStore(config: S3Settings, origin: string): Promise<Finding[]> {
   const traits = await prepareBucket(config)
   const storage = createS3Storage(config, traits)
   const prefix = `media/${uuidv7()}/`
+  const parts = `${prefix}parts`
   try {
-    return [...ofTraits(traits), ...(await ofLinks(storage, prefix, origin)), ...(await ofObjects(storage, prefix))]
+    if (await isUsed(storage)) throw new Error(`${config.bucket} has objects: name a bucket of its own for the check`)
+    return [
+      ...ofTraits(traits),
+      ...(await ofLinks(storage, prefix, origin)),
+      ...(await ofObjects(storage, prefix, parts)),
+    ]
   } finally {
+    await storage.abortUploads(parts)
     await storage.removePrefix(prefix)
     storage.close()
   }
 }
 
-/** Whether the bucket has no objects of a service, so that all that a check leaves behind can be removed. */
-export async function isUnused(config: S3Settings): Promise<boolean> {
-  const storage = createS3Storage(config, await prepareBucket(config))
-  try {
-    const found = await Promise.all(['media/', 'public/'].map((prefix) => storage.list({ prefix, limit: 1 })))
-    return found.every((objects) => objects.length === 0)
-  } finally {
-    storage.close()
-  }
+async function isUsed(storage: Storage): Promise<boolean> {
+  const found = await Promise.all(['media/', 'public/'].map((prefix) => storage.list({ prefix, limit: 1 })))
+  return found.some((objects) => objects.length > 0)
 }
 
 function ofTraits(traits: FoundTraits): Finding[] {
@@ -62,9 +68,7 @@ function meaningOf(guards: readonly string[], unguarded: readonly string[]): str
 async function ofLinks(storage: Storage, prefix: string, origin: string): Promise<Finding[]> {
   const put = async (name: string, changed: Record<string, string>, body = BODY) => {
     const { url, headers } = await storage.signPut(prefix + name, UPLOAD)
-    const answer = await fetch(url, { method: 'PUT', headers: { ...headers, ...changed }, body })
-    await answer.body?.cancel()
-    return answer.ok
+    return isOk(url, { method: 'PUT', headers: { ...headers, ...changed }, body })
   }
   const [longer, other, { url }] = [
     await put('longer', {}, `${BODY}${BODY}`),
@@ -84,13 +88,13 @@ async function ofLinks(storage: Storage, prefix: string, origin: string): Promis
   ]
 }
 
-async function ofObjects(storage: Storage, prefix: string): Promise<Finding[]> {
+async function ofObjects(storage: Storage, prefix: string, parts: string): Promise<Finding[]> {
   const keys = ['-a/x', 'A', '_', 'a-b', 'a.b', 'a/x', 'a0'].map((name) => `${prefix}list/${name}`).sort()
   for (const key of keys.toReversed()) await storage.put(key, new TextEncoder().encode(BODY), TEXT)
   const listed = (await storage.list({ prefix: `${prefix}list/`, limit: 100 })).map(({ key }) => key)
   const inOrder = listed.join() === keys.join()
   const { multipart } = storage
-  const replaced = multipart === undefined ? null : await replaces(multipart, `${prefix}parts`)
+  const replaced = multipart === undefined ? null : await replaces(multipart, parts)
   return [
     finding('listing order', inOrder ? 'bytes' : 'another', inOrder ? '' : 'upkeep misses objects', inOrder),
     finding(
@@ -108,8 +112,7 @@ async function replaces(multipart: NonNullable<Storage['multipart']>, key: strin
     const uploadId = await multipart.begin(key, TEXT)
     const part = { partNumber: 1, size: BODY.length, from: new Date(), expiresIn: 60 }
     const { url, headers } = await multipart.signPart(key, uploadId, part)
-    const answer = await fetch(url, { method: 'PUT', headers, body: BODY })
-    await answer.body?.cancel()
+    await isOk(url, { method: 'PUT', headers, body: BODY })
     return multipart.complete(key, uploadId, (await multipart.parts(key, uploadId)) ?? [])
   }
   await complete()

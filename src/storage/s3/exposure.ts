@@ -1,5 +1,6 @@
 /** Finds out what strangers can do: read or write private objects, or use links for more than they were signed for. */
-import type { SignPut, Storage } from '../storage.ts'
+import type { Storage } from '../storage.ts'
+import { isOk, PLAIN, PROBE, unsigned } from './probe-requests.ts'
 
 type Probe = {
   /** For links to the service's own endpoint. */
@@ -10,13 +11,11 @@ type Probe = {
   signal: AbortSignal
 }
 
-export const PROBE = 'probe'
-
 /** One sentence for each opening, which names the setting. */
 export async function findOpenings({ storage, stored, newKey, signal }: Probe): Promise<string[]> {
   const readLink = await storage.signGet(stored, { ...AS_TEXT, from: new Date(), expiresIn: 60 })
   const put = async (key: string, change: (url: string) => string, body: string) => {
-    const { url, headers } = await storage.signPut(key, { ...BOUND, size: PROBE.length })
+    const { url, headers } = await storage.signPut(key, { ...PLAIN, size: PROBE.length })
     return isOk(change(url), { method: 'PUT', headers, body, signal })
   }
   const [reads, writes, forged, longer] = await Promise.all([
@@ -33,20 +32,9 @@ export async function findOpenings({ storage, stored, newKey, signal }: Probe): 
   ]
 }
 
-async function isOk(url: string, init: RequestInit): Promise<boolean> {
-  const answer = await fetch(url, init)
-  await answer.body?.cancel()
-  return answer.ok
-}
-
-function unsigned(url: string): string {
-  return url.slice(0, url.indexOf('?'))
-}
-
 /** The same link with another signature. */
 function forge(url: string): string {
   return url.replace(/(X-Amz-Signature=[0-9a-f]*)([0-9a-f])$/, (_, rest, last) => `${rest}${last === '0' ? '1' : '0'}`)
 }
 
-const BOUND: SignPut = { expiresIn: 60, contentType: 'text/plain', size: undefined, sha256: undefined }
 const AS_TEXT = { contentType: 'text/plain', disposition: 'attachment', cacheControl: 'no-store' }

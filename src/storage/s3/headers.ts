@@ -3,8 +3,9 @@
  * (February 2026) only `x-amz-meta-`: tested at start, on objects of a few bytes.
  */
 import { HeadObjectCommand, type S3Client, S3ServiceException } from '@aws-sdk/client-s3'
+import { isOk, PROBE, unsigned } from './probe-requests.ts'
 
-/** Signs a link to upload `probe` as `text/plain`, guarded against these headers. */
+/** Signs a link to upload `PROBE` as `text/plain`, guarded against these headers. */
 type SignProbe = (key: string, guards: readonly string[]) => Promise<{ url: string; headers: Record<string, string> }>
 
 /**
@@ -50,18 +51,16 @@ export async function probeClientHeaders({ client, bucket, newKey, sign, signal 
     made += 1
     const key = newKey(`header${made}`)
     const { url, headers } = await sign(key, guards)
-    const answer = await fetch(url, { method: 'PUT', headers: { ...headers, ...sent }, body: 'probe', signal })
-    await answer.body?.cancel()
-    if (!answer.ok) return null
+    if (!(await isOk(url, { method: 'PUT', headers: { ...headers, ...sent }, body: PROBE, signal }))) return null
     const [found, open] = await Promise.all([
       client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: signal }).catch(ifUnreadable),
       // Not GET: an open store sends the body, which is not what its Content-Encoding says.
-      fetch(url.slice(0, url.indexOf('?')), { method: 'HEAD', signal }),
+      isOk(unsigned(url), { method: 'HEAD', signal }),
     ])
     if (found === null) return { storageClass: '', said: UNREADABLE }
     const { ETag, ContentEncoding = '', TagCount = 0, WebsiteRedirectLocation = '', ServerSideEncryption = '' } = found
     const isNew = (found.LastModified?.getTime() ?? 0) > Date.now() - DAY_MS
-    const said = [ETag, ContentEncoding, TagCount, WebsiteRedirectLocation, ServerSideEncryption, isNew, open.ok]
+    const said = [ETag, ContentEncoding, TagCount, WebsiteRedirectLocation, ServerSideEncryption, isNew, open]
     return { storageClass: found.StorageClass ?? '', said: JSON.stringify(said) }
   }
 

@@ -12,9 +12,10 @@ import { probeBrokenParts } from './broken-parts.ts'
 import { sendBrokenPut } from './broken-request.ts'
 import { type CdnFindings, judgeCdn } from './cdn.ts'
 import { CRC32, crc32Of } from './checksums.ts'
-import { findOpenings, PROBE } from './exposure.ts'
+import { findOpenings } from './exposure.ts'
 import { probeClientHeaders } from './headers.ts'
 import { createS3Multipart } from './multipart.ts'
+import { isOk, PLAIN, PROBE } from './probe-requests.ts'
 import { createRemoveSingly, createRemoveTogether } from './removal.ts'
 import type { S3Settings } from './settings.ts'
 import { createSigning, type Signing, type StoreTraits } from './signing.ts'
@@ -37,7 +38,8 @@ type Probe = { client: S3Client; config: S3Settings; cdnBaseUrl: string | undefi
 /** Removes its objects, also when it fails. */
 export async function probe(deps: Probe): Promise<FoundTraits> {
   const { client, config } = deps
-  // The keys have the form of an object's, so upkeep removes them as orphans if the process dies here.
+  // Upkeep removes the objects as orphans if the process dies here, since the keys have the form of an object's. A
+  // multipart upload that is then under way stays until a lifecycle rule of the bucket ends it.
   const id = uuidv7()
   const keys: string[] = []
   const newKey = (name: string, home = 'media') => {
@@ -69,7 +71,7 @@ async function look(
   const multipart = createS3Multipart({ client, bucket: Bucket, signPut }, false)
   let server: string | null = null
   const accepts = async (key: string, bound: Partial<SignPut> = {}, extra: Record<string, string> = {}) => {
-    const { url, headers } = await storage.signPut(key, { ...UNBOUND, ...bound })
+    const { url, headers } = await storage.signPut(key, { ...PLAIN, ...bound })
     const answer = await fetch(url, { method: 'PUT', headers: { ...headers, ...extra }, body: PROBE, signal })
     await answer.body?.cancel()
     server = answer.headers.get('server')
@@ -89,7 +91,7 @@ async function look(
       judge({ client, config, cdnBaseUrl, signal }, source, newKey),
       probeClientHeaders({
         ...{ client, bucket: Bucket, newKey, signal },
-        sign: (key, guards) => storages.guardedBy(guards).signPut(key, UNBOUND),
+        sign: (key, guards) => storages.guardedBy(guards).signPut(key, PLAIN),
       }),
       keepsHalf(storage, newKey('half'), signal),
       checksCrc32(signPut, { right: newKey('crc32'), wrong: newKey('wrong-crc32') }, signal),
@@ -132,7 +134,7 @@ function createStorages(own: S3Settings) {
 
 /** Whether a request that breaks off leaves the bytes that have arrived. */
 async function keepsHalf(storage: Storage, key: string, signal: AbortSignal): Promise<boolean> {
-  const { url, headers } = await storage.signPut(key, UNBOUND)
+  const { url, headers } = await storage.signPut(key, PLAIN)
   await sendBrokenPut(url, headers, new Uint8Array(HALVED_BYTES))
   return (await storage.head(key, { signal })) !== null
 }
@@ -145,10 +147,8 @@ async function checksCrc32(
 ): Promise<boolean> {
   const stores = async (key: string, value: string) => {
     const headers = { [CRC32]: value }
-    const url = await signPut({ key, expiresIn: UNBOUND.expiresIn, headers, internal: true })
-    const answer = await fetch(url, { method: 'PUT', headers, body: PROBE, signal })
-    await answer.body?.cancel()
-    return answer.ok
+    const url = await signPut({ key, expiresIn: PLAIN.expiresIn, headers, internal: true })
+    return isOk(url, { method: 'PUT', headers, body: PROBE, signal })
   }
   const value = crc32Of(new TextEncoder().encode(PROBE))
   return (await stores(right, value)) && !(await stores(wrong, crc32Of(new Uint8Array(1))))
@@ -199,4 +199,3 @@ const UNTESTED: StoreTraits = {
   crc32: false,
   brokenParts: 'refused',
 }
-const UNBOUND: SignPut = { expiresIn: 60, contentType: 'text/plain', size: undefined, sha256: undefined }

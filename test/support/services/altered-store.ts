@@ -28,12 +28,21 @@ export const keepsHalves: NonNullable<Alteration['answer']> = ({ method, path })
 
 const halfPart = (number: number) => `<Part><PartNumber>${number}</PartNumber><ETag>"1"</ETag><Size>65536</Size></Part>`
 
-export type AlteredStore = { endpoint: string; stop: () => Promise<void> }
+export type AlteredStore = {
+  endpoint: string
+  /** The keys of the multipart uploads that were begun. */
+  begun: ReadonlySet<string>
+  stop: () => Promise<void>
+}
+
+/** Of `/BUCKET/KEY?…`. */
+const keyOf = (path: string) => path.split('?', 1)[0]?.split('/').slice(2).join('/') ?? ''
 
 /** One connection for each request, so that requests are told apart by the connection. */
 export async function startAlteredStore(alteration: Alteration): Promise<AlteredStore> {
   const { hostname, port } = new URL((await services()).s3.endpoint)
   const sockets = new Set<Socket>()
+  const begun = new Set<string>()
   const server = createServer({ allowHalfOpen: true }, (client) => {
     const keep = (socket: Socket) => {
       sockets.add(socket)
@@ -53,6 +62,7 @@ export async function startAlteredStore(alteration: Alteration): Promise<Altered
   if (address === null || typeof address === 'string') throw new Error('no port')
   return {
     endpoint: `http://127.0.0.1:${address.port}`,
+    begun,
     async stop() {
       for (const socket of sockets) socket.destroy()
       await new Promise((resolve) => server.close(resolve))
@@ -61,6 +71,7 @@ export async function startAlteredStore(alteration: Alteration): Promise<Altered
 
   async function relay(client: Socket, open: () => Socket): Promise<void> {
     const { asked, body, missing } = await receive(client)
+    if (asked.method === 'POST' && /[?&]uploads/.test(asked.path)) begun.add(keyOf(asked.path))
     const own = alteration.answer?.(asked)
     if (own !== undefined) {
       const head = `HTTP/1.1 ${own.status} Altered\r\ncontent-type: application/xml\r\nconnection: close`

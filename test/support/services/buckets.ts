@@ -1,6 +1,8 @@
 import {
   DeleteBucketCommand,
   DeleteObjectsCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
   NoSuchBucket,
   paginateListObjectsV2,
   S3Client,
@@ -25,6 +27,22 @@ export async function removeBucket(name: string): Promise<void> {
     await client.send(new DeleteBucketCommand({ Bucket: name }))
   } catch (error) {
     if (!(error instanceof NoSuchBucket)) throw error
+  } finally {
+    client.destroy()
+  }
+}
+
+/**
+ * The keys of objects in the bucket, and of unfinished uploads.
+ * @param begun the keys of uploads to look for: MinIO lists those of an exact key only
+ */
+export async function leftIn(Bucket: string, begun: Iterable<string>): Promise<string[]> {
+  const client = await s3Client()
+  try {
+    const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket }))
+    const uploads = [...begun].map((Prefix) => client.send(new ListMultipartUploadsCommand({ Bucket, Prefix })))
+    const unfinished = (await Promise.all(uploads)).flatMap(({ Uploads = [] }) => Uploads)
+    return [...Contents, ...unfinished].map(({ Key = '' }) => Key)
   } finally {
     client.destroy()
   }
