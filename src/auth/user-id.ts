@@ -4,6 +4,8 @@ import { v5 } from 'uuid'
 export type UserIds = {
   /** Whether names that are no UUIDs are mapped to UUIDs. */
   readonly mapsNames: boolean
+  /** What every user id of a parameter matches (JSON Schema); null where names are mapped. */
+  readonly pattern: string | null
   /**
    * The id of a user as an identity provider names them in a token's `sub`; null when the name is not one. A UUID of
    * version 5 is a name like any other where names are mapped: else somebody could take the id that another user's name
@@ -17,7 +19,7 @@ export type UserIds = {
 }
 
 // Of any version and variant: Cognito's are of neither that RFC 9562 knows.
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+const UUID = /^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/
 // Every id that `v5` makes has this form.
 const VERSION_5 = /^.{14}5.{4}[89ab]/
 const LONGEST_NAME = 255
@@ -35,6 +37,7 @@ export function createUserIds(namespace: string | undefined): UserIds {
   }
   return {
     mapsNames: namespace !== undefined,
+    pattern: namespace === undefined ? UUID.source : null,
     ofSubject,
     ofHeader(value) {
       const name = decoded(value)
@@ -47,8 +50,7 @@ export function createUserIds(namespace: string | undefined): UserIds {
 
 /** In lower case. */
 function asUuid(text: string): string | null {
-  const lower = text.toLowerCase()
-  return UUID.test(lower) ? lower : null
+  return UUID.test(text) ? text.toLowerCase() : null
 }
 
 /** Both runtimes show each byte of a header as one character. Null when the bytes are no UTF-8. */

@@ -19,7 +19,10 @@ export type Buses = {
 
 type Settings = { redisUrl: string | undefined; redisSentinels: Sentinels | undefined; rateLimitPerMinute: number }
 
-/** Redis may be down: events then wait in the outbox, and requests pass uncounted. @throws Error, a sentence that names the setting */
+/**
+ * Redis may be down: events then wait in the outbox, and requests pass uncounted.
+ * @throws Error, a sentence that names the setting
+ */
 export async function openBuses(settings: Settings, log: Log, closers: (() => void | Promise<void>)[]): Promise<Buses> {
   const { redisUrl, redisSentinels, rateLimitPerMinute: limit } = settings
   if (redisUrl === undefined) {

@@ -29,7 +29,8 @@ export function countBehind(sendCounts: SendCounts, onFailure: (error: unknown) 
       const answers = await sendCounts(new Map([...batch].map(([key, { more }]) => [key, more])))
       for (const [i, { standing, more }] of all.entries()) {
         standing.ahead -= more
-        standing.place = (answers[i]?.place ?? standing.place) + standing.ahead
+        const answer = answers[i]
+        if (answer !== undefined) standing.place = answer.place + standing.ahead
       }
     } catch (error) {
       for (const { standing, more } of all) standing.ahead -= more

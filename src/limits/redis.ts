@@ -1,8 +1,8 @@
 /**
  * The rate limiter in Redis, which counts for all replicas together. Up to half of the limit, a request whose key was
- * counted before passes at once, and its count follows within milliseconds; from there on, each waits for Redis' answer.
- * So one replica never lets more than the limit pass. A burst at several replicas within those milliseconds can pass
- * half of the limit more for each of them.
+ * counted before passes at once, and its count follows within milliseconds; from there on, each waits for Redis'
+ * answer. So one replica never lets more than the limit pass. A burst at several replicas within those milliseconds can
+ * pass half of the limit more for each further one.
  */
 import type { ClientContext, Result } from 'ioredis'
 import type { Log } from '../log.ts'

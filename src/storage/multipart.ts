@@ -41,8 +41,8 @@ export type PartLink = { url: string; headers: Record<string, string> }
 
 /**
  * `stored`: the store has taken the order; the object may appear only later (versitygw 1.8.0, where another completion is
- * under way). `gone`: the store has no such upload. `occupied`: an object is stored under the key and stays there. `unfit`: a part
- * differs from the listed one, or a part other than the last is smaller than `MIN_PART_BYTES`.
+ * under way). `gone`: the store has no such upload. `occupied`: an object is stored under the key and stays there.
+ * `unfit`: a part differs from the listed one, or a part other than the last is smaller than `MIN_PART_BYTES`.
  */
 export type Completion = 'stored' | 'gone' | 'occupied' | 'unfit'
 

@@ -28,7 +28,7 @@ const ownerQuery = (userIds: UserIds) =>
       })
       .openapi({
         param: { name: 'userId', in: 'query' },
-        ...(userIds.mapsNames ? {} : { pattern: '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' }),
+        ...(userIds.pattern === null ? {} : { pattern: userIds.pattern }),
         description: "The user's UUID, or where USER_ID_NAMESPACE is set their name at the identity provider.",
         example: '11111111-2222-4333-8444-555555555555',
       }),

@@ -2,7 +2,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { MediaEvent } from '../../events/events.ts'
 import { beginForRequest, timed, unrecorded } from '../../telemetry/record.ts'
-import type { Owing, Sending } from './send.ts'
+import { BATCH_ROWS, type Owing, type Sending } from './send.ts'
 
 export type Announcer = {
   /** See `Relay.announce`. */
@@ -10,8 +10,6 @@ export type Announcer = {
   /** Resolves when no event is being sent, or removed from its row. */
   idle(): Promise<void>
 }
-
-const BATCH_ROWS = 100
 
 /** `end` records on the request that changed the row whether its events were sent, or stay owed. */
 type Announced = { row: Owing; end: (failed?: boolean) => void }

@@ -2,9 +2,8 @@
 import { violates } from '../../db/errors.ts'
 import type { OwingRow } from '../table/outbox.ts'
 import { SHAPES } from '../table/shapes.ts'
-import { type Sending, send } from './send.ts'
+import { BATCH_ROWS, type Sending, send } from './send.ts'
 
-const BATCH_ROWS = 100
 // Failures of a row, while others succeed, before it is set aside.
 const MOST_TRIES = 3
 

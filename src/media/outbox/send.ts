@@ -4,6 +4,9 @@ import type { Log } from '../../log.ts'
 import { timed } from '../../telemetry/record.ts'
 import type { Repository } from '../table/repository.ts'
 
+/** Rows whose events are sent together. */
+export const BATCH_ROWS = 100
+
 /** Dependencies of all parts of the relay. */
 export type Sending = { repository: Pick<Repository, 'outbox' | 'health'>; events: EventBus; log: Log }
 

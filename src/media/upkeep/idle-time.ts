@@ -1,4 +1,7 @@
 /** Idle-time work of upkeep: no caller waits for it, so a pass does it for a limited time and number. */
+import { Problem } from '../../problem.ts'
+import { NotDone } from '../decoding/decode.ts'
+import { isRefusal } from '../object/outcomes.ts'
 import type { UpkeepDeps } from './step.ts'
 
 const IDLE_MS = 15_000
@@ -26,6 +29,21 @@ export async function inIdleTime(
     if (progress !== 'done') break
   }
   if (failures.length > 0) throw failures[0]
+}
+
+/**
+ * What a failure of a decoder's task means for the next ones.
+ * @param release gives the row back, because nothing was found out about it
+ * @throws the error, where neither the picture nor the decoders are to blame
+ */
+export async function afterFailure(error: unknown, release: () => Promise<void>): Promise<Progress> {
+  if (error instanceof NotDone) {
+    await release()
+    return 'busy'
+  }
+  // The row has the outcome, and when to try again.
+  if (error instanceof Problem && (isRefusal(error) || error.code === 'overloaded')) return 'done'
+  throw error
 }
 
 /** The party and deadline of upkeep's decoder tasks: served after all callers. */

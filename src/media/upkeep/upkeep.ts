@@ -1,7 +1,7 @@
 /**
- * Upkeep: background passes that complete or expire abandoned uploads, purge soft-deleted objects after the retention time, remove
- * orphans, and do the other steps below. Runs in every replica; rows that one has claimed are left alone by the others
- * for a while.
+ * Upkeep: background passes that complete or expire abandoned uploads, purge soft-deleted objects after the retention
+ * time, remove orphans, and do the other steps below. Runs in every replica; rows that one has claimed are left alone by
+ * the others for a while.
  */
 import type { Step, UpkeepDeps, UpkeepReport } from './step.ts'
 import { completeArrived } from './steps/complete-arrived.ts'

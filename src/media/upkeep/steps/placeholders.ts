@@ -1,10 +1,6 @@
 /** Step: makes placeholders, which pages show until a picture has loaded. */
-
-import { Problem } from '../../../problem.ts'
-import { NotDone } from '../../decoding/decode.ts'
-import { isRefusal } from '../../object/outcomes.ts'
 import type { PlaceholderRow } from '../../table/placeholders.ts'
-import { forUpkeep, inIdleTime, type Progress } from '../idle-time.ts'
+import { afterFailure, forUpkeep, inIdleTime, type Progress } from '../idle-time.ts'
 import type { Step, UpkeepDeps, UpkeepReport } from '../step.ts'
 
 export const makePlaceholders: Step<'placeholders'> = async (deps, report) => {
@@ -24,13 +20,6 @@ async function makeOne(
     if (placeholder !== undefined && (await repository.placeholders.keep(row, placeholder))) report.placeholders += 1
     return 'done'
   } catch (error) {
-    if (!(error instanceof Problem)) throw error
-    if (error instanceof NotDone) {
-      await repository.placeholders.release(row)
-      return 'busy'
-    }
-    // The row has the outcome, and when to try again.
-    if (isRefusal(error) || error.code === 'overloaded') return 'done'
-    throw error
+    return afterFailure(error, () => repository.placeholders.release(row))
   }
 }
