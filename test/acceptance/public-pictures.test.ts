@@ -16,8 +16,7 @@ import { readCorpus } from '../support/pictures/corpus.ts'
 import { backend, openStage, type Stage } from '../support/process/acceptance.ts'
 import { runUpkeep } from '../support/process/service.ts'
 
-const TYPES =
-  'image/jpeg,image/png,image/apng,image/webp,image/gif,image/avif,image/tiff,image/heic,video/mp4,application/pdf'
+const TYPES = 'image/jpeg,image/png,image/webp,image/gif,image/avif,image/tiff,image/heic,video/mp4,application/pdf'
 const stage = await openStage({ ALLOWED_TYPES: TYPES })
 afterAll(stage.close)
 
@@ -152,19 +151,20 @@ describe('a public picture', () => {
     })
   }
 
-  test.each([
-    ['image/apng', 50],
-    ['image/png', 5000],
-  ])('that is an animated PNG and taken for %s goes on moving', async (type, commentLength) => {
-    const bytes = await animatedPng(commentLength)
-    const { id, mimeType } = await asPublic(stage, newUser(), bytes)
-    expect(mimeType).toBe(type)
-    const copy = Buffer.from(await (await followed(stage, `/media/${id}/content`)).arrayBuffer())
-    expect([Buffer.from(bytes).includes(SECRET), copy.includes(SECRET)]).toEqual([true, false])
-    for (const type of ['acTL', 'fcTL', 'fdAT', 'IEND']) expect(copy.includes(type)).toBe(true)
-    const [before, after] = await Promise.all([bytes, copy].map((png) => sharp(png).raw().toBuffer()))
-    expect(after?.equals(before!)).toBe(true)
-  })
+  // The animation begins within or behind the bytes that tell a file's type.
+  test.each([50, 5000])(
+    'that is an animated PNG, with a comment of %d bytes, goes on moving',
+    async (commentLength) => {
+      const bytes = await animatedPng(commentLength)
+      const { id, mimeType } = await asPublic(stage, newUser(), bytes)
+      expect(mimeType).toBe('image/png')
+      const copy = Buffer.from(await (await followed(stage, `/media/${id}/content`)).arrayBuffer())
+      expect([Buffer.from(bytes).includes(SECRET), copy.includes(SECRET)]).toEqual([true, false])
+      for (const type of ['acTL', 'fcTL', 'fdAT', 'IEND']) expect(copy.includes(type)).toBe(true)
+      const [before, after] = await Promise.all([bytes, copy].map((png) => sharp(png).raw().toBuffer()))
+      expect(after?.equals(before!)).toBe(true)
+    },
+  )
 
   test('keeps its colours, in sRGB', async () => {
     const bytes = await readCorpus('accept/coffee-progressive-p3.jpg')

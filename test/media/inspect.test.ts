@@ -4,7 +4,7 @@ import { acceptType, createInspect, extensionOf } from '../../src/media/bytes/in
 import { createImageProbe } from '../../src/pictures/image.ts'
 import { INSPECTED_BYTES, MAX_FRAMES } from '../../src/pictures/limits.ts'
 import { refusal } from '../support/http/refusal.ts'
-import { accepted, DEFAULT_TYPES, readCorpus, refused } from '../support/pictures/corpus.ts'
+import { accepted, DEFAULT_TYPES, readCase, readCorpus, refused } from '../support/pictures/corpus.ts'
 import { gif, gifFrame } from '../support/pictures/made-pictures.ts'
 import { repeat } from '../support/pictures/picture-pieces.ts'
 import { repository } from '../support/repository.ts'
@@ -110,6 +110,13 @@ test.each([
   const found = await inspectorOf(new Set([mimeType]))(await readCorpus(file))
   expect(found).toEqual({ mimeType, dimensions: { width: null, height: null } })
   inspectorOf(DEFAULT_TYPES)
+})
+
+test.each([
+  ['major-brand-mif1.avif', 'image/avif', 240, 160],
+  ['animated.png', 'image/png', 60, 40],
+] as const)('%s is %s', async (file, mimeType, width, height) => {
+  expect(await inspect(await readCase(file))).toEqual({ mimeType, dimensions: { width, height } })
 })
 
 test('a type that is not accepted is refused with those that are', () => {

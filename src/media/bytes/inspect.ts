@@ -2,6 +2,7 @@
 
 import { fileTypeFromBuffer } from 'file-type'
 import mime from 'mime'
+import { typeOfBrands } from '../../pictures/brands.ts'
 import type { ProbeImage } from '../../pictures/image.ts'
 import { INSPECTED_BYTES } from '../../pictures/limits.ts'
 import { Problem } from '../../problem.ts'
@@ -22,11 +23,18 @@ const SIZE_AT_END = new Set(['image/tiff'])
 export function createInspect(deps: { allowedTypes: ReadonlySet<string>; probeImage: ProbeImage }): Inspect {
   const { allowedTypes, probeImage } = deps
   return async function inspect(bytes) {
-    const detected = await fileTypeFromBuffer(bytes.subarray(0, TYPE_BYTES))
-    const mimeType = acceptType(detected?.mime ?? 'unknown', allowedTypes)
+    const mimeType = acceptType(await detectType(bytes), allowedTypes)
     const looked = SIZE_AT_END.has(mimeType) ? bytes : bytes.subarray(0, INSPECTED_BYTES)
     return { mimeType, dimensions: await probeImage(looked, mimeType) }
   }
+}
+
+/** What the bytes are; `unknown` when nothing recognizes them. */
+async function detectType(bytes: Uint8Array): Promise<string> {
+  const beginning = bytes.subarray(0, TYPE_BYTES)
+  const detected = typeOfBrands(beginning) ?? (await fileTypeFromBuffer(beginning))?.mime ?? 'unknown'
+  // An animated PNG is a PNG (https://www.w3.org/TR/png-3/); browsers declare it so.
+  return detected === 'image/apng' ? 'image/png' : detected
 }
 
 /**
