@@ -2,12 +2,12 @@
 import { join } from 'node:path'
 import { connect, POOL_CONNECTIONS, type Sql, serverVersion } from '../db/connect.ts'
 import { migrate } from '../db/migrate.ts'
-import { SchemaError } from '../db/migrations.ts'
 import { startPGlite } from '../db/pglite.ts'
 import { carriesPreparedStatements } from '../db/pooler.ts'
 import { type Refusal, refusalOf } from '../db/refusal.ts'
 import { requireSchema } from '../db/schema.ts'
-import { type Server, serverOf } from '../db/server.ts'
+import { readServer } from '../db/server.ts'
+import { SetupError } from '../finding.ts'
 import type { Log } from '../log.ts'
 import type { DataDir } from './data-dir.ts'
 import { reachable } from './reachable.ts'
@@ -33,7 +33,7 @@ export type DatabaseSettings = {
   preparedStatements: boolean | undefined
 }
 
-/** @throws Error, a sentence that names the setting */
+/** @throws SetupError */
 export async function openDatabase(
   settings: DatabaseSettings,
   inDataDir: () => Promise<DataDir>,
@@ -46,7 +46,7 @@ export async function openDatabase(
 }
 
 async function openServer(url: string, settings: DatabaseSettings, log: Log): Promise<Database> {
-  const server = readUrl(url)
+  const server = readServer(url)
   const { preparedStatements = server.prepare, databaseConnections } = settings
   const refused = (error: unknown): Refusal => refusalOf(error, server)
   const onPlain = () => log.warn('database: a pooler does not carry prepared statements; each statement is sent whole')
@@ -54,8 +54,9 @@ async function openServer(url: string, settings: DatabaseSettings, log: Log): Pr
     try {
       return await reachable('database', log, attempt, (error) => refused(error).permanent)
     } catch (error) {
-      // A schema's sentence says it all.
-      throw new Error(refused(error).sentence, { cause: error instanceof SchemaError ? error.cause : error })
+      // Its own sentence says it all.
+      if (error instanceof SetupError) throw error
+      throw new SetupError([refused(error).finding], { cause: error })
     }
   }
   const prepare = preparedStatements ?? (await opened(() => carriesPreparedStatements(url)))
@@ -70,14 +71,6 @@ async function openServer(url: string, settings: DatabaseSettings, log: Log): Pr
   } catch (error) {
     await close()
     throw error
-  }
-}
-
-function readUrl(url: string): Server {
-  try {
-    return serverOf(url)
-  } catch (error) {
-    throw new Error(`DATABASE_URL: ${error instanceof Error ? error.message : error}`, { cause: error })
   }
 }
 

@@ -1,6 +1,7 @@
 /** Opens the store of the settings: an S3 bucket, whose traits are found out first, or files in the data folder. */
 import { join } from 'node:path'
 import type { Config } from '../config/config.ts'
+import { SetupError, sentenceOf } from '../finding.ts'
 import type { Log } from '../log.ts'
 import { createDiskStorage, type DiskStorage } from '../storage/disk/storage.ts'
 import { createDiskTusStores } from '../storage/disk/tus.ts'
@@ -28,7 +29,7 @@ type Store = {
   found: object
 }
 
-/** @throws StoreUnfit, or in production for a store that is open to strangers */
+/** @throws SetupError, in production also for a store that is open to strangers */
 export async function openStore(config: Config, deps: Deps): Promise<Store> {
   const { s3 } = config.ports
   return s3 === undefined ? openDisk(config.ports, deps) : openS3(s3, config, deps.log)
@@ -50,7 +51,8 @@ async function openS3(s3: S3Settings, config: Config, log: Log): Promise<Store> 
   const { cdnBaseUrl } = config.media
   const traits = await reachable('storage', log, () => prepareBucket(s3, { cdnBaseUrl }), isUnfit)
   const { production } = config.ports
-  if (production && traits.openings.length > 0) throw new StoreUnfit(traits.openings.join('; '))
+  const openings = traits.findings.filter(({ severity }) => severity === 'wrong')
+  if (production && openings.length > 0) throw new SetupError(openings)
   warnAbout(traits, log)
   const tusStores = traits.brokenParts === 'kept' ? noTus : await openTus(s3, config.ports, log)
   const { endpoint = 'AWS', bucket } = s3
@@ -61,9 +63,9 @@ async function openS3(s3: S3Settings, config: Config, log: Log): Promise<Store> 
 const isUnfit = (error: unknown) => error instanceof StoreUnfit
 
 function warnAbout(traits: FoundTraits, log: Log): void {
-  const { guardCopies, guards, unguarded, enforces, brokenParts, multiDelete, openings, unjudged } = traits
-  for (const opening of openings) log.warn(`storage: ${opening}; refused in production`)
-  for (const sentence of unjudged) log.warn(`storage: ${sentence}`)
+  const { guardCopies, guards, unguarded, enforces, brokenParts, multiDelete, findings } = traits
+  for (const finding of findings)
+    log.warn(`storage: ${sentenceOf(finding)}${finding.severity === 'wrong' ? '; refused in production' : ''}`)
   if (guardCopies) log.warn('storage: takes unsigned copies over upload links; links are signed against it')
   if (guards.length > 0)
     log.warn({ headers: guards }, 'storage: takes unsigned headers over upload links; links are signed against them')

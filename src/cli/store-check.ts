@@ -10,7 +10,7 @@ import { existsSync } from 'node:fs'
 import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { readStoreConfig } from '../config/config.ts'
-import { checkStore, type Finding } from '../storage/s3/check.ts'
+import { checkStore, type Trait } from '../storage/s3/check.ts'
 
 const CONTRACT = ['storage', 'links', 'multipart'].map((name) => `test/contract/${name}.test.ts`)
 
@@ -26,9 +26,9 @@ try {
   if (url === undefined || !URL.canParse(url))
     throw new Error('usage: bun run store-check URL [--origin ORIGIN] [--quick]')
   const store = readStoreConfig(url)
-  const findings = await checkStore(store, values.origin)
-  print(findings)
-  if (findings.some(({ fit }) => !fit)) process.exitCode = 1
+  const traits = await checkStore(store, values.origin)
+  print(traits)
+  if (traits.some(({ fit }) => !fit)) process.exitCode = 1
   if (!values.quick && !(await contractHolds(url))) process.exitCode = 1
 } catch (error) {
   const cause = error instanceof Error && error.cause instanceof Error ? `\n  ${error.cause.message}` : ''
@@ -36,10 +36,10 @@ try {
   process.exitCode = 1
 }
 
-function print(findings: readonly Finding[]): void {
-  const width = (of: (finding: Finding) => string) => Math.max(...findings.map((finding) => of(finding).length))
-  const [what, found] = [width((finding) => finding.what), width((finding) => finding.found)]
-  for (const { what: name, found: seen, means, fit } of findings)
+function print(traits: readonly Trait[]): void {
+  const width = (of: (trait: Trait) => string) => Math.max(...traits.map((trait) => of(trait).length))
+  const [what, found] = [width((trait) => trait.what), width((trait) => trait.found)]
+  for (const { what: name, found: seen, means, fit } of traits)
     console.log(`${fit ? ' ' : '!'} ${name.padEnd(what)}  ${seen.padEnd(found)}  ${means}`.trimEnd())
 }
 

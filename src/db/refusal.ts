@@ -1,30 +1,33 @@
 /** Says in one sentence why a database cannot be used, and whether trying again may help. */
 import { CA_VARIABLES, isCertificateError } from '../certificate.ts'
+import { type Finding, findingsAbout, SetupError } from '../finding.ts'
 import { isReadOnly, sqlStateOf } from './errors.ts'
-import { SchemaError } from './migrations.ts'
 import type { DatabaseServer } from './url.ts'
 
-export type Refusal = { sentence: string; permanent: boolean }
+export type Refusal = { finding: Finding; permanent: boolean }
 
 export function refusalOf(error: unknown, { hosts, user, database }: DatabaseServer): Refusal {
-  if (error instanceof SchemaError) return { sentence: `DATABASE_URL: ${error.message}`, permanent: true }
+  const [told] = error instanceof SetupError ? error.findings : []
+  if (told !== undefined) return { finding: told, permanent: true }
   const message = error instanceof Error ? error.message : String(error)
-  const known = permanentReason(sqlStateOf(error) ?? '', message, {
-    user: user ?? '',
-    database: database ?? user ?? '',
-  })
-  if (known !== undefined) return { sentence: `DATABASE_URL: ${known}`, permanent: true }
-  if (isCertificateError(error))
-    return {
-      sentence: `DATABASE_URL: the server's certificate is not accepted; sslrootcert in the URL names the file of its CA, or ${CA_VARIABLES} does`,
-      permanent: true,
-    }
-  if (isReadOnly(error))
-    return { sentence: 'DATABASE_URL: the database takes no changes, as a standby', permanent: false }
+  const names = { user: user ?? '', database: database ?? user ?? '' }
+  const known = permanentReason(sqlStateOf(error) ?? '', message, names)
+  if (known !== undefined) return { finding: wrong('DATABASE_URL', ...known), permanent: true }
+  if (isCertificateError(error)) return { finding: UNTRUSTED, permanent: true }
+  if (isReadOnly(error)) return { finding: STANDBY, permanent: false }
   const where = hosts.map(({ host, port }) => `${host}:${port}`).join(', ')
   const noTls = message.includes('before secure TLS connection') ? '; it may offer no TLS, which sslmode asks for' : ''
-  return { sentence: `DATABASE_URL: the database at ${where} does not answer as it should${noTls}`, permanent: false }
+  return {
+    finding: wrong(
+      'DATABASE_URL',
+      `the database at ${where} does not answer as it should${noTls}`,
+      'start it, or correct its host and port',
+    ),
+    permanent: false,
+  }
 }
+
+type Reason = [problem: string, remedy: string]
 
 /** What the server refuses however often it is asked. */
 function permanentReason(state: string, message: string, names: { user: string; database: string }) {
@@ -36,11 +39,21 @@ function permanentReason(state: string, message: string, names: { user: string; 
     /auth failed|no such user|password authentication failed/i.test(told) ||
     message.includes('SASL_SIGNATURE_MISMATCH')
   )
-    return `the database does not let the user "${user}" in; the password may be wrong`
-  if (state === '3D000' || /no such database/i.test(told)) return `there is no database "${database}"`
-  if (state === '42501') return `the user "${user}" lacks a right`
-  if (state === '3F000') return 'the schema does not exist, or the user may not use it'
+    return [`the database does not let the user "${user}" in`, 'the password may be wrong'] satisfies Reason
+  if (state === '3D000' || /no such database/i.test(told))
+    return [`there is no database "${database}"`, 'create it, or correct its name'] satisfies Reason
+  if (state === '42501') return [`the user "${user}" lacks a right`, 'grant it'] satisfies Reason
+  if (state === '3F000')
+    return ['the schema does not exist, or the user may not use it', 'create it, or grant USAGE on it'] satisfies Reason
   if (/^(42704|22023|55P02|42602)$/.test(state) || /unsupported startup parameter/i.test(told))
-    return 'the server refuses a parameter of the connection'
+    return ['the server refuses a parameter of the connection', 'take it out of the URL'] satisfies Reason
   return undefined
 }
+
+const { wrong } = findingsAbout('database')
+const UNTRUSTED = wrong(
+  'DATABASE_URL',
+  "the server's certificate is not accepted",
+  `sslrootcert in the URL names the file of its CA, or ${CA_VARIABLES} does`,
+)
+const STANDBY = wrong('DATABASE_URL', 'the database takes no changes, as a standby', 'name the primary')

@@ -14,7 +14,11 @@ export async function requireSchema(sql: Sql, folder = MIGRATIONS_FOLDER): Promi
   const past = await readPast(sql).catch(asUnreadable)
   const [first] = missingFrom(past ?? new Map(), await readMigrations(folder))
   if (first !== undefined)
-    throw new SchemaError(`the schema is too old, and MIGRATE is false: migration ${first.name} is missing; ${RUN}`)
+    throw new SchemaError(`the schema is too old, and MIGRATE is false: migration ${first.name} is missing`, RUN)
+  await requirePrivileges(sql)
+}
+
+async function requirePrivileges(sql: Sql): Promise<void> {
   const denied = await deniedPrivileges(sql)
   if (denied.length > 0) throw lacking(denied)
 }
@@ -25,17 +29,38 @@ function asUnreadable(error: unknown): never {
 
 function lacking(denied: string[]): SchemaError {
   return new SchemaError(
-    `the role lacks privileges: ${denied.join(', ')}; as the owner of the tables run ` +
-      '`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO` this role',
+    `the role lacks privileges: ${denied.join(', ')}`,
+    'as the owner of the tables run `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO` this role',
   )
 }
 
 /** What to do when a role may not migrate; every other error is thrown as it is. */
 export function asSchemaError(error: unknown): never {
   if (sqlStateOf(error) !== INSUFFICIENT_PRIVILEGE || !(error instanceof Error)) throw error
-  const message = `the role lacks a privilege (${error.message}); ${RUN}, and set MIGRATE=false`
-  throw new SchemaError(message, { cause: error })
+  throw mayNotMigrate(error)
 }
+
+function mayNotMigrate(cause: Error): SchemaError {
+  return new SchemaError(`the role lacks a privilege (${cause.message})`, `${RUN}, and set MIGRATE=false`, { cause })
+}
+
+/**
+ * What the start would make of the schema, without changing it.
+ * @param mayMigrate whether the start would apply what is missing
+ * @throws SchemaError
+ */
+export async function requireUsableSchema(sql: Sql, { mayMigrate }: { mayMigrate: boolean }): Promise<void> {
+  if (!mayMigrate) return requireSchema(sql)
+  const past = await readPast(sql).catch(asUnreadable)
+  const missing = missingFrom(past ?? new Map(), await readMigrations(MIGRATIONS_FOLDER))
+  const [{ schema, allowed } = NOWHERE] = await sql<{ schema: string | null; allowed: boolean | null }[]>`
+    SELECT current_schema() AS schema, has_schema_privilege(current_schema(), 'CREATE') AS allowed`
+  if (missing.length > 0 && allowed !== true)
+    throw mayNotMigrate(new Error(`permission denied for schema ${schema ?? 'public'}`))
+  if (past !== undefined) await requirePrivileges(sql)
+}
+
+const NOWHERE = { schema: null, allowed: false }
 
 /** Such as `UPDATE on media_objects`. */
 async function deniedPrivileges(sql: Sql): Promise<string[]> {

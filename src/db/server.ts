@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { type ConnectionOptions, checkServerIdentity, type PeerCertificate } from 'node:tls'
 import postgres from 'postgres'
+import { findingsAbout, SetupError } from '../finding.ts'
 import { createHosts, type Hosts } from './hosts.ts'
 import { type DatabaseServer, parseDatabaseUrl } from './url.ts'
 
@@ -12,6 +13,18 @@ export type Server = DatabaseServer & {
   options: ReturnType<typeof optionsOf>
   /** Absent if the URL names one host. */
   primary: Hosts | undefined
+}
+
+/** The server that DATABASE_URL names. @throws SetupError */
+export function readServer(url: string): Server {
+  try {
+    return serverOf(url)
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error)
+    throw new SetupError([findingsAbout('database').wrong('DATABASE_URL', problem, 'correct the URL')], {
+      cause: error,
+    })
+  }
 }
 
 /** @throws Error that says what is wrong with the URL */

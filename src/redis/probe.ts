@@ -1,6 +1,7 @@
 /** Finds out at start what Redis is, and whether it lets the service do what it has to. */
 import { Cluster } from 'ioredis'
 import { CA_VARIABLES, isCertificateError } from '../certificate.ts'
+import { type Finding, findingsAbout, SetupError } from '../finding.ts'
 import { createClient, modeIn, type RedisClient, readInfo } from './client.ts'
 import { isRefusal } from './errors.ts'
 import { type RedisCommand, rehearse } from './rehearse.ts'
@@ -14,13 +15,10 @@ export type RedisFound = {
   replica: boolean
 }
 
-/** Why Redis cannot be used, in one sentence that names the setting. */
-class RedisRefused extends Error {}
-
 /**
  * @param groups commands, of which those of a group have their keys on one node of a cluster
  * @returns undefined if Redis cannot be reached as of now, which may pass
- * @throws RedisRefused
+ * @throws SetupError
  */
 export async function probeRedis(
   target: RedisTarget,
@@ -35,7 +33,9 @@ export async function probeRedis(
       return found
     }
     if (target.sentinels !== undefined)
-      throw new RedisRefused('REDIS_SENTINELS: Redis is a cluster, which has no Sentinels')
+      throw new SetupError([
+        wrong('REDIS_SENTINELS', 'Redis is a cluster, which has no Sentinels', 'remove the setting'),
+      ])
   } catch (error) {
     return undefinedUnlessRefused(error)
   } finally {
@@ -86,14 +86,8 @@ async function connected(target: RedisTarget): Promise<RedisClient | undefined> 
 function foundIn(info: Map<string, string>): RedisFound {
   const mode = modeIn(info)
   const policy = info.get('maxmemory_policy')
-  if (mode === 'sentinel')
-    throw new RedisRefused(
-      'REDIS_URL: names a Sentinel; REDIS_SENTINELS is for those, and the host of REDIS_URL is the name of the master',
-    )
-  if (policy?.startsWith('allkeys') && Number(info.get('maxmemory') ?? 0) > 0)
-    throw new RedisRefused(
-      `REDIS_URL: with maxmemory-policy ${policy} Redis removes events that nobody has read; set noeviction or volatile-lru`,
-    )
+  if (mode === 'sentinel') throw new SetupError([SENTINEL])
+  if (policy?.startsWith('allkeys') && Number(info.get('maxmemory') ?? 0) > 0) throw new SetupError([evicting(policy)])
   return {
     version: info.get('valkey_version') ?? info.get('redis_version') ?? null,
     mode: mode === 'cluster' ? mode : 'standalone',
@@ -110,23 +104,45 @@ async function requireRights(client: RedisClient, groups: readonly (readonly Red
       if (/^NOPERM|^ERR unknown command/i.test(error.message)) lacking.set(command[0], error)
   }
   const [cause] = lacking.values()
-  if (cause !== undefined)
-    throw new RedisRefused(`REDIS_URL: the user may not do all that is needed: +${[...lacking.keys()].join(' +')}`, {
-      cause,
-    })
+  if (cause !== undefined) throw new SetupError([denied(`+${[...lacking.keys()].join(' +')}`)], { cause })
 }
 
 /** What is no refusal may pass. */
 function undefinedUnlessRefused(error: unknown): undefined {
-  if (error instanceof RedisRefused) throw error
-  if (isRefusal(error)) throw new RedisRefused(sentenceOf(error), { cause: error })
+  if (error instanceof SetupError) throw error
+  if (isRefusal(error)) throw new SetupError([findingOf(error)], { cause: error })
 }
 
-function sentenceOf(error: unknown): string {
+function findingOf(error: unknown): Finding {
   const message = error instanceof Error ? error.message : ''
-  if (isCertificateError(error))
-    return `REDIS_URL: the server's certificate is not accepted; ${CA_VARIABLES} names the file of its CA`
-  if (/^NOPERM/.test(message)) return 'REDIS_URL: the user may not do all that is needed: +info +multi +discard'
-  if (/^ERR (DB index|SELECT)/i.test(message)) return 'REDIS_URL: there is no such database'
-  return 'REDIS_URL: Redis does not let the service in; the user or password may be wrong or missing'
+  if (isCertificateError(error)) return UNTRUSTED
+  if (/^NOPERM/.test(message)) return denied('+info +multi +discard')
+  if (/^ERR (DB index|SELECT)/i.test(message)) return NO_DATABASE
+  return NOT_LET_IN
 }
+
+const { wrong } = findingsAbout('redis')
+const SENTINEL = wrong(
+  'REDIS_URL',
+  'names a Sentinel',
+  'REDIS_SENTINELS is for those, and the host of REDIS_URL is the name of the master',
+)
+const UNTRUSTED = wrong(
+  'REDIS_URL',
+  "the server's certificate is not accepted",
+  `${CA_VARIABLES} names the file of its CA`,
+)
+const NO_DATABASE = wrong('REDIS_URL', 'there is no such database', 'name one from 0 on at its end')
+const NOT_LET_IN = wrong(
+  'REDIS_URL',
+  'Redis does not let the service in',
+  'the user or password may be wrong or missing',
+)
+const denied = (rights: string) =>
+  wrong('REDIS_URL', `the user may not do all that is needed: ${rights}`, 'add it with ACL SETUSER')
+const evicting = (policy: string) =>
+  wrong(
+    'REDIS_URL',
+    `with maxmemory-policy ${policy} Redis removes events that nobody has read`,
+    'set noeviction or volatile-lru',
+  )

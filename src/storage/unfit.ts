@@ -1,7 +1,10 @@
-/**
- * A store, or a setting of it, that the service cannot work with. The message is one sentence that names the setting;
- * trying again does not help.
- */
-export class StoreUnfit extends Error {
+import { type Finding, SetupError } from '../finding.ts'
+
+/** A store, or a setting of it, that the service cannot work with. */
+export class StoreUnfit extends SetupError {
   override readonly name = 'StoreUnfit'
+
+  constructor(finding: Finding, options?: ErrorOptions) {
+    super([finding], options)
+  }
 }

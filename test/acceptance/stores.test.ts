@@ -86,7 +86,8 @@ describe.skipIf(backend === 'embedded')('a store that serves private originals t
     answer: ({ method, path }) =>
       method === 'GET' && path.endsWith('/source') ? { status: 200, body: 'probe' } : undefined,
   }
-  const sentence = 'S3_BUCKET: anybody can read private originals under media/ without a signature'
+  const sentence =
+    "S3_BUCKET: anybody can read private originals under media/ without a signature; take the rights of anonymous users out of the bucket's policy"
 
   test('ends the start in production, and is warned about elsewhere', async () => {
     const { endpoint, stop } = await startAlteredStore(open)

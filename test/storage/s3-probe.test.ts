@@ -30,7 +30,7 @@ describe.skipIf(!(await haveServices()))('the probe at start', () => {
   test('finds nothing against a store as it should be, and leaves nothing behind', async () => {
     const config = await altered({})
     expect(await prepareBucket(config)).toMatchObject({
-      ...{ openings: [], unjudged: [], brokenParts: 'refused', multiDelete: true, crc32: true },
+      ...{ findings: [], brokenParts: 'refused', multiDelete: true, crc32: true },
       enforces: { once: true, checksum: true, whole: true },
     })
     expect(await config.left()).toEqual([])
@@ -69,22 +69,26 @@ describe.skipIf(!(await haveServices()))('the probe at start', () => {
     expect(await prepareBucket(config)).toMatchObject({ brokenParts: 'kept' })
   }, 20_000)
 
-  test('finds a store where anybody may read, or write, or forge a signature, or send more', async () => {
-    const config = await altered({
-      answer({ method, path }) {
-        const [place = '', query = ''] = path.split('?')
-        if (!place.includes('/media/') || (method !== 'GET' && method !== 'PUT')) return undefined
-        if (query === '' && (method === 'GET' || place.endsWith('/unsigned'))) return { status: 200, body: '' }
-        if (place.endsWith('/longer')) return { status: 200, body: '' }
-        return method === 'GET' && place.endsWith('/source') ? { status: 200, body: '' } : undefined
-      },
-    })
-    const { openings } = await prepareBucket(config)
-    expect(openings).toEqual([
+  test('finds a store where anybody may read, or write, or send more, or where all of it has one cause', async () => {
+    const opened = async (forges: boolean) => {
+      const config = await altered({
+        answer({ method, path }) {
+          const [place = '', query = ''] = path.split('?')
+          if (!place.includes('/media/') || (method !== 'GET' && method !== 'PUT')) return undefined
+          if (query === '' && (method === 'GET' || place.endsWith('/unsigned'))) return { status: 200, body: '' }
+          if (place.endsWith('/longer')) return { status: 200, body: '' }
+          return forges && method === 'GET' && place.endsWith('/source') ? { status: 200, body: '' } : undefined
+        },
+      })
+      return (await prepareBucket(config)).findings.map(({ setting, problem }) => `${setting}: ${problem}`)
+    }
+    expect(await opened(false)).toEqual([
       'S3_BUCKET: anybody can read private originals under media/ without a signature',
       'S3_BUCKET: anybody can write under media/ without a signature',
-      'S3_ENDPOINT: the store does not check signatures, so anybody can read and write everything',
       'S3_ENDPOINT: upload links accept more bytes than they were signed for',
+    ])
+    expect(await opened(true)).toEqual([
+      'S3_ENDPOINT: the store does not check signatures, so anybody can read and write everything',
     ])
   }, 20_000)
 
@@ -102,17 +106,17 @@ describe.skipIf(!(await haveServices()))('the probe at start', () => {
     })
     ends.push(() => cdn.stop(true))
     const judged = async (cdnBaseUrl = `${cdn.url.origin}/cdn`) => {
-      const { openings, unjudged } = await prepareBucket(config, { cdnBaseUrl })
-      return [...openings, ...unjudged.map((sentence) => `unknown: ${sentence}`)]
+      const { findings } = await prepareBucket(config, { cdnBaseUrl })
+      return findings.map(({ severity, setting, problem }) => `${severity}: ${setting}: ${problem}`)
     }
     expect(await judged()).toEqual([])
     answers.media = 200
-    expect(await judged()).toEqual(['CDN_BASE_URL: private originals under media/ can be read there by anybody'])
+    expect(await judged()).toEqual(['wrong: CDN_BASE_URL: private originals under media/ can be read there by anybody'])
     bodies.media = '<h1>Not found</h1>'
     expect(await judged()).toEqual([])
     Object.assign(answers, { public: 403, media: 404 })
     expect(await judged()).toEqual([
-      'CDN_BASE_URL: a public object is not served there (403): public/ of the bucket is closed to the CDN',
+      'wrong: CDN_BASE_URL: a public object is not served there (403): public/ of the bucket is closed to the CDN',
     ])
     answers.public = 503
     const unknown = (why: string) =>
@@ -141,7 +145,7 @@ describe.skipIf(!(await haveServices()))('the probe at start', () => {
       })
       await expect(prepareBucket(config)).rejects.toMatchObject({
         name: 'StoreUnfit',
-        message: `S3_BUCKET: ${config.bucket}: ${sentence}`,
+        message: `S3_BUCKET: ${config.bucket}: ${sentence}; add it to the policy of the key`,
       })
       // The upload in parts stays where it cannot be aborted.
       if (!path.test('list-type')) expect(await leftIn(config.bucket, [])).toEqual([])
@@ -157,7 +161,7 @@ describe.skipIf(!(await haveServices()))('the probe at start', () => {
           : undefined,
     })
     await expect(prepareBucket(config)).rejects.toMatchObject({
-      message: `S3_BUCKET: ${config.bucket}: DeleteObject: 403: s3:DeleteObject is needed`,
+      message: `S3_BUCKET: ${config.bucket}: DeleteObject: 403: s3:DeleteObject is needed; add it to the policy of the key`,
     })
   }, 20_000)
 })

@@ -1,4 +1,5 @@
 /** Judges the CDN in front of the bucket: it must serve what is under public/, and nothing else. */
+import { type Finding, findingsAbout } from '../../finding.ts'
 import { PROBE } from './probe-requests.ts'
 
 type Probe = {
@@ -9,13 +10,10 @@ type Probe = {
   signal: AbortSignal
 }
 
-/** `wrong`: one sentence for each fault. `unjudged`: why nothing can be said from here, if so. */
-export type CdnFindings = { wrong: string[]; unjudged: string[] }
-
 // A CDN that cannot be reached from inside a cluster must not cost the whole deadline.
 const CDN_MS = 3000
 
-export async function judgeCdn({ cdnBaseUrl, publicKey, privateKey, signal }: Probe): Promise<CdnFindings> {
+export async function judgeCdn({ cdnBaseUrl, publicKey, privateKey, signal }: Probe): Promise<Finding[]> {
   const ask = async (key: string) => {
     const within = AbortSignal.any([signal, AbortSignal.timeout(CDN_MS)])
     return fetch(`${cdnBaseUrl}/${key}`, { signal: within, redirect: 'manual' })
@@ -23,17 +21,31 @@ export async function judgeCdn({ cdnBaseUrl, publicKey, privateKey, signal }: Pr
       .catch(() => null)
   }
   const [shown, hidden] = await Promise.all([ask(publicKey), ask(privateKey)])
-  const wrong: string[] = []
-  const unjudged: string[] = []
-  if (shown !== null && CLOSED.has(shown.status))
-    wrong.push(
-      `CDN_BASE_URL: a public object is not served there (${shown.status}): public/ of the bucket is closed to the CDN`,
-    )
-  else if (!shown?.isProbe)
-    unjudged.push(`CDN_BASE_URL: not reachable from here (${nameOf(shown)}): whether public/ is served is unknown`)
-  if (hidden?.isProbe) wrong.push('CDN_BASE_URL: private originals under media/ can be read there by anybody')
-  return { wrong, unjudged }
+  const findings: Finding[] = []
+  if (shown !== null && CLOSED.has(shown.status)) findings.push(closed(shown.status))
+  else if (!shown?.isProbe) findings.push(outOfReach(nameOf(shown)))
+  if (hidden?.isProbe) findings.push(OPEN)
+  return findings
 }
+
+const { wrong, unknown } = findingsAbout('cdn')
+const closed = (status: number) =>
+  wrong(
+    'CDN_BASE_URL',
+    `a public object is not served there (${status}): public/ of the bucket is closed to the CDN`,
+    'let the CDN read public/, as the policy in docs/deploying.md does',
+  )
+const outOfReach = (why: string) =>
+  unknown(
+    'CDN_BASE_URL',
+    `not reachable from here (${why}): whether public/ is served is unknown`,
+    'look at it from where clients are',
+  )
+const OPEN = wrong(
+  'CDN_BASE_URL',
+  'private originals under media/ can be read there by anybody',
+  'let the CDN read public/ alone, as the policy in docs/deploying.md does',
+)
 
 type Answer = { status: number; isProbe: boolean }
 

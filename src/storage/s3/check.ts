@@ -1,5 +1,6 @@
 /** What a store enforces, as a table for the operator: the findings of the start probe, and a few more. */
 import { v7 as uuidv7 } from 'uuid'
+import { sentenceOf } from '../../finding.ts'
 import type { SignPut, Storage } from '../storage.ts'
 import { prepareBucket } from './bucket.ts'
 import type { FoundTraits } from './probe.ts'
@@ -7,15 +8,15 @@ import { isOk } from './probe-requests.ts'
 import type { S3Settings } from './settings.ts'
 import { createS3Storage } from './storage.ts'
 
-/** `means`: what the service makes of it. `fit` is false where the service should not be used with the store. */
-export type Finding = { what: string; found: string; means: string; fit: boolean }
+/** A line of the table. `means`: what the service makes of it. `fit` is false where the service should not be used with the store. */
+export type Trait = { what: string; found: string; means: string; fit: boolean }
 
 /**
  * Leaves nothing behind in the bucket.
  * @param origin a page's, for CORS
  * @throws StoreUnfit, Problem `storage_unavailable`, or an Error when the bucket has objects of a service
  */
-export async function checkStore(config: S3Settings, origin: string): Promise<Finding[]> {
+export async function checkStore(config: S3Settings, origin: string): Promise<Trait[]> {
   const traits = await prepareBucket(config)
   const storage = createS3Storage(config, traits)
   const prefix = `media/${uuidv7()}/`
@@ -39,18 +40,19 @@ async function isUsed(storage: Storage): Promise<boolean> {
   return found.some((objects) => objects.length > 0)
 }
 
-function ofTraits(traits: FoundTraits): Finding[] {
-  const { enforces, brokenParts, guardCopies, guards, unguarded, multiDelete, openings } = traits
+function ofTraits(traits: FoundTraits): Trait[] {
+  const { enforces, brokenParts, guardCopies, guards, unguarded, multiDelete, findings } = traits
   const headers = [...guards, ...unguarded]
+  const openings = findings.map(sentenceOf)
   return [
-    finding('once', yes(enforces.once), enforces.once ? '' : 'uploads are copied on completion'),
-    finding('checksum', yes(enforces.checksum), enforces.checksum ? '' : 'uploads with a SHA-256 are refused'),
-    finding('half an object', enforces.whole ? 'refused' : 'kept', enforces.whole ? '' : 'presign requires the size'),
-    finding('half a part', brokenParts, PARTS[brokenParts]),
-    finding('copy over a link', guardCopies ? 'taken' : 'refused', guardCopies ? 'links are signed against it' : ''),
-    finding('unsigned headers', headers.length > 0 ? 'taken' : 'refused', meaningOf(guards, unguarded)),
-    finding('DeleteObjects', yes(multiDelete), multiDelete ? '' : 'objects are removed one by one'),
-    finding('strangers', openings.length > 0 ? 'let in' : 'kept out', openings.join('; '), openings.length === 0),
+    trait('once', yes(enforces.once), enforces.once ? '' : 'uploads are copied on completion'),
+    trait('checksum', yes(enforces.checksum), enforces.checksum ? '' : 'uploads with a SHA-256 are refused'),
+    trait('half an object', enforces.whole ? 'refused' : 'kept', enforces.whole ? '' : 'presign requires the size'),
+    trait('half a part', brokenParts, PARTS[brokenParts]),
+    trait('copy over a link', guardCopies ? 'taken' : 'refused', guardCopies ? 'links are signed against it' : ''),
+    trait('unsigned headers', headers.length > 0 ? 'taken' : 'refused', meaningOf(guards, unguarded)),
+    trait('DeleteObjects', yes(multiDelete), multiDelete ? '' : 'objects are removed one by one'),
+    trait('strangers', openings.length > 0 ? 'let in' : 'kept out', openings.join('; '), openings.length === 0),
   ]
 }
 
@@ -65,7 +67,7 @@ function meaningOf(guards: readonly string[], unguarded: readonly string[]): str
   return guards.length > 0 ? 'links are signed against them' : ''
 }
 
-async function ofLinks(storage: Storage, prefix: string, origin: string): Promise<Finding[]> {
+async function ofLinks(storage: Storage, prefix: string, origin: string): Promise<Trait[]> {
   const put = async (name: string, changed: Record<string, string>, body = BODY) => {
     const { url, headers } = await storage.signPut(prefix + name, UPLOAD)
     return isOk(url, { method: 'PUT', headers: { ...headers, ...changed }, body })
@@ -82,13 +84,13 @@ async function ofLinks(storage: Storage, prefix: string, origin: string): Promis
   await preflight.body?.cancel()
   const allowed = ['*', origin].includes(preflight.headers.get('access-control-allow-origin') ?? '')
   return [
-    finding('length', yes(!longer), longer ? 'links accept more than was declared' : '', !longer),
-    finding('type', yes(!other), other ? 'complete compares the types' : ''),
-    finding('CORS', allowed ? `${origin} allowed` : `${origin} not allowed`, allowed ? '' : 'see deploying.md'),
+    trait('length', yes(!longer), longer ? 'links accept more than was declared' : '', !longer),
+    trait('type', yes(!other), other ? 'complete compares the types' : ''),
+    trait('CORS', allowed ? `${origin} allowed` : `${origin} not allowed`, allowed ? '' : 'see deploying.md'),
   ]
 }
 
-async function ofObjects(storage: Storage, prefix: string, parts: string): Promise<Finding[]> {
+async function ofObjects(storage: Storage, prefix: string, parts: string): Promise<Trait[]> {
   const keys = ['-a/x', 'A', '_', 'a-b', 'a.b', 'a/x', 'a0'].map((name) => `${prefix}list/${name}`).sort()
   for (const key of keys.toReversed()) await storage.put(key, new TextEncoder().encode(BODY), TEXT)
   const listed = (await storage.list({ prefix: `${prefix}list/`, limit: 100 })).map(({ key }) => key)
@@ -96,8 +98,8 @@ async function ofObjects(storage: Storage, prefix: string, parts: string): Promi
   const { multipart } = storage
   const replaced = multipart === undefined ? null : await replaces(multipart, parts)
   return [
-    finding('listing order', inOrder ? 'bytes' : 'another', inOrder ? '' : 'upkeep misses objects', inOrder),
-    finding(
+    trait('listing order', inOrder ? 'bytes' : 'another', inOrder ? '' : 'upkeep misses objects', inOrder),
+    trait(
       'conditional complete',
       replaced === null ? 'not tested' : yes(!replaced),
       replaced === true ? 'a second upload replaces the bytes' : '',
@@ -119,7 +121,7 @@ async function replaces(multipart: NonNullable<Storage['multipart']>, key: strin
   return (await complete()) === 'stored'
 }
 
-function finding(what: string, found: string, means: string, fit = true): Finding {
+function trait(what: string, found: string, means: string, fit = true): Trait {
   return { what, found, means, fit }
 }
 

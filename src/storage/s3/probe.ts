@@ -7,10 +7,11 @@ import {
   type S3Client,
 } from '@aws-sdk/client-s3'
 import { v7 as uuidv7 } from 'uuid'
+import type { Finding } from '../../finding.ts'
 import type { SignPut, Storage } from '../storage.ts'
 import { probeBrokenParts } from './broken-parts.ts'
 import { sendBrokenPut } from './broken-request.ts'
-import { type CdnFindings, judgeCdn } from './cdn.ts'
+import { judgeCdn } from './cdn.ts'
 import { CRC32, crc32Of } from './checksums.ts'
 import { findOpenings } from './exposure.ts'
 import { probeClientHeaders } from './headers.ts'
@@ -22,15 +23,13 @@ import { createSigning, type Signing, type StoreTraits } from './signing.ts'
 import { createS3Storage } from './storage.ts'
 
 /**
- * `unguarded`: client headers that links cannot be signed against. `server`: the store's `Server` header. `openings`:
- * one sentence for everything that strangers can do and must not. `unjudged`: one for everything that cannot be found
- * out from here.
+ * `unguarded`: client headers that links cannot be signed against. `server`: the store's `Server` header. `findings`:
+ * what strangers can do and must not, and what cannot be found out from here.
  */
 export type FoundTraits = StoreTraits & {
   server: string | null
   unguarded: string[]
-  openings: string[]
-  unjudged: string[]
+  findings: Finding[]
 }
 
 type Probe = { client: S3Client; config: S3Settings; cdnBaseUrl: string | undefined; signal: AbortSignal }
@@ -99,15 +98,13 @@ async function look(
     // When one fails, none goes on afterwards: their objects are removed next.
     await Promise.allSettled(work)
     const [copies, again, wrong, brokenParts, open, cdn, { unguarded, ...said }, half, crc32] = await Promise.all(work)
-    const openings = [...open, ...cdn.wrong]
     const enforces = { once: !again, checksum: !wrong, whole: !half }
     return {
       guardCopies: copies,
       enforces,
       crc32,
       brokenParts,
-      openings,
-      unjudged: cdn.unjudged,
+      findings: [...open, ...cdn],
       server,
       unguarded,
       ...said,
@@ -168,8 +165,8 @@ async function judge(
   { client, config, cdnBaseUrl, signal }: Probe,
   privateKey: string,
   newKey: (name: string, home?: string) => string,
-): Promise<CdnFindings> {
-  if (cdnBaseUrl === undefined) return { wrong: [], unjudged: [] }
+): Promise<Finding[]> {
+  if (cdnBaseUrl === undefined) return []
   const publicKey = newKey('probe', 'public')
   await client.send(new PutObjectCommand({ Bucket: config.bucket, Key: publicKey, Body: PROBE }), {
     abortSignal: signal,
