@@ -1,4 +1,4 @@
-/** Probes a picture: reads its dimensions from the beginning of the file. */
+/** Probes a picture: reads its dimensions from the beginning of the file, or by a few ranges from further behind. */
 import { availableParallelism } from 'node:os'
 import sharp from 'sharp'
 import type { Dimensions } from '../media/object/object.ts'
@@ -8,17 +8,16 @@ import { readGif } from './gif.ts'
 import { checkHeif } from './heif.ts'
 import { checkJpeg } from './jpeg.ts'
 import { limitLoaders } from './libvips.ts'
-import { checkFrames, INSPECTED_BYTES, isPixelLimit, type PictureHeader, tooLarge, unreadable } from './limits.ts'
+import { checkFrames, isPixelLimit, type PictureHeader, tooLarge, unreadable } from './limits.ts'
+import { type Outline, outlineOfGif, outlineOfJpeg, outlineOfPng, outlineOfTiff, outlineOfWebp } from './outline.ts'
 import { checkPng, readPng } from './png.ts'
 import { createProbing } from './probing.ts'
+import { createReading, type Reading, type Rest } from './reading.ts'
 import { readTiff } from './tiff.ts'
-import { readWebp } from './webp.ts'
+import { isWebpWithExif, readWebp } from './webp.ts'
 
-/**
- * Reads the dimensions from the first `INSPECTED_BYTES` of a picture, or from all of a TIFF, whose directory may be
- * anywhere. Decodes no pixels.
- */
-export type ProbeImage = (bytes: Uint8Array, mimeType: string) => Promise<Dimensions>
+/** Reads the dimensions of a picture, of which `bytes` is all, or the beginning if there is `rest`. Decodes no pixels. */
+export type ProbeImage = (bytes: Uint8Array, mimeType: string, rest?: Rest) => Promise<Dimensions>
 
 /** All frames of an animation together may have this many times the pixel limit of a still picture. */
 const ANIMATION_FACTOR = 10
@@ -39,11 +38,11 @@ export function createImageProbe({
   const probe = createProbing({ concurrency: availableParallelism(), deadlineMs: DEADLINE_MS })
   limitLoaders([...allowedTypes])
 
-  return async function probeImage(bytes, mimeType) {
+  return async function probeImage(bytes, mimeType, rest) {
     const read = READERS[mimeType]
     if (read === undefined) return { width: null, height: null }
     const { width, height, frames } = await timed('image', async () =>
-      read(bytes, (seen) => probe(() => readMetadata(seen, maxPixels))),
+      read(createReading(bytes, rest), (seen) => probe(() => readMetadata(seen, maxPixels))),
     )
     if (width * height > maxPixels) throw tooManyPixels(maxPixels)
     checkFrames(frames)
@@ -54,40 +53,48 @@ export function createImageProbe({
 }
 
 type Libvips = (bytes: Uint8Array) => Promise<{ width: number; height: number }>
-type Reader = (bytes: Uint8Array, libvips: Libvips) => PictureHeader | Promise<PictureHeader>
+type Reader = (reading: Reading, libvips: Libvips) => Promise<PictureHeader>
 
 /** For formats of which libvips reads the header only; the beginning of the file has to pass `check` first. */
 const still =
   (check: (bytes: Uint8Array) => void): Reader =>
-  async (bytes, libvips) => {
-    const beginning = beginningOf(bytes)
+  async ({ beginning }, libvips) => {
     check(beginning)
     return { ...(await libvips(beginning)), frames: 1 }
   }
 
-// For WebP, GIF and TIFF, of which libvips would read the whole file.
+/** For formats of which libvips would read the whole file. The outline says what `read` did not find in the beginning. */
 const own =
-  (read: (bytes: Uint8Array) => PictureHeader | undefined): Reader =>
-  (bytes) =>
-    read(bytes) ?? unreadable()
+  (
+    read: (bytes: Uint8Array) => PictureHeader | undefined,
+    outlineOf: Outline,
+    isFound: (found: PictureHeader, beginning: Uint8Array) => boolean = () => true,
+  ): Reader =>
+  async (reading) => {
+    const { beginning } = reading
+    const found = read(beginning)
+    if (found !== undefined && (reading.sizeBytes <= beginning.length || isFound(found, beginning))) return found
+    return read((await outlineOf(reading)) ?? unreadable()) ?? unreadable()
+  }
 
 const READERS: Record<string, Reader> = {
-  'image/jpeg': still(checkJpeg),
-  'image/png': async (bytes, libvips) => {
-    const beginning = beginningOf(bytes)
-    checkPng(beginning)
-    const { essentials, frames } = readPng(beginning) ?? unreadable()
+  'image/jpeg': async (reading, libvips) => {
+    const { beginning } = reading
+    const isFound = checkJpeg(beginning) > 0 || reading.sizeBytes <= beginning.length
+    return { ...(await libvips(isFound ? beginning : ((await outlineOfJpeg(reading)) ?? unreadable()))), frames: 1 }
+  },
+  'image/png': async (reading, libvips) => {
+    checkPng(reading.beginning)
+    const found = readPng(reading.beginning) ?? readPng((await outlineOfPng(reading)) ?? unreadable())
+    const { essentials, frames } = found ?? unreadable()
     return { ...(await libvips(essentials)), frames }
   },
-  'image/webp': own((bytes) => readWebp(beginningOf(bytes))),
-  'image/gif': own((bytes) => readGif(beginningOf(bytes))),
+  // The orientation of a still picture lies behind its pixels.
+  'image/webp': own(readWebp, outlineOfWebp, ({ frames }, bytes) => frames > 1 || !isWebpWithExif(bytes)),
+  'image/gif': own(readGif, outlineOfGif),
   'image/avif': still(checkHeif),
   'image/heic': still(checkHeif),
-  'image/tiff': own(readTiff),
-}
-
-function beginningOf(bytes: Uint8Array): Uint8Array {
-  return bytes.subarray(0, INSPECTED_BYTES)
+  'image/tiff': own(readTiff, outlineOfTiff),
 }
 
 async function readMetadata(bytes: Uint8Array, maxPixels: number): Promise<{ width: number; height: number }> {

@@ -16,10 +16,10 @@ const APP15 = 0xef
 const COM = 0xfe
 
 /**
- * Restart markers count as pixel data: some cameras write one for each block.
+ * Returns the number of scans. Restart markers count as pixel data: some cameras write one for each block.
  * @throws Problem `image_unreadable` for too many segments or scans
  */
-export function checkJpeg(bytes: Uint8Array): void {
+export function checkJpeg(bytes: Uint8Array): number {
   const count = countPieces(bytes.length)
   let scans = 0
   walk(bytes, (marker) => {
@@ -27,6 +27,7 @@ export function checkJpeg(bytes: Uint8Array): void {
     if (marker === SOS) scans += 1
     if (scans > MAX_SCANS) unreadable(`The picture has more than ${MAX_SCANS} scans.`)
   })
+  return scans
 }
 
 /**

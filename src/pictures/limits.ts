@@ -10,8 +10,8 @@ export function isPixelLimit(text: string): boolean {
 export type PictureHeader = { width: number; height: number; frames: number }
 
 /**
- * The serving process reads this much of a file: it bounds the cost of a hostile file and gives the same answer for
- * every way of uploading. It thereby limits the metadata before the pixels, too; no camera writes more.
+ * The serving process reads this much of a file at once, and looks for no more pieces behind it: it bounds the cost of a
+ * hostile file and gives the same answer for every way of uploading. `Reading` finds a size that lies behind it.
  */
 export const INSPECTED_BYTES = 1024 * 1024
 /** Largest picture, in bytes, that is decoded: larger ones are scans and uncompressed files, not for display. */
@@ -61,7 +61,7 @@ export function tooLarge(detail: string): Problem {
 }
 
 export function unreadable(
-  detail = 'The file looks like a picture, but its size cannot be read from its first 1 MiB.',
+  detail = 'The file looks like a picture, but its size cannot be read.',
   cause?: unknown,
 ): never {
   throw new Problem('image_unreadable', detail, { cause })

@@ -11,6 +11,11 @@ const LONG = 4
 const LONG8 = 16
 const BIG = 43
 
+/** Whether the file begins as a TIFF does, BigTIFF included. */
+export function isTiff(bytes: Uint8Array): boolean {
+  return open(bytes) !== undefined
+}
+
 /**
  * Size of the first picture, wherever its directory is in the file; undefined if there is none.
  * @throws Problem `image_unreadable` for too many entries

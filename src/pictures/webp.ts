@@ -62,9 +62,16 @@ export function readWebp(bytes: Uint8Array): PictureHeader | undefined {
   }
   if (canvas === undefined || !(still || frames > 0)) return undefined
   const [width, height] = canvas
-  const turned = orientation !== undefined && orientation > 4
+  // Of an animation it does not count, as in browsers; libvips cannot turn one either.
+  const turned = frames <= 1 && orientation !== undefined && orientation > 4
   const upright = turned ? { width: height, height: width } : { width, height }
   return { ...upright, frames: Math.max(1, frames) }
+}
+
+/** Whether the header says that there is EXIF, which may lie behind the pixels. */
+export function isWebpWithExif(bytes: Uint8Array): boolean {
+  const flags = HEADER_BYTES + CHUNK_HEADER_BYTES
+  return textAt(bytes, HEADER_BYTES, 4) === 'VP8X' && ((bytes[flags] ?? 0) & EXIF_FLAG) !== 0
 }
 
 /** RFC 6386, section 9.1; only a key frame holds the size. */

@@ -115,8 +115,22 @@ test.each([
 test.each([
   ['major-brand-mif1.avif', 'image/avif', 240, 160],
   ['animated.png', 'image/png', 60, 40],
-] as const)('%s is %s', async (file, mimeType, width, height) => {
-  expect(await inspect(await readCase(file))).toEqual({ mimeType, dimensions: { width, height } })
+  ['webp-orientation-behind-1mib.webp.gz', 'image/webp', 240, 160],
+  ['webp-orientation-long-big-endian.webp', 'image/webp', 240, 160],
+  ['depth-map-of-2mib-in-xmp.jpg.gz', 'image/jpeg', 240, 160],
+  ['icc-of-1.8mb.jpg.gz', 'image/jpeg', 240, 160],
+  ['directory-behind-pixels.tiff', 'image/tiff', 60, 40],
+] as const)('%s is %s of %d × %d, as a whole and by ranges', async (file, mimeType, width, height) => {
+  const open = inspectorOf(new Set([...DEFAULT_TYPES, 'image/tiff']))
+  const bytes = await readCase(file)
+  const expected = { mimeType, dimensions: { width, height } }
+  expect(await open(bytes)).toEqual(expected)
+  const rest = {
+    sizeBytes: bytes.length,
+    read: async ({ start, length }: { start: number; length: number }) => bytes.subarray(start, start + length),
+  }
+  expect(await open(bytes.subarray(0, INSPECTED_BYTES), rest)).toEqual(expected)
+  inspectorOf(DEFAULT_TYPES)
 })
 
 test('a type that is not accepted is refused with those that are', () => {

@@ -4,34 +4,35 @@ import { fileTypeFromBuffer } from 'file-type'
 import mime from 'mime'
 import { typeOfBrands } from '../../pictures/brands.ts'
 import type { ProbeImage } from '../../pictures/image.ts'
-import { INSPECTED_BYTES } from '../../pictures/limits.ts'
+import { outlineOfTiff } from '../../pictures/outline.ts'
+import { createReading, type Rest } from '../../pictures/reading.ts'
+import { isTiff } from '../../pictures/tiff.ts'
 import { Problem } from '../../problem.ts'
 import type { Dimensions } from '../object/object.ts'
 
 export type Inspection = { mimeType: string; dimensions: Dimensions }
-export type Inspect = (bytes: Uint8Array) => Promise<Inspection>
+/** @param bytes all of the file, or its first `INSPECTED_BYTES` if there is `rest` */
+export type Inspect = (bytes: Uint8Array, rest?: Rest) => Promise<Inspection>
 
 // file-type is reliable from this many bytes on; more only cost time.
 const TYPE_BYTES = 4100
-// Most programs write the directory of a TIFF, which has its size, after the pixels.
-const SIZE_AT_END = new Set(['image/tiff'])
 
 /**
- * Inspects a whole file, or its first `INSPECTED_BYTES`.
  * The returned function throws Problem `media_type_unsupported`, `image_unreadable` or `image_too_large`.
  */
 export function createInspect(deps: { allowedTypes: ReadonlySet<string>; probeImage: ProbeImage }): Inspect {
   const { allowedTypes, probeImage } = deps
-  return async function inspect(bytes) {
-    const mimeType = acceptType(await detectType(bytes), allowedTypes)
-    const looked = SIZE_AT_END.has(mimeType) ? bytes : bytes.subarray(0, INSPECTED_BYTES)
-    return { mimeType, dimensions: await probeImage(looked, mimeType) }
+  return async function inspect(bytes, rest) {
+    const mimeType = acceptType(await detectType(bytes, rest), allowedTypes)
+    return { mimeType, dimensions: await probeImage(bytes, mimeType, rest) }
   }
 }
 
 /** What the bytes are; `unknown` when nothing recognizes them. */
-async function detectType(bytes: Uint8Array): Promise<string> {
-  const beginning = bytes.subarray(0, TYPE_BYTES)
+async function detectType(bytes: Uint8Array, rest: Rest | undefined): Promise<string> {
+  // The directory of a TIFF, which tells it from the raw formats of cameras, lies behind the pixels mostly.
+  const outline = isTiff(bytes) ? await outlineOfTiff(createReading(bytes, rest)) : undefined
+  const beginning = outline ?? bytes.subarray(0, TYPE_BYTES)
   const detected = typeOfBrands(beginning) ?? (await fileTypeFromBuffer(beginning))?.mime ?? 'unknown'
   // An animated PNG is a PNG (https://www.w3.org/TR/png-3/); browsers declare it so.
   return detected === 'image/apng' ? 'image/png' : detected

@@ -62,7 +62,11 @@ async function examine({ storage, inspect, limits }: Uploading, row: MediaRow): 
   if (stored.contentEncoding !== null)
     throw new Problem('type_mismatch', `The bytes were sent with Content-Encoding: ${stored.contentEncoding}.`)
   const { etag, ordinaryClass } = stored
-  const found = await inspect(stored.bytes)
+  // Ranges of bytes that a link overwrites meanwhile could only say a wrong size of a picture that is then refused.
+  const found = await inspect(stored.bytes, {
+    sizeBytes: stored.size,
+    read: (range) => storage.read(row.key, range),
+  })
   if (found.mimeType !== row.mimeType || stored.contentType !== row.mimeType)
     throw new Problem('type_mismatch', `${row.mimeType} was declared, the bytes are ${found.mimeType}.`)
   return { ...found, sizeBytes: stored.size, etag, ordinaryClass }
