@@ -6,8 +6,11 @@ export type Finding = {
   setting: string
   problem: string
   remedy: string
-  /** `unknown`: it cannot be found out from here, because something is not reachable. */
-  severity: 'wrong' | 'unknown'
+  /**
+   * `wrong`: the service does not work, or not safely, so that it does not start in production. `warning`: something is
+   * missing. `unknown`: it cannot be found out from here, because something is not reachable.
+   */
+  severity: 'wrong' | 'warning' | 'unknown'
 }
 
 export type Subject = 'settings' | 'database' | 'store' | 'cdn' | 'redis' | 'auth' | 'clock' | 'gateway' | 'backup'
@@ -33,5 +36,5 @@ export function findingsAbout(subject: Subject) {
   const finding = (severity: Finding['severity']) => (setting: string, problem: string, remedy: string) => ({
     ...{ subject, setting, problem, remedy, severity },
   })
-  return { wrong: finding('wrong'), unknown: finding('unknown') }
+  return { wrong: finding('wrong'), warning: finding('warning'), unknown: finding('unknown') }
 }

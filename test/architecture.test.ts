@@ -12,9 +12,10 @@ const domain =
 const web = 'http/request http/body http/openapi http http/routes http/tus http/pages'
 const rooms: Record<string, string> = {
   'main.ts': 'boot log.ts',
-  cli: `auth boot config log.ts storage storage/s3 ${domain}`,
+  cli: `auth boot config doctor finding.ts log.ts storage storage/s3 ${domain}`,
+  doctor: `boot config auth db redis storage/s3 ${ground}`,
   boot: `config observe pictures ${web} ${domain} ${ports} ${ground}`,
-  config: 'db redis storage/s3',
+  config: 'db redis storage/s3 finding.ts',
   http: `${web} observe auth events limits media media/outbox media/public-copies media/renditions storage/disk ${ground}`,
   'http/pages': `http http/openapi http/request storage console ${ground}`,
   'http/tus': `http http/openapi http/request auth media media/object media/uploads storage ${ground}`,

@@ -52,6 +52,7 @@ export const ANY_BACKEND: Names = [
   'credentials', // the key of an S3 store
   'dashboards', // names of metrics
   'decoders', // processes of the pool
+  'doctor', // looks at real parts
   'event-limits', // streams of one process; event-streams has those of both event buses
   'event-replicas', // there is one process only
   'expired-uploads', // of multipart uploads, which the disk does not take

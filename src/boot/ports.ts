@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts'
 import type { Sql } from '../db/connect.ts'
 import { parseDatabaseUrl } from '../db/url.ts'
 import type { EventBus } from '../events/events.ts'
+import { findingsAbout, sentenceOf } from '../finding.ts'
 import type { Limiter } from '../limits/limits.ts'
 import type { Log } from '../log.ts'
 import type { DiskStorage } from '../storage/disk/storage.ts'
@@ -80,15 +81,21 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Po
   return { sql, connections, ...stores, events, limiter, linkSecret, jwtSecret, development, found }
 }
 
+export const NO_LINK_SECRET = findingsAbout('settings').warning(
+  'LINK_SECRET',
+  'not set, so other replicas do not accept links to renditions that one of them signs',
+  'set it to the same 32 random characters for all of them',
+)
+
 /** A random link secret, stored in the data folder if there is one. */
 async function linkSecretIn(dataDir: DataDir | undefined, log: Log): Promise<string> {
   if (dataDir !== undefined) return dataDir.secret('links')
-  log.warn('links: set LINK_SECRET; other replicas do not accept links to renditions that this one signs')
+  log.warn(`links: ${sentenceOf(NO_LINK_SECRET)}`)
   return randomBytes(32).toString('base64url')
 }
 
 /** A link secret that all replicas share, derived from another shared secret; undefined if there is none. */
-function linkSecretOf({ auth, ports: { linkSecret, s3, databaseUrl } }: Config): string | undefined {
+export function linkSecretOf({ auth, ports: { linkSecret, s3, databaseUrl } }: Config): string | undefined {
   if (linkSecret !== undefined) return linkSecret
   const password = databaseUrl === undefined ? '' : (parseDatabaseUrl(databaseUrl).password ?? '')
   const shared = auth.jwtSecret ?? auth.gatewaySecret ?? s3?.credentials?.secretAccessKey ?? password

@@ -2,6 +2,7 @@
 import type { EventBus } from '../events/events.ts'
 import { createMemoryEventBus } from '../events/memory.ts'
 import { createRedisEventBus, EVENT_COMMANDS } from '../events/redis.ts'
+import { sentenceOf } from '../finding.ts'
 import type { Limiter } from '../limits/limits.ts'
 import { createMemoryLimiter } from '../limits/memory.ts'
 import { createRedisLimiter, LIMITER_COMMANDS } from '../limits/redis.ts'
@@ -31,12 +32,18 @@ export async function openBuses(settings: Settings, log: Log, closers: (() => vo
     return { events, limiter: limit === 0 ? undefined : createMemoryLimiter({ limit }), found: { name: events.name } }
   }
   const at: RedisTarget = { url: redisUrl, sentinels: redisSentinels }
-  const found = await probeRedis(at, limit === 0 ? [EVENT_COMMANDS] : [EVENT_COMMANDS, LIMITER_COMMANDS])
-  if (found?.replica) log.warn('redis: REDIS_URL names a replica, which takes no events; they stay in the outbox')
+  const probed = await probeRedis(at, commandsFor(limit))
+  for (const finding of probed?.findings ?? []) log.warn(`redis: ${sentenceOf(finding)}`)
+  const found = probed?.found
   const target: RedisTarget = { ...at, cluster: found && found.mode === 'cluster' }
   const events = await createRedisEventBus({ ...target, log })
   closers.push(events.close)
   const limiter = limit === 0 ? undefined : await createRedisLimiter({ ...target, limit, log, now: Date.now })
   if (limiter !== undefined) closers.push(limiter.close)
   return { events, limiter, found: { name: events.name, ...found } }
+}
+
+/** In groups, whose keys are on one node of a cluster. */
+export function commandsFor(rateLimitPerMinute: number) {
+  return rateLimitPerMinute === 0 ? [EVENT_COMMANDS] : [EVENT_COMMANDS, LIMITER_COMMANDS]
 }

@@ -1,5 +1,6 @@
 /** The service that the server and the commands share: the opened ports, and the domain on them. */
 import type { Config } from '../config/config.ts'
+import { sentenceOf } from '../finding.ts'
 import type { Log } from '../log.ts'
 import { createRepository, type Repository } from '../media/table/repository.ts'
 import { createDecoders } from '../pictures/decoders.ts'
@@ -21,6 +22,7 @@ const DECODERS_STOP_MS = 1000
 
 /** Opens the ports; nothing runs in the background until `relay` and `upkeep` are started. */
 export async function openService(config: Config, log: Log): Promise<Service> {
+  for (const finding of config.nearMisses) log.warn(`settings: ${sentenceOf(finding)}`)
   const sizes = { ...config.decoders, ...config.http }
   const count = decodersIn(await readContainer(), sizes)
   const ports = await openPorts(config, log)

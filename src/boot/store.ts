@@ -78,8 +78,6 @@ function warnAbout(traits: FoundTraits, log: Log): void {
     log.warn(
       'storage: keeps parts that arrived in half, unless they have a checksum; clients must name the MD5 of each',
     )
-  if (brokenParts === 'kept')
-    log.warn('storage: keeps parts that arrived in half; multipart and tus uploads are refused')
   if (!multiDelete) log.warn('storage: has no DeleteObjects; objects are removed one by one')
 }
 

@@ -1,6 +1,8 @@
 /** Reads and checks the settings: the only module that reads the environment. */
 import process from 'node:process'
+import { type Finding, findingsAbout, SetupError } from '../finding.ts'
 import type { S3Settings } from '../storage/s3/settings.ts'
+import { nearMisses } from './near-misses.ts'
 import { type Name, type Setting, settings, type Values } from './settings.ts'
 import { discovers, toSlices } from './slices.ts'
 import { httpUrl } from './values.ts'
@@ -9,11 +11,18 @@ import { httpUrl } from './values.ts'
 export type Config = ReturnType<typeof readConfig>
 
 /** All wrong settings: each line names one and says what was expected. */
-export class ConfigError extends Error {
+export class ConfigError extends SetupError {
+  override readonly name = 'ConfigError'
+
   constructor(problems: string[]) {
-    super(`The settings are wrong:\n${problems.map((p) => `  ${p}`).join('\n')}`)
-    this.name = 'ConfigError'
+    super(problems.map(asFinding))
+    this.message = `The settings are wrong:\n${problems.map((p) => `  ${p}`).join('\n')}`
   }
+}
+
+function asFinding(problem: string): Finding {
+  const [, setting = '', said = problem] = /^([^:]+): (.*)$/s.exec(problem) ?? []
+  return findingsAbout('settings').wrong(setting, said, '`bun run config` explains every setting')
 }
 
 /**
@@ -35,7 +44,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   const defaults = Object.entries<Setting<unknown>>(settings).flatMap(([name, { fallback }]) =>
     fallback === undefined || env[name] ? [] : [name],
   )
-  return { ...toSlices(values as Values), defaults }
+  return { ...toSlices(values as Values), defaults, nearMisses: nearMisses(env) }
 }
 
 /**

@@ -194,6 +194,15 @@ export const settings = {
     30 * 86_400,
     'Retention: how long a soft-deleted object can be restored, in seconds',
   ),
+  BACKUP_MARKER: optional(
+    text,
+    'File, or http(s) URL, that each backup writes anew when it has ended; read by `bun run doctor` only',
+  ),
+  BACKUP_MAX_AGE_SECONDS: withDefault(
+    seconds,
+    26 * 3600,
+    'Age of the last backup from which on `bun run doctor` reports it, in seconds',
+  ),
 } satisfies Record<string, Setting<unknown>>
 
 /** `doc` is shown by `bun run config`, and so is the value unless it is a secret. */

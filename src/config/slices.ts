@@ -13,6 +13,7 @@ export function toSlices(values: Values) {
     http: httpOf(values),
     media: { allowedTypes, ...mediaOf(values) },
     decoders: { allowedTypes, ...decodersOf(values) },
+    backup: { marker: values.BACKUP_MARKER, maxAgeSeconds: values.BACKUP_MAX_AGE_SECONDS },
   }
 }
 

@@ -56,4 +56,4 @@ const UNTRUSTED = wrong(
   "the server's certificate is not accepted",
   `sslrootcert in the URL names the file of its CA, or ${CA_VARIABLES} does`,
 )
-const STANDBY = wrong('DATABASE_URL', 'the database takes no changes, as a standby', 'name the primary')
+export const STANDBY = wrong('DATABASE_URL', 'the database takes no changes, as a standby', 'name the primary')

@@ -13,7 +13,12 @@ export type RedisFound = {
   policy: string | undefined
   /** Whether it takes no writes, as of now. */
   replica: boolean
+  /** Whether it keeps every write on disk (`appendonly`). */
+  appendOnly: boolean
 }
+
+/** `serverTime`: Unix time in milliseconds, by its own clock; `findings`: what does not end the start. */
+export type RedisProbe = { found: RedisFound; serverTime: number | undefined; findings: Finding[] }
 
 /**
  * @param groups commands, of which those of a group have their keys on one node of a cluster
@@ -23,15 +28,14 @@ export type RedisFound = {
 export async function probeRedis(
   target: RedisTarget,
   groups: readonly (readonly RedisCommand[])[],
-): Promise<RedisFound | undefined> {
+): Promise<RedisProbe | undefined> {
   const single = await connected({ ...target, cluster: false })
   if (single === undefined) return undefined
   try {
-    const found = foundIn(await readInfo(single))
-    if (found.mode !== 'cluster') {
-      await requireRights(single, groups)
-      return found
-    }
+    const info = await readInfo(single)
+    const found = foundIn(info)
+    if (found.mode !== 'cluster')
+      return { found, serverTime: serverTimeIn(info), findings: await useRights(single, groups, found) }
     if (target.sentinels !== undefined)
       throw new SetupError([
         wrong('REDIS_SENTINELS', 'Redis is a cluster, which has no Sentinels', 'remove the setting'),
@@ -47,14 +51,16 @@ export async function probeRedis(
 async function probeCluster(
   target: RedisTarget,
   groups: readonly (readonly RedisCommand[])[],
-): Promise<RedisFound | undefined> {
+): Promise<RedisProbe | undefined> {
   const cluster = await connected(target)
   if (cluster === undefined) return undefined
   try {
     const nodes = cluster instanceof Cluster ? cluster.nodes('master') : [cluster]
-    const all = await Promise.all(nodes.map(async (node) => foundIn(await readInfo(node))))
-    await requireRights(cluster, groups)
-    return all[0]
+    const all = await Promise.all(nodes.map((node) => readInfo(node)))
+    const [first] = all
+    if (first === undefined) return undefined
+    const found = { ...foundIn(first), appendOnly: all.map(foundIn).every(({ appendOnly }) => appendOnly) }
+    return { found, serverTime: serverTimeIn(first), findings: await useRights(cluster, groups, found) }
   } catch (error) {
     return undefinedUnlessRefused(error)
   } finally {
@@ -93,18 +99,34 @@ function foundIn(info: Map<string, string>): RedisFound {
     mode: mode === 'cluster' ? mode : 'standalone',
     policy,
     replica: info.get('role') === 'slave',
+    appendOnly: info.get('aof_enabled') === '1',
   }
 }
 
-async function requireRights(client: RedisClient, groups: readonly (readonly RedisCommand[])[]): Promise<void> {
+/** In microseconds, since Redis 6.2; the command TIME would need a right of its own. */
+function serverTimeIn(info: Map<string, string>): number | undefined {
+  const microseconds = Number(info.get('server_time_usec') ?? 0)
+  return microseconds > 0 ? microseconds / 1000 : undefined
+}
+
+/** Returns why it takes no events as of now, which may pass. */
+async function useRights(
+  client: RedisClient,
+  groups: readonly (readonly RedisCommand[])[],
+  { replica }: Pick<RedisFound, 'replica'>,
+): Promise<Finding[]> {
   const lacking = new Map<string, Error>()
+  let full: string | undefined
   for (const commands of groups) {
     const refused = await rehearse(client, commands)
-    for (const { command, error } of refused)
+    for (const { command, error } of refused) {
       if (/^NOPERM|^ERR unknown command/i.test(error.message)) lacking.set(command[0], error)
+      else if (/^(OOM|MISCONF)/.test(error.message)) full ??= error.message
+    }
   }
   const [cause] = lacking.values()
   if (cause !== undefined) throw new SetupError([denied(`+${[...lacking.keys()].join(' +')}`)], { cause })
+  return [...(replica ? [REPLICA] : []), ...(full === undefined ? [] : [refusing(full)])]
 }
 
 /** What is no refusal may pass. */
@@ -121,7 +143,7 @@ function findingOf(error: unknown): Finding {
   return NOT_LET_IN
 }
 
-const { wrong } = findingsAbout('redis')
+const { wrong, warning } = findingsAbout('redis')
 const SENTINEL = wrong(
   'REDIS_URL',
   'names a Sentinel',
@@ -146,3 +168,10 @@ const evicting = (policy: string) =>
     `with maxmemory-policy ${policy} Redis removes events that nobody has read`,
     'set noeviction or volatile-lru',
   )
+const REPLICA = warning(
+  'REDIS_URL',
+  'names a replica, which takes no events; they stay in the outbox',
+  'name the master, or set REDIS_SENTINELS',
+)
+const refusing = (message: string) =>
+  warning('REDIS_URL', `Redis takes no events: ${message.slice(0, 80)}`, 'give it memory and disk space')

@@ -50,6 +50,11 @@ export function awsEndpoint(region: string): string {
   return url.origin
 }
 
+/** The URL at which the service calls the store. */
+export function endpointOf({ endpoint, region }: Pick<S3Settings, 'endpoint' | 'region'>): string {
+  return endpoint ?? awsEndpoint(region)
+}
+
 export const AGENT = { keepAlive: true, maxSockets: 128 }
 
 /** Whether a call failed because it missed its deadline. */

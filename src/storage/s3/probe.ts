@@ -7,7 +7,7 @@ import {
   type S3Client,
 } from '@aws-sdk/client-s3'
 import { v7 as uuidv7 } from 'uuid'
-import type { Finding } from '../../finding.ts'
+import { type Finding, findingsAbout } from '../../finding.ts'
 import type { SignPut, Storage } from '../storage.ts'
 import { probeBrokenParts } from './broken-parts.ts'
 import { sendBrokenPut } from './broken-request.ts'
@@ -104,7 +104,7 @@ async function look(
       enforces,
       crc32,
       brokenParts,
-      findings: [...open, ...cdn],
+      findings: [...open, ...cdn, ...(brokenParts === 'kept' ? [HALVES_PARTS] : [])],
       server,
       unguarded,
       ...said,
@@ -113,6 +113,12 @@ async function look(
     storages.close()
   }
 }
+
+const HALVES_PARTS = findingsAbout('store').warning(
+  'S3_ENDPOINT',
+  'the store keeps parts that arrived in half, whatever checksum they have, so multipart and tus uploads are refused',
+  'take a store of docs/stores.md that refuses them',
+)
 
 /** One storage for each set of client headers that links are signed against. */
 function createStorages(own: S3Settings) {
