@@ -29,12 +29,23 @@ export function limitLoaders(types: readonly string[]): void {
 }
 
 /**
+ * `deep`: the colour space of a picture with 16 bits per channel, as libvips names it. `delay`: of each frame, in
+ * milliseconds.
+ */
+export type Found = PictureHeader & { deep: 'rgb16' | 'grey16' | undefined; delay: number[] }
+
+/**
  * Reads the header only.
  * @throws libvips' errors
  */
-export async function sizeOf(bytes: Uint8Array): Promise<PictureHeader> {
-  const { autoOrient, pages = 1 } = await sharp(bytes, { limitInputPixels: false, failOn: 'none' }).metadata()
-  return { width: autoOrient.width, height: autoOrient.height, frames: pages }
+export async function sizeOf(bytes: Uint8Array): Promise<Found> {
+  const header = await sharp(bytes, { limitInputPixels: false, failOn: 'none' }).metadata()
+  const { autoOrient, format, width, height, pages = 1, depth, channels, delay = [] } = header
+  const deep = depth !== 'ushort' ? undefined : channels < 3 ? 'grey16' : 'rgb16'
+  // Of an animation the orientation does not count; see `readWebp`.
+  const size =
+    format === 'webp' && pages > 1 ? { width, height } : { width: autoOrient.width, height: autoOrient.height }
+  return { ...size, frames: pages, deep, delay }
 }
 
 /** Self-test of a new process before its first job: throws when libvips cannot encode and decode a known picture. */

@@ -2,8 +2,9 @@
 import sharp, { type Sharp } from 'sharp'
 import type { Format, Rendition } from '../media/object/rendition.ts'
 import type { DecodeResult, DecodeTask } from './decoding.ts'
-import { sizeOf } from './libvips.ts'
-import { checkFrames, MAX_DECODED_PIXELS, type PictureHeader, tooLarge, unreadable } from './limits.ts'
+import { gifWithScreen } from './gif.ts'
+import { type Found, sizeOf } from './libvips.ts'
+import { checkFrames, MAX_DECODED_PIXELS, tooLarge, unreadable } from './limits.ts'
 import { placeholderOf } from './placeholder.ts'
 import { isAnimatedPng, pixelsOfPng } from './png.ts'
 import { checkStructure, cutForDecoding } from './structure.ts'
@@ -14,6 +15,11 @@ const MOST_PIXELS_OF_ALL_FRAMES = 100_000_000
 const FEW_PIXELS = 2_000_000
 
 const ANIMATED = new Set(['image/gif', 'image/webp'])
+/** Types of which the public copy has all frames, or pages. */
+const MANY = new Set([...ANIMATED, 'image/tiff'])
+
+/** A picture as the decoder gets it: `first` frames at the beginning are not the picture's own. */
+type Input = { mimeType: string; bytes: Uint8Array; first: 0 | 1 } & Found
 
 /**
  * `most`: pixel limit of a still picture. The first four formats are read and written line by line. libwebp (1.6) takes
@@ -43,48 +49,62 @@ const ENCODERS: Record<Format, (picture: Sharp, quality: number) => Sharp> = {
  * the structure check, and otherwise the decoder's error
  */
 export async function perform(task: DecodeTask, original: Uint8Array): Promise<DecodeResult> {
-  checkStructure(original, task.mimeType)
-  const bytes = cutForDecoding(original, task.mimeType)
-  const found = await sizeOf(bytes)
-  checkFrames(found.frames)
-  const { width, height } = found
+  const { kind, mimeType } = task
+  checkStructure(original, mimeType)
+  const { bytes, added } = mimeType === 'image/gif' ? gifWithScreen(original) : { bytes: original, added: 0 as const }
+  const cut = cutForDecoding(bytes, mimeType)
+  const found = await sizeOf(cut)
+  const input = { ...found, mimeType, bytes: cut, first: added, frames: found.frames - added }
+  checkFrames(input.frames)
+  const { width, height } = input
   // libvips 8.18 reads only the first frame, so the chunks are copied without decoding.
-  if (task.kind === 'clean' && isAnimatedPng(original))
+  if (kind === 'clean' && isAnimatedPng(original))
     return { width, height, bytes: pixelsOfPng(original), placeholder: undefined }
-  return { width, height, ...(await makeOf(task, bytes, found)) }
+  return { width, height, ...(await makeOf(task, input)) }
 }
 
 type Made = Pick<DecodeResult, 'bytes' | 'placeholder'>
 
-function makeOf(task: DecodeTask, bytes: Uint8Array, found: PictureHeader): Promise<Made> {
-  if (task.kind === 'rendition') return render(task, bytes, found)
-  if (task.kind === 'clean') return clean(task, bytes, found)
-  return placehold(bytes, found)
+function makeOf(task: DecodeTask, input: Input): Promise<Made> {
+  if (task.kind === 'rendition') return render(task, input)
+  if (task.kind === 'clean') return clean(input)
+  return placehold(input)
+}
+
+/**
+ * The upright picture: all of its frames, or the first. What is there of a file that is cut off is shown, as in
+ * browsers.
+ */
+function open({ mimeType, bytes, first, frames, delay }: Input, { all, most }: { all: boolean; most: number }): Sharp {
+  const pages = { page: first, pages: all ? -1 : 1 }
+  const picture = sharp(bytes, { ...pages, limitInputPixels: most, failOn: 'none', sequentialRead: true })
+  // libvips leaves out the frame, but not its time. The format is chosen later.
+  if (all && first > 0) picture.gif({ delay: delay.slice(first) })
+  // Of an animation the orientation does not count; see `readWebp`.
+  return ANIMATED.has(mimeType) && frames > 1 ? picture : picture.autoOrient()
 }
 
 /** Makes nothing if the picture's size is not the expected one: the rendition would be distorted. */
 async function render(
-  { mimeType, rendition, expected, placeholder }: Extract<DecodeTask, { kind: 'rendition' }>,
-  bytes: Uint8Array,
-  { width, height, frames }: PictureHeader,
+  { rendition, expected, placeholder }: Extract<DecodeTask, { kind: 'rendition' }>,
+  input: Input,
 ): Promise<Made> {
+  const { mimeType, width, height, frames } = input
   if (expected.width !== width || expected.height !== height) return { bytes: undefined, placeholder: undefined }
   const pixels = width * height
   if (pixels > MAX_DECODED_PIXELS) throw tooLarge('The picture has too many pixels for renditions.')
   // An animation with too many pixels in all frames together is rendered as its first frame.
   const moves = rendition.format === 'webp' && ANIMATED.has(mimeType) && pixels * frames <= MAX_DECODED_PIXELS
-  return resize(bytes, rendition, { animated: moves, placeholder })
+  const picture = open(input, { all: moves, most: MAX_DECODED_PIXELS + pixels })
+  return resize(picture, rendition, { animated: moves, placeholder })
 }
 
 async function resize(
-  bytes: Uint8Array,
+  opened: Sharp,
   { width, height, fit, format, quality }: Rendition,
   { animated, placeholder: wanted }: { animated: boolean; placeholder: boolean },
 ): Promise<Made> {
-  const options = { animated, limitInputPixels: MAX_DECODED_PIXELS, failOn: 'error', sequentialRead: true } as const
-  const picture = sharp(bytes, options)
-    .autoOrient()
-    .resize(width, height, { fit: fit === 'cover' ? 'cover' : 'fill' })
+  const picture = opened.resize(width, height, { fit: fit === 'cover' ? 'cover' : 'fill' })
   const encode = (pixels: Sharp) => ENCODERS[format](pixels, quality).toBuffer()
   // Not for PNG, the only format with up to 16 bits per channel: the shared pixels have eight.
   const shared = wanted && fit === 'inside' && !animated && format !== 'png' && width * height <= FEW_PIXELS
@@ -97,23 +117,22 @@ async function resize(
   return { bytes: await encode(pixels()), placeholder: await placeholderOf(pixels()) }
 }
 
-async function clean(
-  { mimeType }: Extract<DecodeTask, { kind: 'clean' }>,
-  bytes: Uint8Array,
-  { width, height, frames }: PictureHeader,
-): Promise<Made> {
-  // An animated PNG is detected as either type, depending on how early its animation chunk comes.
+async function clean(input: Input): Promise<Made> {
+  const { mimeType, width, height, frames, deep } = input
+  // Rows of earlier versions call an animated PNG image/apng.
   const writer = WRITERS[mimeType === 'image/apng' ? 'image/png' : mimeType]
   if (writer === undefined) return unreadable(`${mimeType} cannot be copied without metadata.`)
-  const animated = ANIMATED.has(mimeType) && frames > 1
-  const most = ANIMATED.has(mimeType) ? MOST_PIXELS_OF_ALL_FRAMES : writer.most
+  const all = MANY.has(mimeType) && frames > 1
+  const most = MANY.has(mimeType) ? MOST_PIXELS_OF_ALL_FRAMES : writer.most
   if (width * height * frames > most) throw tooLarge('The picture has too many pixels to be copied without metadata.')
-  const picture = sharp(bytes, { animated, limitInputPixels: most, failOn: 'none', sequentialRead: true })
-  return { bytes: await writer.write(picture.autoOrient()).toBuffer(), placeholder: undefined }
+  const picture = open(input, { all, most: most + width * height })
+  const depth = mimeType === 'image/png' && deep !== undefined ? picture.toColourspace(deep) : picture
+  return { bytes: await writer.write(depth).toBuffer(), placeholder: undefined }
 }
 
-async function placehold(bytes: Uint8Array, { width, height }: PictureHeader): Promise<Made> {
-  if (width * height > MAX_DECODED_PIXELS) throw tooLarge('The picture has too many pixels for a placeholder.')
-  const picture = sharp(bytes, { limitInputPixels: MAX_DECODED_PIXELS, failOn: 'none' })
-  return { bytes: undefined, placeholder: await placeholderOf(picture.autoOrient()) }
+async function placehold(input: Input): Promise<Made> {
+  const pixels = input.width * input.height
+  if (pixels > MAX_DECODED_PIXELS) throw tooLarge('The picture has too many pixels for a placeholder.')
+  const picture = open(input, { all: false, most: MAX_DECODED_PIXELS })
+  return { bytes: undefined, placeholder: await placeholderOf(picture) }
 }

@@ -29,8 +29,8 @@ const MOST_PIXELS: Record<Format, number> = { avif: 16_384, webp: 16_383, jpeg: 
 
 // Types that libvips decodes as sharp ships it; of HEIC it reads only the size.
 const SOURCES = new Set(['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif', 'image/tiff'])
-// Types without transparency, as far as the row can tell: it does not say whether a picture is transparent.
-const OPAQUE = new Set(['image/jpeg', 'image/tiff', 'image/avif'])
+// Types without transparency. The row does not say whether a picture of another type is transparent.
+const OPAQUE = new Set(['image/jpeg'])
 
 /** Whether renditions of an object can be made. */
 export function isPicture({ mimeType, metadata }: Picture): boolean {
@@ -96,8 +96,8 @@ function roundUp(pixels: number | undefined, sizes: readonly number[]): number |
 }
 
 /**
- * Wildcards do not count: a client that sends only those says nothing about pictures. AVIF is left out for types that
- * may be animated.
+ * Wildcards do not count for AVIF and WebP: a client that sends only those says nothing about pictures. AVIF is left out
+ * for types that may be animated. Transparency is kept unless the client takes JPEG but not PNG.
  */
 function bestFormat(mimeType: string, accept: string): Format {
   const named = new Set(
@@ -112,5 +112,6 @@ function bestFormat(mimeType: string, accept: string): Format {
   const isAnimated = mimeType === 'image/gif' || mimeType === 'image/webp'
   if (named.has('image/avif') && !isAnimated) return 'avif'
   if (named.has('image/webp')) return 'webp'
-  return OPAQUE.has(mimeType) ? 'jpeg' : 'png'
+  const takesPng = ['image/png', 'image/*', '*/*'].some((range) => named.has(range)) || !named.has('image/jpeg')
+  return OPAQUE.has(mimeType) || !takesPng ? 'jpeg' : 'png'
 }
