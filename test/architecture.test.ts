@@ -15,7 +15,7 @@ const rooms: Record<string, string> = {
   cli: `auth boot config doctor finding.ts log.ts storage storage/s3 ${domain}`,
   doctor: `boot config auth db redis storage/s3 ${ground}`,
   boot: `config observe pictures ${web} ${domain} ${ports} ${ground}`,
-  config: 'db redis storage/s3 finding.ts',
+  config: 'db redis storage/s3 media/object finding.ts',
   http: `${web} observe auth events limits media media/outbox media/public-copies media/renditions storage/disk ${ground}`,
   'http/pages': `http http/openapi http/request storage console ${ground}`,
   'http/tus': `http http/openapi http/request auth media media/object media/uploads storage ${ground}`,

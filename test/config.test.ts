@@ -95,7 +95,7 @@ describe('readConfig', () => {
       'CORS_ORIGINS',
       ['*', 'https://*.a.example', 'null', 'https://a.example/', 'a.example', 'https://a.example https://b.example'],
     ],
-    ['ALLOWED_TYPES', ['image/*', 'image/svg+xml', ' , ', 'jpeg']],
+    ['ALLOWED_TYPES', ['image/*', 'text/html', ' , ', 'jpeg']],
     ['S3_FORCE_PATH_STYLE', ['yes', '1', 'TRUE']],
     ['NODE_ENV', ['prod', 'staging']],
   ])('refuses %s of %j', (name, values) => {
@@ -107,11 +107,12 @@ describe('readConfig', () => {
     const config = readConfig({
       PUBLIC_BASE_URL: 'https://media.example/api/',
       CORS_ORIGINS: 'https://a.example, http://localhost:3000,',
-      ALLOWED_TYPES: ' image/png ,video/mp4',
+      ALLOWED_TYPES: ' image/png ,video/mp4,text/csv, image/svg+xml,application/msword',
     })
     expect(config.http.publicBaseUrl).toBe('https://media.example/api')
     expect(config.http.corsOrigins).toEqual(['https://a.example', 'http://localhost:3000'])
-    expect([...config.media.allowedTypes]).toEqual(['image/png', 'video/mp4'])
+    const types = ['image/png', 'video/mp4', 'text/csv', 'image/svg+xml', 'application/msword']
+    expect([...config.media.allowedTypes]).toEqual(types)
   })
 })
 

@@ -55,12 +55,11 @@ async function byWay(http: Http, file: Blob, told: Told): Promise<MediaObject> {
 }
 
 async function byItsSize(http: Http, file: Blob, told: Told): Promise<MediaObject> {
-  // The service detects an undeclared type only in direct uploads.
-  if (file.size <= DIRECT_BYTES || told.type === '') {
+  if (file.size <= DIRECT_BYTES) {
     try {
       return await direct(http, file, told)
     } catch (error) {
-      if (!isProblem(error, 'file_too_large', 'body_too_large') || told.type === '') throw error
+      if (!isProblem(error, 'file_too_large', 'body_too_large')) throw error
     }
   }
   if (file.size > LINK_BYTES) {

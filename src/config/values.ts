@@ -1,7 +1,7 @@
 /** The kinds of values that settings have: each a schema from text to value, whose error says what was expected. */
-import { supportedMimeTypes } from 'file-type'
 import { z } from 'zod'
 import { parseDatabaseUrl } from '../db/url.ts'
+import { isTellable } from '../media/object/media-type.ts'
 import { parseSentinels } from '../redis/target.ts'
 
 /** What `parse` makes of the text; the message of its error is the setting's. */
@@ -43,9 +43,9 @@ export const origins = list.refine(
   (v) => v.every(isOrigin),
   'expected origins like https://app.example.com, comma-separated; no wildcard',
 )
-export const mediaTypes = list.refine((v) => v.length > 0 && v.every(isDetectable), {
+export const mediaTypes = list.refine((v) => v.length > 0 && v.every(isTellable), {
   error: ({ input }) =>
-    `expected media types that can be detected from the bytes, comma-separated; not so: ${undetectable(input).join(', ') || '(none given)'}`,
+    `expected media types that the bytes show, or text types, comma-separated; not so: ${untellable(input).join(', ') || '(none given)'}`,
 })
 export const whole = (min: number, max: number) => {
   const expected = `expected a whole number from ${min} to ${max}`
@@ -71,10 +71,6 @@ function isOrigin(value: string): boolean {
   return URL.canParse(value) && new URL(value).origin === value && !value.includes('*')
 }
 
-function isDetectable(type: string): boolean {
-  return (supportedMimeTypes as ReadonlySet<string>).has(type)
-}
-
-function undetectable(input: unknown): string[] {
-  return Array.isArray(input) ? input.filter((type) => typeof type === 'string' && !isDetectable(type)) : []
+function untellable(input: unknown): string[] {
+  return Array.isArray(input) ? input.filter((type) => typeof type === 'string' && !isTellable(type)) : []
 }

@@ -16,7 +16,7 @@ import { backend, openStage } from '../support/process/acceptance.ts'
 const PAGE = 'https://app.example.test'
 const { call, complete, get, patch, presign, presigned, put, remove, restore, upload, uploaded, close } =
   await openStage({
-    ALLOWED_TYPES: 'image/jpeg,image/gif,video/mp4,application/pdf',
+    ALLOWED_TYPES: 'image/jpeg,image/gif,video/mp4,application/pdf,text/csv,image/svg+xml',
     CORS_ORIGINS: `${PAGE},http://localhost:3000`,
   })
 afterAll(close)
@@ -27,6 +27,30 @@ const files = [
   { file: 'accept/clip.mp4', type: 'video/mp4', shown: true },
   { file: 'refuse/document.pdf', type: 'application/pdf', shown: false },
 ]
+
+test.each([
+  { name: 'table.csv', type: 'text/csv', text: 'name,größe\r\n<script>,1\r\n' },
+  {
+    name: 'drawing.svg',
+    type: 'image/svg+xml',
+    text: '<svg xmlns="http://www.w3.org/2000/svg"><script>1</script></svg>',
+  },
+])('$type is never displayed, whichever way it came in', async ({ name, type, text }) => {
+  const user = newUser()
+  const bytes = Buffer.from(text)
+  const direct = await answered<MediaObject>(201, await upload(user, bytes, { name, type: `${type}; charset=utf-8` }))
+  const link = await presigned(user, { filename: name, fileType: type })
+  expect((await put(link, bytes)).status).toBe(200)
+  expect((await complete(user, link.id)).status).toBe(200)
+  for (const id of [direct.id, link.id]) {
+    const { signedUrl, mimeType } = await answered<SignedMediaObject>(200, await get(user, id))
+    expect(mimeType).toBe(type)
+    const served = await fetch(signedUrl)
+    expect(served.headers.get('content-disposition')).toBe('attachment')
+    expect(served.headers.get('content-type')).toBe(type)
+    await expectBytes(served, bytes)
+  }
+})
 
 describe.each(files)('$file', ({ file, type, shown }) => {
   const disposition = shown ? 'inline' : 'attachment'

@@ -169,13 +169,24 @@ describe.skipIf(backend === 'embedded')('a multipart upload', () => {
     await expectInvalid(await askForLinks(user, upload.id, new Array(101).fill(1)), 'partNumbers')
   })
 
-  test('is refused and removed when its bytes are of another type', async () => {
+  test('gets the type of its bytes when it is another picture', async () => {
     const user = newUser()
     const bytes = new Uint8Array(9 * MiB)
     bytes.set(await readCorpus('accept/astronaut.png'))
     const upload = await begun(user)
     await send(user, upload, bytes)
-    await expectProblem(await complete(user, upload.id), 422, 'type_mismatch')
+    const object = await answered<MediaObject>(200, await complete(user, upload.id))
+    expect(object).toMatchObject({ mimeType: 'image/png', sizeBytes: bytes.length })
+    expect(await inside?.keys(`media/${upload.id}/`)).toEqual(inside && [expect.stringMatching(/original\.png$/)])
+  })
+
+  test('is refused and removed when its bytes are of a type that is not accepted', async () => {
+    const user = newUser()
+    const bytes = new Uint8Array(9 * MiB)
+    bytes.set(await readCorpus('refuse/document.pdf'))
+    const upload = await begun(user)
+    await send(user, upload, bytes)
+    await expectProblem(await complete(user, upload.id), 415, 'media_type_unsupported')
     expect((await inside?.rowOf(upload.id))?.status).toBe('purging')
     expect(await inside?.keys(`media/${upload.id}/`)).toEqual([])
     await expectProblem(await complete(user, upload.id), 404, 'not_found')

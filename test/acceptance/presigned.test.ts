@@ -67,12 +67,9 @@ describe('presign', () => {
     expect((await call(`/media/${link.id}`)).status).toBe(200)
   })
 
-  test.each(['image/svg+xml', 'text/html', 'video/mp4', 'application/octet-stream', 'IMAGE', ''])(
-    'refuses the type %p',
-    async (fileType) => {
-      await expectProblem(await presign(newUser(), { filename: 'a', fileType }), 415, 'media_type_unsupported')
-    },
-  )
+  test.each(['image/svg+xml', 'text/html', 'video/mp4', 'IMAGE', 'image'])('refuses the type %p', async (fileType) => {
+    await expectProblem(await presign(newUser(), { filename: 'a', fileType }), 415, 'media_type_unsupported')
+  })
 
   test('refuses more than MAX_OBJECT_BYTES', async () => {
     const size = 5 * 1024 ** 3
@@ -86,7 +83,7 @@ describe('presign', () => {
 
   test('names every field that is missing, unknown or wrong', async () => {
     const user = newUser()
-    await expectInvalid(await presign(user, {}), 'filename', 'fileType')
+    await expectInvalid(await presign(user, { fileType: 5 }), 'filename', 'fileType')
     const wrong = { filename: 7, fileType: null, size: 0, sha256: 'abc', visibility: 'secret', owner: 'me', key: 'x' }
     await expectInvalid(await presign(user, wrong), ...Object.keys(wrong))
     await expectInvalid(await presign(user, { filename: '', fileType: 'image/jpeg', size: 1.5 }), 'filename', 'size')

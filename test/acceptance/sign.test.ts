@@ -44,9 +44,8 @@ describe('a request to sign', () => {
 
   test('is refused where it makes no sense, with the field that does not', async () => {
     const user = newUser()
-    await expectInvalid(await sign(user, { method: 'PUT', key: 'x' }), 'fileType')
+    await expectInvalid(await sign(user, { method: 'PUT', key: 'x', fileType: 'x'.repeat(128) }), 'fileType')
     await expectInvalid(await sign(user, { method: 'POST', key: 'x', fileType: 'image/jpeg' }), 'size')
-    await expectInvalid(await sign(user, { method: 'POST', key: 'x', size: 9 }), 'fileType')
     await expectInvalid(await sign(user, { method: 'DELETE', key: 'x' }), 'uploadId')
     await expectInvalid(await sign(user, { method: 'GET', key: 'x' }), 'uploadId')
     await expectInvalid(await sign(user, { method: 'PATCH', key: 'x' }), 'method')

@@ -123,10 +123,10 @@ describe.skipIf(!(haveChromium() && (await haveServices()))).each([
     'says why a file is refused',
     async () => {
       const failed = visit.complaints.length
-      await choose(visit.page, corpus('accept/png-named.jpg'))
-      const message = visit.page.getByRole('status').getByText('png-named.jpg: image/jpeg was declared')
+      await choose(visit.page, corpus('refuse/html-named.jpg'))
+      const message = visit.page.getByRole('status').getByText('html-named.jpg: Files of type')
       await message.waitFor()
-      expect(await message.textContent()).toContain('type_mismatch')
+      expect(await message.textContent()).toContain('media_type_unsupported')
       await visit.page.getByRole('button', { name: 'Remove file' }).first().click()
       visit.complaints.splice(failed)
     },

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
-import { acceptType, createInspect, extensionOf } from '../../src/media/bytes/inspect.ts'
+import { acceptDeclared, createInspect } from '../../src/media/bytes/inspect.ts'
+import { nameOfOriginal } from '../../src/media/object/object.ts'
 import { createImageProbe } from '../../src/pictures/image.ts'
 import { INSPECTED_BYTES, MAX_FRAMES } from '../../src/pictures/limits.ts'
 import { refusal } from '../support/http/refusal.ts'
@@ -129,18 +130,95 @@ test.each([
     sizeBytes: bytes.length,
     read: async ({ start, length }: { start: number; length: number }) => bytes.subarray(start, start + length),
   }
-  expect(await open(bytes.subarray(0, INSPECTED_BYTES), rest)).toEqual(expected)
+  expect(await open(bytes.subarray(0, INSPECTED_BYTES), { rest })).toEqual(expected)
   inspectorOf(DEFAULT_TYPES)
 })
 
 test('a type that is not accepted is refused with those that are', () => {
-  expect(acceptType('image/png', DEFAULT_TYPES)).toBe('image/png')
-  expect(() => acceptType('image/svg+xml', DEFAULT_TYPES)).toThrow('image/jpeg, image/png')
+  expect(acceptDeclared('image/png', DEFAULT_TYPES)).toBe('image/png')
+  expect(() => acceptDeclared('image/svg+xml', DEFAULT_TYPES)).toThrow('image/jpeg, image/png')
+})
+
+test.each([
+  ['IMAGE/JPEG', 'image/jpeg'],
+  ['image/png; charset=binary', 'image/png'],
+  ['image/jpg', 'image/jpeg'],
+  ['application/octet-stream', 'application/octet-stream'],
+  ['', 'application/octet-stream'],
+  [undefined, 'application/octet-stream'],
+])('a declaration of %p is read as %p', (declared, type) => {
+  expect(acceptDeclared(declared, DEFAULT_TYPES)).toBe(type)
+})
+
+describe('a type that bytes do not show', () => {
+  const types = ['text/plain', 'text/csv', 'application/json', 'image/svg+xml', 'application/msword', 'image/png']
+  const told = async (bytes: Uint8Array | string, declared?: string, allowed = types) => {
+    const inspect = inspectorOf(new Set(allowed))
+    const found = inspect(typeof bytes === 'string' ? new TextEncoder().encode(bytes) : bytes, { declared })
+    return found.then(
+      ({ mimeType }) => mimeType,
+      (error) => error.code,
+    )
+  }
+  const MiB = 1024 * 1024
+
+  test.each(['text/plain', 'text/csv', 'application/json', 'TEXT/PLAIN; charset=utf-8'])(
+    'counts for text when it is declared: %s',
+    async (declared) => {
+      expect(await told('name,größe\n', declared)).toBe(declared.toLowerCase().split(';')[0] ?? '')
+      expect(await told('name,größe\n')).toBe('media_type_unsupported')
+      expect(await told('name,größe\n', declared, ['image/png'])).toBe('media_type_unsupported')
+    },
+  )
+
+  test('does not count for what is no text, or has another type', async () => {
+    expect(await told(Uint8Array.of(65, 0, 66), 'text/plain')).toBe('media_type_unsupported')
+    expect(await told(Uint8Array.of(65, 0xff, 66), 'text/plain')).toBe('media_type_unsupported')
+    expect(await told(Uint8Array.of(65, 0xc3), 'text/plain')).toBe('media_type_unsupported')
+    expect(await told('%PDF-1.7 ', 'text/plain')).toBe('media_type_unsupported')
+    expect(await told(await readCorpus('accept/astronaut.png'), 'text/plain')).toBe('image/png')
+  })
+
+  test('is judged by the first MiB, which may end within a character', async () => {
+    expect(await told(Buffer.from('ä'.repeat(MiB / 2 + 5).slice(1)), 'text/plain')).toBe('text/plain')
+    expect(await told(Buffer.from(`a${'ä'.repeat(MiB)}`), 'text/plain')).toBe('text/plain')
+    expect(await told(Buffer.concat([Buffer.alloc(MiB, 'a'), Uint8Array.of(0, 0xff)]), 'text/plain')).toBe('text/plain')
+  })
+
+  test.each([
+    '<svg xmlns="http://www.w3.org/2000/svg"/>',
+    '\ufeff<?xml version="1.0"?>\n<!-- a > comment -->\n<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "u">\n<svg>',
+    '<s:svg xmlns:s="http://www.w3.org/2000/svg">',
+  ])('is SVG when its root is: %s', async (text) => {
+    expect(await told(text, 'image/svg+xml')).toBe('image/svg+xml')
+  })
+
+  test.each([
+    '<html><svg></svg></html>',
+    '<!-- <svg> --><p>',
+    '<?xml version="1.0"?><svgs>',
+    '<!DOCTYPE svg [<!ENTITY a "b">]><svg>',
+    `<svg>\0`,
+    `${' '.repeat(65_537)}<svg>`,
+    '<!--'.repeat(16_000),
+  ])('is not SVG: %#', async (text) => {
+    expect(await told(text, 'image/svg+xml')).toBe('media_type_unsupported')
+  })
+
+  test('is that of old Office files when they are compound files', async () => {
+    const compound = Buffer.alloc(600)
+    compound.set([0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1])
+    expect(await told(compound, 'application/msword')).toBe('application/msword')
+    expect(await told(compound)).toBe('media_type_unsupported')
+    expect(await told(compound, undefined, ['application/x-cfb'])).toBe('application/x-cfb')
+    expect(await told('text', 'application/msword')).toBe('media_type_unsupported')
+  })
 })
 
 test('a key has the usual extension of its type', () => {
   const types = ['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif', 'video/mp4', 'no/such']
-  expect(types.map(extensionOf)).toEqual(['.jpg', '.png', '.webp', '.gif', '.avif', '.mp4', ''])
+  const endings = types.map((type) => nameOfOriginal(type).replace('original', ''))
+  expect(endings).toEqual(['.jpg', '.png', '.webp', '.gif', '.avif', '.mp4', ''])
 })
 
 /** What a process takes that reads every file of a folder, and perhaps inspects it: processor time, and memory at most. */

@@ -131,7 +131,7 @@ for (const { name, present, open } of stores) {
       await database.sql`UPDATE media_objects SET mime_type = 'video/mp4'`
       await createService().upkeep.run()
       const film = await media.objects.get(open.id, null)
-      expect(film.publicKey).toMatch(/^public\/.*\/original\.jpg$/)
+      expect(film.publicKey).toMatch(/^public\/.*\/original\.mp4$/)
       expect(Buffer.from(await bytesAt(film.publicKey ?? '')).equals(rocket)).toBe(true)
       const picture = await media.uploads.direct(owner, file('public'))
       await upkeep.run()

@@ -9,7 +9,7 @@ import type { Caller } from '../../src/auth/caller.ts'
 import { Problem } from '../../src/problem.ts'
 import { audit } from './audit.ts'
 import type { Turn } from './circuit.ts'
-import { picture } from './pictures.ts'
+import { pdf, picture } from './pictures.ts'
 import { attempt, type Outcome, passOver, type Replica, soundly, startReplica } from './replica.ts'
 import { interleave } from './turns.ts'
 import { PENDING_SECONDS, RETENTION_SECONDS, type World, worlds } from './world.ts'
@@ -275,19 +275,35 @@ for (const { name, present, open } of worlds) {
       )
     })
 
+    test('two completes of another picture than was declared, and upkeep: one wins, with its type', async () => {
+      await inAnyOrder(
+        async () => {
+          const made = await link()
+          await world.put(made, gif)
+          return made.id
+        },
+        (id) => [complete(id), complete(id), upkeep],
+        async (answers) => {
+          expect(answers).toEqual(['ok', 'ok', 'ok'])
+          const rows = await world.sql`SELECT DISTINCT mime_type FROM media_objects WHERE status = 'active'`
+          expect(rows.map((row) => row.mime_type)).toEqual(['image/gif'])
+        },
+      )
+    })
+
     test('a PUT, two completes of what is refused and upkeep: nothing is left', async () => {
       let made: Awaited<ReturnType<typeof link>>
       await inAnyOrder(
         async () => {
           made = await link()
-          await world.put(made, gif)
+          await world.put(made, pdf)
           return made.id
         },
         (id) => [complete(id), complete(id), upkeep],
         (answers) => {
-          const refusals = ['type_mismatch', 'not_found', 'upload_incomplete', 'storage_unavailable', 'ok']
+          const refusals = ['media_type_unsupported', 'not_found', 'upload_incomplete', 'storage_unavailable', 'ok']
           for (const answer of answers) expect(refusals).toContain(answer)
-          expect(answers.slice(0, 2)).toContain('type_mismatch')
+          expect(answers.slice(0, 2)).toContain('media_type_unsupported')
         },
         (turn) => turn(() => world.put(made, png)),
       )

@@ -51,7 +51,7 @@ function possible(call: Call, state: State, now: number): Possible[] {
       if (state.bytes === 'none') return becomes({}, 'upload_incomplete')
       return state.bytes === 'right'
         ? becomes({ status: 'active', since: now })
-        : becomes({ status: 'gone', since: now }, 'type_mismatch')
+        : becomes({ status: 'gone', since: now }, 'media_type_unsupported')
     case 'put':
       return state.bytes === 'none' ? becomes({ bytes: call.right ? 'right' : 'wrong' }, 'ok') : becomes({}, 'ok')
     case 'relay':
@@ -86,7 +86,7 @@ export function after(states: State[], observations: Observation[], now: number)
           if (answer === next.answer) return faulty ? [state, next.state] : [next.state]
           // It was looked at before it went, or its bytes were taken away between two looks at it.
           const late = racing && call.do === 'complete' && call.mine && state.status === 'gone'
-          if (late && ['upload_incomplete', 'type_mismatch', 'state_conflict'].includes(answer)) return [state]
+          if (late && ['upload_incomplete', 'media_type_unsupported', 'state_conflict'].includes(answer)) return [state]
           // Another change moved it meanwhile.
           const overtaken = racing && call.do === 'update' && call.mine && answer === 'state_conflict'
           return overtaken && state.status === 'active' ? [state] : []

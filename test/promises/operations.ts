@@ -6,6 +6,7 @@ import { prefixOf, type Visibility } from '../../src/media/object/object.ts'
 import type { MultipartUpload } from '../../src/media/uploads/multipart-uploads.ts'
 import type { UploadLink } from '../../src/media/uploads/presigned.ts'
 import { gathered } from './gathered-operations.ts'
+import { pdf } from './pictures.ts'
 import { type Replica, soundly, startReplica } from './replica.ts'
 import {
   declared,
@@ -70,10 +71,32 @@ export const operations: Operation[] = [
     name: 'complete of what is refused',
     async begin(world, person) {
       const link = await soundly(world, ({ media }) => media.uploads.presign(person, declared(undefined)))
-      await world.put(link, gif)
+      await world.put(link, pdf)
       const run = ({ media }: Replica) =>
-        refusedWith(media.uploads.complete(link.id, person), 'type_mismatch', 'not_found')
+        refusedWith(media.uploads.complete(link.id, person), 'media_type_unsupported', 'not_found')
       return { run, again: run, wrong: async () => expectSeen(world, person, { active: 0, deleted: 0 }) }
+    },
+  },
+  {
+    name: 'complete of a picture of another format than was declared',
+    async begin(world, person) {
+      const link = await soundly(world, ({ media }) => media.uploads.presign(person, declared(undefined)))
+      await world.put(link, gif)
+      const run = ({ media }: Replica) => media.uploads.complete(link.id, person)
+      return {
+        run,
+        again: run,
+        async wrong(first, retried) {
+          const rows = await world.sql<{ type: string; key: string }[]>`
+            SELECT mime_type AS type, storage_key AS key FROM media_objects
+            WHERE id = ${link.id} AND status = 'active'`
+          const kept = rows.filter(({ type, key }) => type !== 'image/gif' || !key.endsWith('/original.gif'))
+          return [
+            ...(await either(world, person, first, retried, { active: 1, deleted: 0 }, { active: 0, deleted: 0 })),
+            ...kept.map(({ type, key }) => `kept as ${type} under ${key}`),
+          ]
+        },
+      }
     },
   },
   {
@@ -258,8 +281,9 @@ async function litter(world: World, person: Caller): Promise<void> {
   await world.storage.put(orphan, gif, { contentType: 'image/gif' })
   await world.clock.advance(PENDING_SECONDS + 1)
   const refused = await link()
-  await world.put(refused, gif)
-  await soundly(world, ({ media }) => refusedWith(media.uploads.complete(refused.id, person), 'type_mismatch'))
+  await world.put(refused, pdf)
+  const complete = ({ media }: Replica) => media.uploads.complete(refused.id, person)
+  await soundly(world, (replica) => refusedWith(complete(replica), 'media_type_unsupported'))
   // Late, and taken, because the first bytes have been removed.
   await world.put(refused, png)
 }

@@ -8,7 +8,7 @@ import { Problem } from '../../src/problem.ts'
 import { audit } from './audit.ts'
 import type { Plan, Turn } from './circuit.ts'
 import { type Answer, after, type Call, type Observation, type State, show } from './model.ts'
-import { picture } from './pictures.ts'
+import { pdf, picture } from './pictures.ts'
 import { attempt, byOneProcess, type Outcome, passOver, type Replica, soundly, startReplica } from './replica.ts'
 import { type Act, PEOPLE, type Step } from './sequences.ts'
 import { interleave } from './turns.ts'
@@ -237,7 +237,7 @@ export async function play(world: World, steps: readonly Step[]): Promise<void> 
 
   async function putOn({ link }: Thing, { right }: { right: boolean }): Promise<void> {
     if (link === undefined) throw new Error('there is no link to put on')
-    await world.put(link, right ? png : gif)
+    await world.put(link, right ? png : pdf)
   }
 
   async function make({ media, relay, upkeep }: Replica, { id = '', owner }: Thing, call: Call): Promise<Answer> {

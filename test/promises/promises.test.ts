@@ -11,7 +11,7 @@ import { Problem } from '../../src/problem.ts'
 import { until } from '../support/clock/until.ts'
 import { audit } from './audit.ts'
 import { faults, type Turn } from './circuit.ts'
-import { picture } from './pictures.ts'
+import { pdf, picture } from './pictures.ts'
 import { attempt, type Outcome, passOver, type Replica, soundly, startReplica } from './replica.ts'
 import { PENDING_SECONDS, RETENTION_SECONDS, UPLOAD_URL_SECONDS, type World, worlds } from './world.ts'
 
@@ -124,7 +124,7 @@ for (const { name, present, open } of worlds) {
     // two lines keep: there `if (!linksDead)`, and in src/media/table/purging.ts, forget, `AND links_until < now()`
     test('2: bytes that arrive under a link after their object was given up are removed before its row goes', async () => {
       const link = await soundly(world, presign)
-      await world.put(link, gif)
+      await world.put(link, pdf)
       await attempt(startReplica(world), ({ media }) => media.uploads.complete(link.id, person))
       await passOver(world)
       expect(await world.put(link, png)).toBe(true)

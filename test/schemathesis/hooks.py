@@ -15,6 +15,7 @@ PICTURE = base64.b64decode(
 
 schemathesis.openapi.media_type("image/png", st.just(PICTURE))
 schemathesis.openapi.media_type("application/offset+octet-stream", st.binary(max_size=100))
+schemathesis.openapi.format("media-type", st.sampled_from(["image/png", "IMAGE/JPEG; q=1", "application/octet-stream", ""]))
 schemathesis.openapi.format("media-range", st.sampled_from(["image/png", "image/jpeg", "image/*"]))
 
 # Where the id of a new object is, for stateful tests to go on with it.

@@ -2,8 +2,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Problem } from '../../problem.ts'
 
-/** `disposition`: the value of the Content-Disposition header, empty when missing. `content`: a view into the body. */
-export type Part = { disposition: string; content: Uint8Array }
+/**
+ * `disposition` and `type`: the values of Content-Disposition and Content-Type, empty when missing. `content`: a view into
+ * the body.
+ */
+export type Part = { disposition: string; type: string; content: Uint8Array }
 
 const MOST_PADDING = 1000
 const HEADERS_END = '\r\n\r\n'
@@ -39,7 +42,12 @@ export async function partsOf(
     const end = await find(delimiter, bytes, start)
     if (end === -1) throw malformed('The body ends inside a field.')
     if (parts.length === maxParts) throw new Problem('too_many_parts', `The body may have at most ${maxParts} fields.`)
-    parts.push({ disposition: dispositionOf(textOf(head.subarray(0, length))), content: body.subarray(start, end) })
+    const headers = textOf(head.subarray(0, length)).split('\r\n')
+    parts.push({
+      disposition: headerOf(headers, 'content-disposition'),
+      type: headerOf(headers, 'content-type'),
+      content: body.subarray(start, end),
+    })
     at = end + delimiter.length
   }
   return parts
@@ -79,11 +87,10 @@ export function malformed(detail: string, cause?: unknown): Problem {
   return new Problem('multipart_malformed', detail, { cause })
 }
 
-function dispositionOf(headers: string): string {
-  for (const line of headers.split('\r\n')) {
+function headerOf(headers: string[], name: string): string {
+  for (const line of headers) {
     const colon = line.indexOf(':')
-    if (line.slice(0, Math.max(0, colon)).trim().toLowerCase() === 'content-disposition')
-      return line.slice(colon + 1).trim()
+    if (line.slice(0, Math.max(0, colon)).trim().toLowerCase() === name) return line.slice(colon + 1).trim()
   }
   return ''
 }

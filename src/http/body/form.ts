@@ -5,7 +5,8 @@ import { malformed, type Part, partsOf, textOf } from './form-data.ts'
 import type { UploadMemory } from './memory.ts'
 import { announcedLength, bodyTooLarge, orBrokenOff, readBody } from './read.ts'
 
-export type Form = { file: { name: string; bytes: Uint8Array }; fields: Record<string, string> }
+/** `type`: the Content-Type of the file's part; empty if it has none. */
+export type Form = { file: { name: string; type: string; bytes: Uint8Array }; fields: Record<string, string> }
 
 const FIELD_BYTES = 1024
 const PART_HEADER_BYTES = 8 * 1024
@@ -58,11 +59,11 @@ function collect(parts: Part[]): Form {
   let file: Form['file'] | undefined
   // A map, because a client may name a field `__proto__`.
   const fields = new Map<string, string>()
-  for (const { disposition, content } of parts) {
+  for (const { disposition, type, content } of parts) {
     const { name, fileName } = readDisposition(disposition)
     if (name === 'file' && fileName !== undefined) {
       if (file !== undefined) throw tooManyParts('The body may have only one field named file.')
-      file = { name: fileName, bytes: content }
+      file = { name: fileName, type, bytes: content }
     } else if (name === 'file') {
       throw new Problem('file_missing', 'The field named file has no file name, so it is not a file.')
     } else {

@@ -11,7 +11,7 @@ import { notFound } from '../../problem.ts'
 import { MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES, type StoredPart } from '../../storage/multipart.ts'
 import { jsonOnly } from '../body/read.ts'
 import type { Deps } from '../deps.ts'
-import { IdParam } from '../openapi/schemas/common.ts'
+import { DeclaredType, IdParam } from '../openapi/schemas/common.ts'
 import { JSON_BODY, KNOWN, OUTAGES, problems } from '../openapi/schemas/problems.ts'
 import { declaredFile, type FileLimits } from '../openapi/schemas/uploads.ts'
 import { originOf, requireCaller } from '../request/context.ts'
@@ -26,7 +26,7 @@ function signBody(limits: FileLimits) {
     .object({
       method: z.enum(['GET', 'PUT', 'POST', 'DELETE']),
       key: z.string().min(1).max(1024).openapi({ description: "Uppy's key for a new file, later the store's key." }),
-      contentType: z.string().max(127).optional(),
+      contentType: DeclaredType.optional(),
       uploadId: z.string().min(1).max(1024).optional(),
       partNumber: z.int().min(1).max(MAX_PARTS).optional(),
       partSize: z
@@ -41,7 +41,7 @@ function signBody(limits: FileLimits) {
       visibility,
     })
     .openapi('SignRequest', {
-      anyOf: uses(limits),
+      anyOf: uses(),
       example: { method: 'PUT', key: 'uppy-rocket', filename: 'rocket.jpg', fileType: 'image/jpeg', size: 112_525 },
     })
 }
@@ -178,25 +178,21 @@ function listing(app: OpenAPIHono, { media, identify }: Deps): void {
 }
 
 /** Valid combinations of fields: a new single upload, a new multipart upload, then two for an upload that has begun. */
-function uses({ allowedTypes }: FileLimits) {
+function uses() {
   const method = (...methods: string[]) => ({ method: { type: 'string' as const, enum: methods } })
-  const contentType = { type: 'string' as const, enum: [...allowedTypes] }
-  // Uppy itself sends the type of small files; the page's `fileType` takes precedence.
-  const typed = [{ required: ['fileType'] }, { required: ['contentType'], properties: { contentType } }]
   return [
-    { properties: method('PUT'), not: { required: ['uploadId'] }, anyOf: typed },
-    { properties: method('POST'), required: ['size'], anyOf: typed },
+    { properties: method('PUT'), not: { required: ['uploadId'] } },
+    { properties: method('POST'), required: ['size'] },
     { properties: method('PUT'), required: ['uploadId', 'partNumber'] },
     { properties: method('GET', 'POST', 'DELETE'), required: ['uploadId'] },
   ]
 }
 
-/** The description of a new file; the type is required. Uppy itself sends the type of small files, and no name. */
+/** The description of a new file. Uppy itself sends the type of small files; the page's `fileType` takes precedence. */
 function described({ key, contentType, fileType = contentType, filename = key, visibility }: SignBody) {
-  const type = required(fileType, 'fileType')
   return {
     filename,
-    fileType: type,
+    fileType,
     visibility,
     sha256: undefined,
     partChecksums: undefined,

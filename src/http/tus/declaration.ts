@@ -11,7 +11,7 @@ export const METADATA_BYTES = 4096
 const Metadata = z.object({
   filename: z.string().max(1024).nullish(),
   name: z.string().max(1024).nullish(),
-  filetype: z.string({ error: 'expected the media type of the file' }).min(1).max(127),
+  filetype: z.string().max(127).nullish(),
   visibility: z.enum(visibilities).default('private'),
 })
 
@@ -25,7 +25,7 @@ export function declarationOf(headers: Headers, metadata: Record<string, string 
   const length = headers.get('upload-length')
   return {
     filename: filename ?? name ?? '',
-    fileType: filetype,
+    fileType: filetype ?? undefined,
     size: length === null ? undefined : Number(length),
     visibility,
     metadata: sent,

@@ -8,12 +8,12 @@ import { randomBytes } from 'node:crypto'
 import type { Log } from '../../log.ts'
 import { Problem } from '../../problem.ts'
 import { copyDeadlineMs, type Storage } from '../../storage/storage.ts'
-import { dispositionOf, type Home, prefixOf, type StoredObject } from '../object/object.ts'
+import { dispositionOf, type Home, nameOfOriginal, prefixOf, type StoredObject } from '../object/object.ts'
 import { removable, type Transients } from '../object/transients.ts'
 import type { Repository } from '../table/repository.ts'
 import { REMOVAL_MS } from './remove.ts'
 
-/** An original to copy, and what the store says of its bytes. */
+/** An original to copy as this type, and what the store says of its bytes. */
 type Original = { id: string; key: string; mimeType: string }
 type Stored = { etag: string; size: number }
 
@@ -63,12 +63,12 @@ async function reservePublicCopy(
 }
 
 async function copyAsPublic(deps: Deps, object: StoredObject, home: Home, stored: Stored): Promise<string | null> {
-  const to = await reservePublicCopy(deps, object, home, nameOf(object))
+  const to = await reservePublicCopy(deps, object, home, nameOfOriginal(object.mimeType))
   return to && copyTo(deps, to, object, stored)
 }
 
 async function copy(deps: Deps, object: Original, home: Home, stored: Stored): Promise<string> {
-  const to = newKey(object.id, home, nameOf(object))
+  const to = newKey(object.id, home, nameOfOriginal(object.mimeType))
   if (!(await deps.repository.transients.reserve(object.id, to, leaseFor(stored.size))))
     throw new Problem('state_conflict', 'The object is being removed.')
   return copyTo(deps, to, object, stored)
@@ -116,10 +116,6 @@ async function remove({ storage, log }: Deps, key: string): Promise<void> {
 
 function newKey(id: string, home: Home, name: string): string {
   return `${prefixOf(id, home)}${randomBytes(6).toString('hex')}/${name}`
-}
-
-function nameOf({ key }: { key: string }): string {
-  return key.slice(key.lastIndexOf('/') + 1)
 }
 
 function leaseFor(size: number): number {

@@ -1,5 +1,7 @@
 /** A media object as its row describes it, and the layout of its keys. */
+import mime from 'mime'
 import type { MediaEvent } from '../../events/events.ts'
+import { SVG } from './media-type.ts'
 
 export const visibilities = ['private', 'public'] as const
 export type Visibility = (typeof visibilities)[number]
@@ -55,6 +57,12 @@ export function prefixOf(id: string, home: Home = 'media/'): string {
   return `${home}${id}/`
 }
 
+/** The last segment of an original's key: `original.jpg` for `image/jpeg`, `original` for a type without an extension. */
+export function nameOfOriginal(mimeType: string): string {
+  const extension = mime.getExtension(mimeType)
+  return extension === null ? 'original' : `original.${extension}`
+}
+
 // The form of all keys of this service: ids are UUID version 7, and each object has a folder of its own.
 const OWN_KEY = /^(?:media|public)\/([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})\/./
 
@@ -82,7 +90,7 @@ export function homeOf({ key }: { key: string }): Home {
   return key.startsWith('public/') ? 'public/' : 'media/'
 }
 
-/** `inline` for types that browsers display without running code. */
+/** `inline` for types that browsers display without running code, which an SVG may have. */
 export function dispositionOf(mimeType: string): 'inline' | 'attachment' {
-  return /^(image|video|audio)\//.test(mimeType) ? 'inline' : 'attachment'
+  return mimeType !== SVG && /^(image|video|audio)\//.test(mimeType) ? 'inline' : 'attachment'
 }

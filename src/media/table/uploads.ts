@@ -8,11 +8,11 @@ import type { Context } from './context.ts'
 import { type Announcement, QUOTA } from './fragments.ts'
 import type { GatheredContext } from './gathered.ts'
 
-/** `rekeyedTo`: the key that the bytes were copied to, if they were re-keyed. */
+/** `rekeyed`: the key that the bytes were copied to, and the type of the copy, if they were re-keyed. */
 type Activation = {
   sizeBytes: number
   metadata: Dimensions
-  rekeyedTo?: string | undefined
+  rekeyed?: { key: string; mimeType: string } | undefined
   event: Announcement
 }
 
@@ -47,7 +47,7 @@ export interface UploadStatements {
   /** Whether a writer may be at work under the row's prefix. */
   mayBeWritten(id: string): Promise<boolean>
   /**
-   * pending → active, with size and dimensions, and the new key if the bytes were re-keyed; null when the row is not
+   * pending → active, with size and dimensions, and the new key and type if the bytes were re-keyed; null when the row is not
    * pending, or re-keying took too long.
    */
   activate(id: string, activation: Activation): Promise<ChangedObject | null>
@@ -149,16 +149,17 @@ async function mayBeWritten({ sql }: Context, id: string): Promise<boolean> {
 async function activate(
   { gathered, sql, sweepSoon, owe, reserved, changed }: GatheredContext,
   id: string,
-  { sizeBytes, metadata, rekeyedTo, event }: Activation,
+  { sizeBytes, metadata, rekeyed, event }: Activation,
 ): Promise<ChangedObject | null> {
-  if (rekeyedTo === undefined) return gathered.activate({ id, sizeBytes, metadata, event })
+  if (rekeyed === undefined) return gathered.activate({ id, sizeBytes, metadata, event })
   // The old key may receive late bytes while a link lives.
   const [row] = await within(sql<ChangedObject[]>`
     UPDATE media_objects
     SET status = 'active', status_changed_at = now(), size_bytes = ${sizeBytes}, metadata = ${sql.json(metadata)},
-      storage_key = ${rekeyedTo}, transient_keys = transient_keys - ${rekeyedTo}::text, ${sweepSoon},
+      storage_key = ${rekeyed.key}, mime_type = ${rekeyed.mimeType},
+      transient_keys = transient_keys - ${rekeyed.key}::text, ${sweepSoon},
       ${owe(event)}
-    WHERE id = ${id} AND status = 'pending' AND ${reserved(rekeyedTo)}
+    WHERE id = ${id} AND status = 'pending' AND ${reserved(rekeyed.key)}
     RETURNING ${changed}`)
   return row ?? null
 }

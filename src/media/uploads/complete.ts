@@ -2,8 +2,10 @@
 
 import type { Caller } from '../../auth/caller.ts'
 import { INSPECTED_BYTES } from '../../pictures/limits.ts'
+import type { Rest } from '../../pictures/reading.ts'
 import { fileTooLarge, notFound, Problem, type ProblemCode } from '../../problem.ts'
 import type { StoredHead } from '../../storage/storage.ts'
+import { mayTurnOut } from '../object/media-type.ts'
 import type { Addressed, ChangedObject, MediaRow, UnsettledObject } from '../object/object.ts'
 import { assemble } from './assemble.ts'
 import { tooSlow } from './new-object.ts'
@@ -49,7 +51,7 @@ async function completeRow(
   throw winner?.status === 'pending' ? tooSlow() : notFound()
 }
 
-type Examined = Found & Pick<StoredHead, 'etag' | 'ordinaryClass'>
+type Examined = Found & Pick<StoredHead, 'etag' | 'ordinaryClass' | 'contentType'>
 
 /** Inspects the stored bytes of a pending object, and checks them against its declaration. */
 async function examine({ storage, inspect, limits }: Uploading, row: MediaRow): Promise<Examined> {
@@ -61,15 +63,13 @@ async function examine({ storage, inspect, limits }: Uploading, row: MediaRow): 
     throw new Problem('size_mismatch', `${row.sizeBytes} bytes were declared, ${stored.size} have arrived.`)
   if (stored.contentEncoding !== null)
     throw new Problem('type_mismatch', `The bytes were sent with Content-Encoding: ${stored.contentEncoding}.`)
-  const { etag, ordinaryClass } = stored
+  const { etag, ordinaryClass, contentType } = stored
   // Ranges of bytes that a link overwrites meanwhile could only say a wrong size of a picture that is then refused.
-  const found = await inspect(stored.bytes, {
-    sizeBytes: stored.size,
-    read: (range) => storage.read(row.key, range),
-  })
-  if (found.mimeType !== row.mimeType || stored.contentType !== row.mimeType)
+  const rest: Rest = { sizeBytes: stored.size, read: (range) => storage.read(row.key, range) }
+  const found = await inspect(stored.bytes, { declared: row.mimeType, rest })
+  if (!mayTurnOut(row.mimeType, found.mimeType))
     throw new Problem('type_mismatch', `${row.mimeType} was declared, the bytes are ${found.mimeType}.`)
-  return { ...found, sizeBytes: stored.size, etag, ordinaryClass }
+  return { ...found, sizeBytes: stored.size, etag, ordinaryClass, contentType }
 }
 
 /**
@@ -79,17 +79,19 @@ async function examine({ storage, inspect, limits }: Uploading, row: MediaRow): 
 async function activate(
   { repository, storage, rekeying, publicAccess }: Uploading,
   row: UnsettledObject,
-  { etag, ordinaryClass, ...found }: Examined,
+  { etag, ordinaryClass, contentType, ...found }: Examined,
 ): Promise<ChangedObject | null> {
   // Links to parts end with their multipart upload: nobody can overwrite these bytes any more.
   const overwritable = !storage.enforces.once && row.uploadId === null
-  // A copy gets the service's own storage class, whatever class its uploader has asked for.
-  const rekeyedTo =
-    overwritable || !ordinaryClass ? await rekeying.copy(row, 'media/', { etag, size: found.sizeBytes }) : undefined
+  const { mimeType, sizeBytes, dimensions } = found
+  // A copy gets the service's own storage class, whatever class its uploader has asked for, and the type of the bytes,
+  // under which the store serves them.
+  const copied = overwritable || !ordinaryClass || contentType !== mimeType || row.mimeType !== mimeType
+  const rekeyedTo = copied ? await rekeying.copy({ ...row, mimeType }, 'media/', { etag, size: sizeBytes }) : undefined
   const object = { ...row, key: rekeyedTo ?? row.key }
   const event = uploadedEvent(object, found, publicAccess.urlOf(object))
-  const { sizeBytes, dimensions } = found
-  const activated = await repository.uploads.activate(row.id, { sizeBytes, metadata: dimensions, rekeyedTo, event })
+  const rekeyed = rekeyedTo === undefined ? undefined : { key: rekeyedTo, mimeType }
+  const activated = await repository.uploads.activate(row.id, { sizeBytes, metadata: dimensions, rekeyed, event })
   if (rekeyedTo !== undefined) await rekeying.remove(activated === null ? rekeyedTo : row.key)
   return activated
 }

@@ -16,6 +16,8 @@ import { announced, discard, empty, type Found, type Uploading, uploadedEvent } 
 
 export type Upload = {
   name: string
+  /** The media type that the client declares, if any. */
+  type?: string | undefined
   bytes: Uint8Array
   visibility: Visibility
   idempotencyKey: string | undefined
@@ -24,9 +26,9 @@ export type Upload = {
 /** See `Uploads.direct`. */
 export async function uploadDirectly(deps: Uploading, caller: Caller, upload: Upload): Promise<Addressed> {
   const { now, publicAccess } = deps
-  const { name, bytes, visibility } = upload
+  const { name, type, bytes, visibility } = upload
   if (bytes.length === 0) throw empty()
-  const inspection = await deps.inspect(bytes)
+  const inspection = await deps.inspect(bytes, { declared: type })
   const { userId } = caller
   const idempotency = idempotencyOf(upload.idempotencyKey, 'upload', name, visibility, bytes)
   const putSeconds = Math.ceil(putDeadlineMs(bytes.length) / 1000)

@@ -7,7 +7,7 @@ import type { Caller } from '../../auth/caller.ts'
 import { fileTooLarge, notFound, Problem } from '../../problem.ts'
 import { lookAgain } from '../../storage/look-again.ts'
 import type { StoredPart } from '../../storage/multipart.ts'
-import { acceptType } from '../bytes/inspect.ts'
+import { acceptDeclared } from '../bytes/inspect.ts'
 import { tryToRemoveBytes } from '../bytes/remove.ts'
 import { safeFileName } from '../object/file-name.ts'
 import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
@@ -22,7 +22,8 @@ import type { Uploading } from './settle.ts'
 
 export type MultipartDeclaration = {
   filename: string
-  fileType: string
+  /** A media type; without one, the bytes decide. */
+  fileType?: string | undefined
   /** Bytes. */
   size: number
   sha256: string | undefined
@@ -51,7 +52,7 @@ export async function beginMultipart(
   if (multipartOf(storage).needsMd5 && partChecksums === undefined) throw md5Required()
   if (declaration.sha256 !== undefined)
     throw new Problem('checksum_unenforceable', 'No store checks the SHA-256 of a multipart upload. Leave it out.')
-  const mimeType = acceptType(declaration.fileType, limits.allowedTypes)
+  const mimeType = acceptDeclared(declaration.fileType, limits.allowedTypes)
   if (size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
   const { userId } = caller
   const idempotency = idempotencyOf(idempotencyKey, 'multipart', declaration)

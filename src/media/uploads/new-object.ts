@@ -3,16 +3,15 @@
 import { v7 as uuidv7 } from 'uuid'
 import { Problem } from '../../problem.ts'
 import { concerns } from '../../telemetry/record.ts'
-import { extensionOf } from '../bytes/inspect.ts'
 import type { Inserted } from '../object/new-object.ts'
-import { prefixOf } from '../object/object.ts'
+import { nameOfOriginal, prefixOf } from '../object/object.ts'
 import { overQuota } from '../object/quota.ts'
 
 /** A new object's id and key. Ids are in order of time, and so are listings of the store. */
 export function newId(madeAt: number, mimeType: string): { id: string; madeAt: number; key: string } {
   const id = uuidv7({ msecs: madeAt })
   concerns(id)
-  return { id, madeAt, key: `${prefixOf(id)}original${extensionOf(mimeType)}` }
+  return { id, madeAt, key: prefixOf(id) + nameOfOriginal(mimeType) }
 }
 
 export function tooSlow(): Problem {

@@ -2,7 +2,7 @@
 
 import type { Caller } from '../../auth/caller.ts'
 import { fileTooLarge, Problem } from '../../problem.ts'
-import { acceptType } from '../bytes/inspect.ts'
+import { acceptDeclared } from '../bytes/inspect.ts'
 import { uploadLife } from '../bytes/links.ts'
 import { safeFileName } from '../object/file-name.ts'
 import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
@@ -15,7 +15,8 @@ import type { Uploading } from './settle.ts'
 
 export type Declaration = {
   filename: string
-  fileType: string
+  /** A media type; without one, the bytes decide. */
+  fileType?: string | undefined
   /** Bytes. */
   size: number | undefined
   /** 64 hexadecimal digits. */
@@ -39,7 +40,7 @@ type Content = { contentType: string; size: number | undefined; sha256: string |
 export async function presign(deps: Uploading, caller: Caller, declared: Declaration): Promise<UploadLink> {
   const { repository, now, limits } = deps
   const { idempotencyKey, ...declaration } = declared
-  const mimeType = acceptDeclared(deps, declaration)
+  const mimeType = acceptDeclaration(deps, declaration)
   const { filename, size, sha256, visibility } = declaration
   const content = { contentType: mimeType, size, sha256 }
   const { userId } = caller
@@ -68,11 +69,11 @@ export async function presign(deps: Uploading, caller: Caller, declared: Declara
 }
 
 /** Returns the declared type, if a file as declared may be uploaded. */
-function acceptDeclared({ storage, limits }: Uploading, declared: Omit<Declaration, 'idempotencyKey'>): string {
+function acceptDeclaration({ storage, limits }: Uploading, declared: Omit<Declaration, 'idempotencyKey'>): string {
   const { fileType, size, sha256 } = declared
   if (sha256 !== undefined && !storage.enforces.checksum)
     throw new Problem('checksum_unenforceable', 'The store does not check SHA-256. Leave it out.')
-  const mimeType = acceptType(fileType, limits.allowedTypes)
+  const mimeType = acceptDeclared(fileType, limits.allowedTypes)
   if (size === undefined && areLimited(limits.quotas)) throw sizeRequired()
   if (size === undefined && sha256 === undefined && !storage.enforces.whole) throw sizeRequired(KEEPS_HALF)
   if (size !== undefined && size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)

@@ -3,7 +3,7 @@
 import type { Caller } from '../../auth/caller.ts'
 import { fileTooLarge } from '../../problem.ts'
 import { piecesPrefix, type UploadRecords } from '../../storage/tus.ts'
-import { acceptType } from '../bytes/inspect.ts'
+import { acceptDeclared } from '../bytes/inspect.ts'
 import { REMOVAL_MS } from '../bytes/remove.ts'
 import type { Deps } from '../deps.ts'
 import { safeFileName } from '../object/file-name.ts'
@@ -16,7 +16,8 @@ import { empty } from './settle.ts'
 
 export type TusDeclaration = {
   filename: string
-  fileType: string
+  /** A media type; without one, the bytes decide. */
+  fileType?: string | undefined
   /** Bytes; undefined if the client declares them later. */
   size: number | undefined
   visibility: Visibility
@@ -73,7 +74,7 @@ export function createTusUploads(deps: Deps<'uploads' | 'tusUploads'>): TusUploa
 
 async function begin({ repository, now, limits }: Deps<'uploads'>, caller: Caller, declared: TusDeclaration) {
   const { filename, fileType, size, visibility, metadata } = declared
-  const mimeType = acceptType(fileType, limits.allowedTypes)
+  const mimeType = acceptDeclared(fileType, limits.allowedTypes)
   if (size === undefined && areLimited(limits.quotas)) throw sizeRequired()
   if (size === 0) throw empty()
   if (size !== undefined && size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)

@@ -7,5 +7,6 @@ export const Visibility = z.enum(visibilities)
 export const Time = z.iso.datetime().openapi({ example: '2026-11-22T12:00:00.000Z' })
 export const FileName = z.string().min(1).max(1024).openapi({ example: 'holiday.jpg' })
 export const MediaType = z.string().max(127).openapi({ format: 'media-range', example: 'image/jpeg' })
+export const DeclaredType = z.string().max(127).openapi({ format: 'media-type', example: 'image/jpeg' })
 
 export const IdParam = z.object({ id: Id.openapi({ param: { name: 'id', in: 'path' } }) })

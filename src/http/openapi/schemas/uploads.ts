@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi'
 import { visibilities } from '../../../media/object/object.ts'
 import { MAX_PARTS } from '../../../storage/multipart.ts'
-import { FileName, Id, MediaType, Time, Visibility } from './common.ts'
+import { DeclaredType, FileName, Id, Time, Visibility } from './common.ts'
 
 export const IdempotencyHeader = z.object({
   'idempotency-key': z
@@ -47,7 +47,11 @@ export type FileLimits = { allowedTypes: ReadonlySet<string>; maxObjectBytes: nu
 export function declaredFile({ allowedTypes, maxObjectBytes }: FileLimits) {
   return {
     filename: FileName,
-    fileType: MediaType.openapi({ enum: [...allowedTypes] }),
+    fileType: DeclaredType.optional().openapi({
+      description:
+        `The media type, without regard to case and parameters: ${[...allowedTypes].join(', ')}. ` +
+        'Without one, or with `application/octet-stream`, the bytes decide.',
+    }),
     size: z.int().min(1).max(Number.MAX_SAFE_INTEGER).openapi({ maximum: maxObjectBytes }),
     sha256: z
       .string()
