@@ -5,7 +5,7 @@ import { repository } from './support/repository.ts'
 import { createFolder, type Folder } from './support/services/folder.ts'
 
 // What each room of src may import, from the top of the house to its ground: nothing below imports anything above.
-const ground = 'problem.ts finding.ts deadline.ts certificate.ts budget.ts log.ts telemetry'
+const ground = 'problem.ts finding.ts secrets.ts deadline.ts certificate.ts budget.ts log.ts telemetry'
 const ports = 'auth events limits redis db storage storage/s3 storage/disk'
 const domain =
   'media/object media/table media/bytes media/decoding media/outbox media/public-copies media/upkeep media/renditions media/objects media/uploads media'
@@ -15,7 +15,7 @@ const rooms: Record<string, string> = {
   cli: `auth boot config doctor finding.ts log.ts storage storage/s3 ${domain}`,
   doctor: `boot config auth db redis storage/s3 ${ground}`,
   boot: `config observe pictures ${web} ${domain} ${ports} ${ground}`,
-  config: 'db redis storage/s3 media/object finding.ts',
+  config: 'db redis storage/s3 media/object finding.ts secrets.ts',
   http: `${web} observe auth events limits media media/outbox media/public-copies media/renditions storage/disk ${ground}`,
   'http/pages': `http http/openapi http/request storage console ${ground}`,
   'http/tus': `http http/openapi http/request auth media media/object media/uploads storage ${ground}`,
@@ -51,6 +51,7 @@ const rooms: Record<string, string> = {
   'certificate.ts': '',
   'problem.ts': '',
   'finding.ts': '',
+  'secrets.ts': '',
   // Packages of their own.
   console: 'client',
   client: '',

@@ -37,7 +37,7 @@ describe('readConfig', () => {
     expect(listen).toEqual({ host: '127.0.0.1', port: 8080 })
     expect(ports.dataDir).toBe('.data')
     expect(http.corsOrigins).toEqual([])
-    for (const part of [ports.databaseUrl, ports.redisUrl, ports.s3, http.publicBaseUrl, ports.linkSecret])
+    for (const part of [ports.databaseUrl, ports.redisUrl, ports.s3, http.publicBaseUrl, ports.linkSecrets])
       expect(part).toBeUndefined()
     expect([...media.allowedTypes]).toEqual(['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif'])
   })
@@ -97,6 +97,7 @@ describe('readConfig', () => {
     ],
     ['ALLOWED_TYPES', ['image/*', 'text/html', ' , ', 'jpeg']],
     ['S3_FORCE_PATH_STYLE', ['yes', '1', 'TRUE']],
+    ['GATEWAY_SECRET', ['short', `${SECRET},`, `${SECRET},short`, `,${SECRET}`, `${SECRET},${SECRET},${SECRET}`]],
     ['NODE_ENV', ['prod', 'staging']],
   ])('refuses %s of %j', (name, values) => {
     for (const value of values)
@@ -114,6 +115,46 @@ describe('readConfig', () => {
     const types = ['image/png', 'video/mp4', 'text/csv', 'image/svg+xml', 'application/msword']
     expect([...config.media.allowedTypes]).toEqual(types)
   })
+})
+
+describe("a gateway's headers", () => {
+  const headers = (env: Env) => readConfig({ GATEWAY_SECRET: SECRET, ...env }).auth.headers
+
+  test('are X-User-Id and X-User-Role, or those of the settings', () => {
+    expect(headers({})).toEqual({ user: 'X-User-Id', role: 'X-User-Role' })
+    expect(headers({ GATEWAY_USER_HEADER: 'Remote-User' })).toEqual({ user: 'Remote-User', role: 'X-User-Role' })
+  })
+
+  test.each(['authorization', 'X-Gateway-Secret', 'Cookie', 'a b', 'x:y', 'ü'])(
+    'cannot be %j, which is another or none',
+    (name) => {
+      for (const setting of ['GATEWAY_USER_HEADER', 'GATEWAY_ROLE_HEADER'])
+        expect(complaintsAbout({ GATEWAY_SECRET: SECRET, [setting]: name })).toEqual([
+          expect.stringMatching(new RegExp(`^${setting}: expected`)),
+        ])
+    },
+  )
+
+  test('are two, and need the secret of the gateway', () => {
+    const one = { GATEWAY_USER_HEADER: 'remote-user', GATEWAY_ROLE_HEADER: 'Remote-User' }
+    expect(complaintsAbout({ GATEWAY_SECRET: SECRET, ...one })).toEqual([
+      'GATEWAY_USER_HEADER, GATEWAY_ROLE_HEADER: expected two different headers',
+    ])
+    expect(complaintsAbout({ GATEWAY_SECRET: SECRET, GATEWAY_USER_HEADER: 'x-user-role' })).toHaveLength(1)
+    expect(complaintsAbout({ GATEWAY_USER_HEADER: 'Remote-User' })).toEqual([
+      expect.stringMatching(/^GATEWAY_SECRET: expected beside GATEWAY_USER_HEADER/),
+    ])
+  })
+})
+
+test('a secret may be two, the one that signs first', () => {
+  const next = SECRET.toUpperCase()
+  const { auth, ports } = readConfig({
+    AUTH_JWT_SECRET: SECRET,
+    GATEWAY_SECRET: next,
+    LINK_SECRET: `${next}, ${SECRET}`,
+  })
+  expect([auth.jwtSecrets, auth.gatewaySecrets, ports.linkSecrets]).toEqual([[SECRET], [next], [next, SECRET]])
 })
 
 describe('the S3 store', () => {

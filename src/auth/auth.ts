@@ -1,5 +1,6 @@
 /** Authenticates a request by its bearer token or by the trusted headers of a gateway. */
 import { createHash, timingSafeEqual } from 'node:crypto'
+import type { Secrets } from '../secrets.ts'
 import type { Caller, Role } from './caller.ts'
 import { claimAt } from './claim.ts'
 import type { Keys } from './jwks.ts'
@@ -8,18 +9,20 @@ import type { UserIds } from './user-id.ts'
 import { createVerified } from './verified.ts'
 
 export type AuthSettings = {
-  /** Shared secret of HS256 tokens; absent: no such token is accepted. */
-  jwtSecret: string | undefined
+  /** Shared secrets of HS256 tokens; absent: no such token is accepted. */
+  jwtSecrets: Secrets | undefined
   /** The auth service's public keys; absent: only tokens with the shared secret are accepted. */
   keys?: Keys | undefined
   issuer: string | undefined
   audience: string | undefined
   /** Absent: no gateway is trusted. */
-  gatewaySecret: string | undefined
+  gatewaySecrets: Secrets | undefined
   userIds: UserIds
-  /** Path of the claim with the role. */
-  roleClaim: string
-  /** The value of that claim, alone or in a list, and of X-User-Role, that makes a caller a service. */
+  /** Paths of the claims with the user and the role. */
+  claims: { user: string; role: string }
+  /** Names of a gateway's headers with the user and the role. */
+  headers: { user: string; role: string }
+  /** The value of the role, alone or in a list, that makes a caller a service. */
   serviceRole: string
 }
 
@@ -35,13 +38,13 @@ const CLOCK_TOLERANCE_SECONDS = 5
 const VERIFIED_TOKENS = 10_000
 
 /**
- * `Authorization` alone decides if it is present; otherwise `X-User-Id` and `X-User-Role`, which are trusted only with
- * the correct `X-Gateway-Secret`.
+ * `Authorization` alone decides if it is present; otherwise the headers of a gateway, which are trusted only with the
+ * correct `X-Gateway-Secret`.
  */
 export function createAuthenticate(settings: AuthSettings): Authenticate {
-  const { jwtSecret, keys, issuer, audience, gatewaySecret, userIds, roleClaim } = settings
-  const verify = createVerify(jwtSecret, keys, {
-    requiredClaims: ['exp', 'sub'],
+  const { jwtSecrets, keys, issuer, audience, gatewaySecrets, userIds } = settings
+  const verify = createVerify(jwtSecrets, keys, {
+    requiredClaims: ['exp'],
     clockTolerance: CLOCK_TOLERANCE_SECONDS,
     ...(issuer === undefined ? {} : { issuer }),
     ...(audience === undefined ? {} : { audience }),
@@ -55,12 +58,12 @@ export function createAuthenticate(settings: AuthSettings): Authenticate {
   async function callerOf(token: string, verifyToken: NonNullable<typeof verify>): Promise<Caller> {
     const { payload, bySecret } = await verifyToken(token)
     // jose does not look at the type of `sub`.
-    const sub: unknown = payload.sub
-    const userId = typeof sub === 'string' ? userIds.ofSubject(sub) : null
-    if (userId === null) throw invalid("The token's sub is not the name of a user here.")
+    const user = claimAt(payload, settings.claims.user)
+    const userId = typeof user === 'string' ? userIds.ofSubject(user) : null
+    if (userId === null) throw invalid(`The token's ${settings.claims.user} is not the name of a user here.`)
     const expires = ((payload.exp ?? 0) + CLOCK_TOLERANCE_SECONDS) * 1000
-    const caller = { userId, role: roleOf(claimAt(payload, roleClaim)), expires }
-    // The shared secret never changes while the process runs, but the auth service may withdraw a key.
+    const caller = { userId, role: roleOf(claimAt(payload, settings.claims.role)), expires }
+    // The shared secrets never change while the process runs, but the auth service may withdraw a key.
     if (bySecret) verified.remember(token, caller, expires)
     return caller
   }
@@ -74,17 +77,18 @@ export function createAuthenticate(settings: AuthSettings): Authenticate {
     }
     const presented = headers.get('x-gateway-secret')
     if (presented === null) return null
-    if (gatewaySecret === undefined || !sameSecret(presented, gatewaySecret)) {
+    if (gatewaySecrets === undefined || !isOneOf(gatewaySecrets, presented)) {
       throw invalid('X-Gateway-Secret is wrong.')
     }
-    const userId = userIds.ofHeader(headers.get('x-user-id') ?? '')
-    if (userId === null) throw invalid('X-User-Id is not the name of a user here.')
-    return { userId, role: roleOf(headers.get('x-user-role')) }
+    const userId = userIds.ofHeader(headers.get(settings.headers.user) ?? '')
+    if (userId === null) throw invalid(`${settings.headers.user} is not the name of a user here.`)
+    return { userId, role: roleOf(headers.get(settings.headers.role)) }
   }
 }
 
 /** Compares digests: they have equal lengths, and the time does not reveal where the secrets differ. */
-function sameSecret(presented: string, expected: string): boolean {
+function isOneOf(secrets: Secrets, presented: string): boolean {
   const digest = (value: string) => createHash('sha256').update(value).digest()
-  return timingSafeEqual(digest(presented), digest(expected))
+  const given = digest(presented)
+  return secrets.some((secret) => timingSafeEqual(given, digest(secret)))
 }

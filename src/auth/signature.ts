@@ -1,4 +1,4 @@
-/** The verification of a token's signature by the shared secret, or by one key of several. */
+/** The verification of a token's signature by a shared secret, or by one key of several. */
 import {
   type CryptoKey,
   createLocalJWKSet,
@@ -11,6 +11,7 @@ import {
   jwtVerify,
 } from 'jose'
 import { Problem } from '../problem.ts'
+import type { Secrets } from '../secrets.ts'
 import type { Keys } from './jwks.ts'
 
 // The algorithm decides which key verifies a token, never the token: a public key is never used as an HMAC secret.
@@ -31,7 +32,7 @@ const KEY_ALGORITHMS = [
 
 export type Verified = {
   payload: JWTPayload
-  /** Whether the shared secret signed it, which never changes while the process runs. */
+  /** Whether a shared secret signed it; these never change while the process runs. */
   bySecret: boolean
 }
 
@@ -40,26 +41,35 @@ export type Verified = {
  * @throws Problem `token_invalid`, or `auth_unavailable` when the token's key is unknown and cannot be fetched
  */
 export function createVerify(
-  jwtSecret: string | undefined,
+  jwtSecrets: Secrets | undefined,
   keys: Keys | undefined,
   claims: JWTVerifyOptions,
 ): ((token: string) => Promise<Verified>) | undefined {
-  if (jwtSecret === undefined && keys === undefined) return undefined
-  const secret = jwtSecret === undefined ? undefined : new TextEncoder().encode(jwtSecret)
+  if (jwtSecrets === undefined && keys === undefined) return undefined
+  const secrets = jwtSecrets?.map((secret) => new TextEncoder().encode(secret)) ?? []
   const options = { ...claims, algorithms: keys === undefined ? [] : KEY_ALGORITHMS }
   return async function verify(token) {
     try {
       const header = decodeProtectedHeader(token)
       if (header.alg !== SECRET_ALGORITHM) return { payload: await byKeys(token, header), bySecret: false }
-      if (secret === undefined) throw invalid('The token is not valid.')
-      const { payload } = await jwtVerify(token, secret, { ...claims, algorithms: [SECRET_ALGORITHM] })
-      return { payload, bySecret: true }
+      return { payload: await bySecrets(token), bySecret: true }
     } catch (error) {
       if (error instanceof Problem) throw error
       if (error instanceof errors.JWTExpired) throw invalid('The token has expired.', error)
       // Any other error, also about a key of the auth service, means that the token was not verified.
       throw invalid('The token is not valid.', error)
     }
+  }
+
+  async function bySecrets(token: string): Promise<JWTPayload> {
+    for (const secret of secrets) {
+      try {
+        return (await jwtVerify(token, secret, { ...claims, algorithms: [SECRET_ALGORITHM] })).payload
+      } catch (error) {
+        if (!isOfThisKey(error)) throw error
+      }
+    }
+    throw invalid('The token is not valid.')
   }
 
   async function byKeys(token: string, header: JWSHeaderParameters): Promise<JWTPayload> {

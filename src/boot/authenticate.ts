@@ -6,26 +6,27 @@ import { createUserIds, type UserIds } from '../auth/user-id.ts'
 import type { Config } from '../config/config.ts'
 import { findingsAbout, SetupError } from '../finding.ts'
 import type { Log } from '../log.ts'
+import type { Secrets } from '../secrets.ts'
 
 type Authentication = { authenticate: Authenticate; userIds: UserIds }
 
 /**
  * Waits for the first fetch of the auth service's keys. One that is down delays the start by a few seconds at most.
- * @param jwtSecret as the settings say, or of the development token
+ * @param jwtSecrets as the settings say, or of the development token
  * @throws SetupError when there will never be a key set at the address
  */
 export async function openAuthentication(
   { auth }: Config,
-  jwtSecret: string | undefined,
+  jwtSecrets: Secrets | undefined,
   log: Log,
 ): Promise<Authentication> {
-  const { issuer, audience, gatewaySecret, roleClaim, serviceRole } = auth
+  const { issuer, audience, gatewaySecrets, claims, headers, serviceRole } = auth
   const userIds = createUserIds(auth.userIdNamespace)
   const source = keySourceOf(auth)
   const keys = source && (await openKeys(source, log))
   if (keys !== undefined && audience === undefined)
     log.warn('auth: AUTH_AUDIENCE is not set; tokens that the auth service made for other apps are believed')
-  const settings = { jwtSecret, keys, issuer, audience, gatewaySecret, userIds, roleClaim, serviceRole }
+  const settings = { jwtSecrets, keys, issuer, audience, gatewaySecrets, userIds, claims, headers, serviceRole }
   return { authenticate: createAuthenticate(settings), userIds }
 }
 

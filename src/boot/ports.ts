@@ -7,6 +7,7 @@ import type { EventBus } from '../events/events.ts'
 import { findingsAbout, sentenceOf } from '../finding.ts'
 import type { Limiter } from '../limits/limits.ts'
 import type { Log } from '../log.ts'
+import type { Secrets } from '../secrets.ts'
 import type { DiskStorage } from '../storage/disk/storage.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { TusStores } from '../storage/tus.ts'
@@ -27,10 +28,10 @@ export type Ports = {
   events: EventBus
   /** Absent when requests are not limited. */
   limiter: Limiter | undefined
-  /** Signs links to the service itself; the same in all replicas. */
-  linkSecret: string
-  /** Absent when bearer tokens are not in use. */
-  jwtSecret: string | undefined
+  /** Of links to the service itself; the same in all replicas. */
+  linkSecrets: Secrets
+  /** Of bearer tokens; absent when none are signed with a shared secret. */
+  jwtSecrets: Secrets | undefined
   /** Whether that secret is a random one, kept in DATA_DIR, because no way to authenticate was set. */
   development: boolean
   /** Versions and traits found at start, for the log. */
@@ -55,9 +56,9 @@ export async function openPorts(config: Config, log: Log): Promise<Ports> {
 }
 
 async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Ports, 'close'>> {
-  const { jwtSecret: given, jwksUrl, gatewaySecret, discovers } = config.auth
+  const { jwtSecrets: given, jwksUrl, gatewaySecrets, discovers } = config.auth
   const settings = config.ports
-  const development = !discovers && [given, jwksUrl, gatewaySecret].every((setting) => setting === undefined)
+  const development = !discovers && [given, jwksUrl, gatewaySecrets].every((setting) => setting === undefined)
   const inDataDir = openDataDirOnce(settings.dataDir, closers)
 
   const { databaseUrl } = settings
@@ -65,20 +66,20 @@ async function open(config: Config, log: Log, closers: Closers): Promise<Omit<Po
   closers.push(close)
 
   const embedded = settings.s3 === undefined || databaseUrl === undefined
-  const linkSecret = linkSecretOf(config) ?? (await linkSecretIn(embedded ? await inDataDir() : undefined, log))
-  const { found: store, ...stores } = await openStore(config, { linkSecret, inDataDir, log })
+  const linkSecrets = linkSecretsOf(config) ?? [await linkSecretIn(embedded ? await inDataDir() : undefined, log)]
+  const { found: store, ...stores } = await openStore(config, { linkSecrets, inDataDir, log })
   const { storage, tusStores } = stores
   closers.push(storage.close, tusStores.close)
 
   const { events, limiter, found: redis } = await openBuses(settings, log, closers)
 
-  const jwtSecret = development ? await (await inDataDir()).secret('auth') : given
+  const jwtSecrets: Secrets | undefined = development ? [await (await inDataDir()).secret('auth')] : given
   const found = {
     database,
     storage: store,
     events: redis,
   }
-  return { sql, connections, ...stores, events, limiter, linkSecret, jwtSecret, development, found }
+  return { sql, connections, ...stores, events, limiter, linkSecrets, jwtSecrets, development, found }
 }
 
 export const NO_LINK_SECRET = findingsAbout('settings').warning(
@@ -94,12 +95,15 @@ async function linkSecretIn(dataDir: DataDir | undefined, log: Log): Promise<str
   return randomBytes(32).toString('base64url')
 }
 
-/** A link secret that all replicas share, derived from another shared secret; undefined if there is none. */
-export function linkSecretOf({ auth, ports: { linkSecret, s3, databaseUrl } }: Config): string | undefined {
-  if (linkSecret !== undefined) return linkSecret
+/** Link secrets that all replicas share, derived from other shared secrets; undefined if there are none. */
+export function linkSecretsOf({ auth, ports: { linkSecrets, s3, databaseUrl } }: Config): Secrets | undefined {
+  if (linkSecrets !== undefined) return linkSecrets
   const password = databaseUrl === undefined ? '' : (parseDatabaseUrl(databaseUrl).password ?? '')
-  const shared = auth.jwtSecret ?? auth.gatewaySecret ?? s3?.credentials?.secretAccessKey ?? password
-  if (shared === '') return undefined
-  // Derived for this purpose only (HKDF, RFC 5869), so that it reveals nothing about the other secret.
+  const [first = '', ...more] = auth.jwtSecrets ?? auth.gatewaySecrets ?? [s3?.credentials?.secretAccessKey ?? password]
+  return first === '' ? undefined : [linkSecretFrom(first), ...more.map(linkSecretFrom)]
+}
+
+/** Derived for this purpose only (HKDF, RFC 5869), so that it reveals nothing about the other secret. */
+function linkSecretFrom(shared: string): string {
   return Buffer.from(hkdfSync('sha256', shared, '', 'links to the service itself', 32)).toString('base64url')
 }

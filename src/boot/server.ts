@@ -42,10 +42,10 @@ const CLOSE_MS = 2000
 
 /** @throws Error when an identity provider is set that cannot be the one */
 export async function createServer(service: Service, config: Config, { log, trusted }: Logs): Promise<Server> {
-  const { media, storage, relay, upkeep, liveEvents, jwtSecret } = service
+  const { media, storage, relay, upkeep, liveEvents, jwtSecrets } = service
   let phase: 'open' | 'stopping' | 'closing' = 'open'
   const stopping = () => phase !== 'open'
-  const token = service.development && jwtSecret !== undefined ? () => developmentToken(jwtSecret) : undefined
+  const token = service.development && jwtSecrets !== undefined ? () => developmentToken(jwtSecrets[0]) : undefined
   const hasConsole = config.http.console ?? service.development
   const uploadMemory = createUploadMemory(config.http.uploadMemoryBytes)
   const checks = { database: service.repository.health.check, storage: storage.check, events: service.events.check }
@@ -53,12 +53,12 @@ export async function createServer(service: Service, config: Config, { log, trus
   const traces = await openTraces(config, log)
   const app = createApp({
     media,
-    ...(await openAuthentication(config, jwtSecret, log)),
+    ...(await openAuthentication(config, jwtSecrets, log)),
     publicBaseUrl: config.http.publicBaseUrl,
     maxUploadBytes: config.media.maxUploadBytes,
     fileLimits: config.media,
     renditionLinks: createRenditionLinks({
-      secret: service.linkSecret,
+      secrets: service.linkSecrets,
       sizes: config.media.renditionSizes,
       seconds: config.media.signedUrlSeconds,
       now: Date.now,

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Config } from '../config/config.ts'
 import { SetupError, sentenceOf } from '../finding.ts'
 import type { Log } from '../log.ts'
+import type { Secrets } from '../secrets.ts'
 import { createDiskStorage, type DiskStorage } from '../storage/disk/storage.ts'
 import { createDiskTusStores } from '../storage/disk/tus.ts'
 import { prepareBucket } from '../storage/s3/bucket.ts'
@@ -19,7 +20,7 @@ import { StoreUnfit } from '../storage/unfit.ts'
 import type { DataDir } from './data-dir.ts'
 import { reachable } from './reachable.ts'
 
-type Deps = { linkSecret: string; inDataDir: () => Promise<DataDir>; log: Log }
+type Deps = { linkSecrets: Secrets; inDataDir: () => Promise<DataDir>; log: Log }
 type Store = {
   storage: Storage
   /** The same store, if it is the disk store. */
@@ -35,11 +36,11 @@ export async function openStore(config: Config, deps: Deps): Promise<Store> {
   return s3 === undefined ? openDisk(config.ports, deps) : openS3(s3, config, deps.log)
 }
 
-async function openDisk(settings: Config['ports'], { linkSecret, inDataDir }: Deps): Promise<Store> {
+async function openDisk(settings: Config['ports'], { linkSecrets, inDataDir }: Deps): Promise<Store> {
   const dataDir = await inDataDir()
   const disk = await createDiskStorage({
     root: join(dataDir.path, 'files'),
-    linkSecret,
+    linkSecrets,
     maxBytes: settings.maxObjectBytes,
     now: Date.now,
   })

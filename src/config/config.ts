@@ -127,7 +127,16 @@ function contradictions(isSet: (name: Name) => boolean, values: Record<string, u
     problems.push(
       'AUTH_ISSUER: expected an http or https URL, at which keys are discovered, or AUTH_JWT_SECRET, AUTH_JWKS_URL or GATEWAY_SECRET beside it',
     )
+  for (const name of ['GATEWAY_USER_HEADER', 'GATEWAY_ROLE_HEADER'] as const)
+    if (isSet(name) && !isSet('GATEWAY_SECRET'))
+      problems.push(`GATEWAY_SECRET: expected beside ${name}, since only a gateway is trusted to name users`)
+  if (sameHeader(values.GATEWAY_USER_HEADER, values.GATEWAY_ROLE_HEADER))
+    problems.push('GATEWAY_USER_HEADER, GATEWAY_ROLE_HEADER: expected two different headers')
   if (isSet('REDIS_SENTINELS') && !isSet('REDIS_URL'))
     problems.push('REDIS_SENTINELS: expected REDIS_URL beside it, with the name of the master as its host')
   return problems
+}
+
+function sameHeader(one: unknown, other: unknown): boolean {
+  return typeof one === 'string' && typeof other === 'string' && one.toLowerCase() === other.toLowerCase()
 }

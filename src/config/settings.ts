@@ -4,6 +4,7 @@ import {
   bucket,
   databaseUrl,
   flag,
+  headerName,
   httpUrl,
   linkSeconds,
   MiB,
@@ -12,7 +13,7 @@ import {
   quota,
   redisSentinels,
   seconds,
-  secret,
+  secrets,
   sizes,
   text,
   uuid,
@@ -98,7 +99,10 @@ export const settings = {
   AWS_SESSION_TOKEN: optionalSecret(text, 'Session token of that access key, if it is a temporary one'),
   DATA_DIR: withDefault(text, '.data', 'Folder of the embedded database and store'),
 
-  AUTH_JWT_SECRET: optionalSecret(secret, 'Shared secret of HS256 bearer tokens'),
+  AUTH_JWT_SECRET: optionalSecret(
+    secrets,
+    'Shared secret of HS256 bearer tokens; two, comma-separated, while one takes the place of the other',
+  ),
   AUTH_JWKS_URL: optional(
     httpUrl,
     "URL of the auth service's public keys (JWKS), or of an OpenID configuration that names it",
@@ -112,6 +116,7 @@ export const settings = {
     uuid,
     'UUID in which users named by other strings than UUIDs, and by UUIDs of version 5, get their UUID of version 5; never to be changed; needs AUTH_ISSUER; absent: users are named by UUIDs',
   ),
+  USER_ID_CLAIM: withDefault(text, 'sub', "Path of a token's claim with the user, a string, such as `app_metadata.id`"),
   ROLE_CLAIM: withDefault(
     text,
     'role',
@@ -120,12 +125,17 @@ export const settings = {
   SERVICE_ROLE: withDefault(
     text,
     'service',
-    'Value of that claim, or of X-User-Role, with which a caller may act for every user',
+    'Value of that claim, or of GATEWAY_ROLE_HEADER, with which a caller may act for every user',
   ),
-  GATEWAY_SECRET: optionalSecret(secret, 'X-Gateway-Secret of a gateway whose X-User-Id and X-User-Role are trusted'),
+  GATEWAY_SECRET: optionalSecret(
+    secrets,
+    'X-Gateway-Secret of a gateway whose headers with the user and the role are trusted; two, comma-separated, while one takes the place of the other',
+  ),
+  GATEWAY_USER_HEADER: withDefault(headerName, 'X-User-Id', 'Header with the user, from a gateway with that secret'),
+  GATEWAY_ROLE_HEADER: withDefault(headerName, 'X-User-Role', 'Header with the role, from a gateway with that secret'),
   LINK_SECRET: optionalSecret(
-    secret,
-    'Key that signs links to the service itself; absent: derived from another secret that all replicas share',
+    secrets,
+    'Key that signs links to the service itself; two, comma-separated: the first signs, both are accepted; absent: derived from another secret that all replicas share',
   ),
 
   MAX_UPLOAD_BYTES: withDefault(whole(1, 1024 * MiB), 32 * MiB, 'Largest file of a direct upload, in bytes'),

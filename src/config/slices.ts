@@ -28,7 +28,7 @@ function portsOf(values: Values) {
     redisSentinels: values.REDIS_SENTINELS,
     s3: s3Of(values),
     dataDir: values.DATA_DIR,
-    linkSecret: values.LINK_SECRET,
+    linkSecrets: values.LINK_SECRET,
     temporaryBytes: values.TEMPORARY_BYTES,
     rateLimitPerMinute: values.RATE_LIMIT_PER_MINUTE,
     maxObjectBytes: values.MAX_OBJECT_BYTES,
@@ -57,14 +57,15 @@ function s3Of(values: Values): S3Settings | undefined {
 
 function authOf(values: Values) {
   return {
-    jwtSecret: values.AUTH_JWT_SECRET,
+    jwtSecrets: values.AUTH_JWT_SECRET,
     jwksUrl: values.AUTH_JWKS_URL,
     issuer: values.AUTH_ISSUER,
     audience: values.AUTH_AUDIENCE,
-    gatewaySecret: values.GATEWAY_SECRET,
+    gatewaySecrets: values.GATEWAY_SECRET,
     discovers: discovers((name) => Boolean(values[name])),
     userIdNamespace: values.USER_ID_NAMESPACE,
-    roleClaim: values.ROLE_CLAIM,
+    claims: { user: values.USER_ID_CLAIM, role: values.ROLE_CLAIM },
+    headers: { user: values.GATEWAY_USER_HEADER, role: values.GATEWAY_ROLE_HEADER },
     serviceRole: values.SERVICE_ROLE,
   }
 }

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { parseDatabaseUrl } from '../db/url.ts'
 import { isTellable } from '../media/object/media-type.ts'
 import { parseSentinels } from '../redis/target.ts'
+import type { Secrets } from '../secrets.ts'
 
 /** What `parse` makes of the text; the message of its error is the setting's. */
 const parsed = <T>(parse: (text: string) => T) =>
@@ -28,7 +29,20 @@ export const text = z.string()
 export const bucket = z
   .string()
   .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'expected 3 to 63 lower-case letters, digits, dots and hyphens')
-export const secret = z.string().min(32, 'expected at least 32 characters')
+/** One secret, or two with a comma between them: so none has a comma in it. */
+export const secrets = z.string().transform((v, context): Secrets => {
+  const [first = '', ...more] = v.includes(',') ? v.split(',').map((secret) => secret.trim()) : [v]
+  if (more.length <= 1 && [first, ...more].every((secret) => secret.length >= 32)) return [first, ...more]
+  const each = more.length === 0 ? '' : ' in each of two secrets, separated by a comma'
+  context.addIssue({ code: 'custom', message: `expected at least 32 characters${each}` })
+  return z.NEVER
+})
+// Field names of RFC 9110, section 5.1. The others say already what a request is.
+const TAKEN = new Set(['authorization', 'x-gateway-secret', 'cookie', 'host', 'content-type', 'content-length'])
+export const headerName = z
+  .string()
+  .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, 'expected the name of a header')
+  .refine((v) => !TAKEN.has(v.toLowerCase()), 'expected a header that has no other meaning')
 export const uuid = z.uuid('expected a UUID')
 export const httpUrl = z
   .url({ protocol: /^https?$/, error: 'expected an http or https URL' })

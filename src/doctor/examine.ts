@@ -3,7 +3,7 @@
  * a few objects in the bucket, which it removes, and with `fix` the bucket's CORS; as the start, it makes a bucket that is
  * missing.
  */
-import { linkSecretOf, NO_LINK_SECRET } from '../boot/ports.ts'
+import { linkSecretsOf, NO_LINK_SECRET } from '../boot/ports.ts'
 import { type Config, ConfigError, readConfig } from '../config/config.ts'
 import type { Finding } from '../finding.ts'
 import { examineKeys } from './auth.ts'
@@ -66,6 +66,6 @@ async function examine(config: Config, options: Options): Promise<Diagnosis> {
 function ofSettings(config: Config): Examined {
   const { s3, databaseUrl } = config.ports
   const shared = s3 !== undefined && databaseUrl !== undefined
-  const noSecret = shared && linkSecretOf(config) === undefined
+  const noSecret = shared && linkSecretsOf(config) === undefined
   return { name: 'settings', findings: [...config.nearMisses, ...(noSecret ? [NO_LINK_SECRET] : [])] }
 }

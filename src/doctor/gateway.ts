@@ -23,13 +23,13 @@ export async function examineGateway(
   { auth, media }: Pick<Config, 'auth' | 'media'>,
 ): Promise<Examined> {
   const given = Object.keys(headers).length > 0
-  const own = given || auth.jwtSecret === undefined ? headers : await bearer(auth, auth.jwtSecret)
+  const own = given || auth.jwtSecrets === undefined ? headers : await bearer(auth, auth.jwtSecrets[0])
   const target = { base: url.replace(/\/+$/, ''), headers: own }
   return { name: 'gateway', findings: await look(target, auth, media.maxUploadBytes) }
 }
 
 async function bearer(auth: Config['auth'], jwtSecret: string): Promise<Record<string, string>> {
-  return { authorization: `Bearer ${await signCheckToken({ ...auth, jwtSecret })}` }
+  return { authorization: `Bearer ${await signCheckToken(jwtSecret, auth)}` }
 }
 
 async function look(target: Target, auth: Config['auth'], maxUploadBytes: number): Promise<Finding[]> {
@@ -51,7 +51,7 @@ async function look(target: Target, auth: Config['auth'], maxUploadBytes: number
 
 /** The service tells a bad token from none. */
 async function whyUnknown(target: Target, auth: Config['auth'], { status }: Answer): Promise<Finding> {
-  const mayBeStripped = auth.jwtSecret !== undefined || auth.jwksUrl !== undefined || auth.discovers
+  const mayBeStripped = auth.jwtSecrets !== undefined || auth.jwksUrl !== undefined || auth.discovers
   const probed = await ask({ ...target, headers: { authorization: 'Bearer of-the-doctor' } }, '/media?limit=1')
   if (mayBeStripped && probed?.code === 'token_missing') return STRIPS(['Authorization'])
   if (status !== 401 && status !== 403)

@@ -96,7 +96,7 @@ export function createApp(given: AppDeps): OpenAPIHono {
     type: 'apiKey',
     in: 'header',
     name: 'X-Gateway-Secret',
-    description: 'Sent with X-User-Id and X-User-Role by a gateway that has authenticated the user.',
+    description: 'Sent by a gateway that has authenticated the user, with the headers that name the user and the role.',
   })
   return app
 }

@@ -4,7 +4,7 @@ import { multipart } from '../support/http/multipart.ts'
 import { readCorpus } from '../support/pictures/corpus.ts'
 import { openStage } from '../support/process/acceptance.ts'
 
-const GATEWAY_SECRET = 'the secret of a gateway, that is long enough'
+const GATEWAY_SECRET = 'the secret of a gateway that is long enough'
 const APP = 'https://app.example.com'
 const { call, close } = await openStage({ GATEWAY_SECRET, CORS_ORIGINS: APP })
 afterAll(close)

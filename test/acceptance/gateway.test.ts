@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import {
   answered,
+  createClient,
   expectBytes,
   expectProblem,
   type MediaObject,
@@ -10,13 +11,14 @@ import {
 } from '../support/http/client.ts'
 import { multipart } from '../support/http/multipart.ts'
 import { readCorpus } from '../support/pictures/corpus.ts'
-import { openStage } from '../support/process/acceptance.ts'
+import { openStage, runtime } from '../support/process/acceptance.ts'
+import { startService } from '../support/process/service.ts'
 
 const GATEWAY_SECRET = 'what only the gateway and the service know'
 const PUBLIC = 'https://media.example.test'
 const PAGE = 'https://app.example.test'
 
-const { baseUrl, call, inside, close } = await openStage({
+const { baseUrl, call, inside, env, close } = await openStage({
   GATEWAY_SECRET,
   PUBLIC_BASE_URL: `${PUBLIC}/`,
   CORS_ORIGINS: `${PAGE}, https://other.example.test`,
@@ -72,6 +74,60 @@ test.each(['wrong', '', `${GATEWAY_SECRET}x`, GATEWAY_SECRET.toUpperCase()])(
 
 test('the gateway’s headers without the secret are no credentials', async () => {
   await expectProblem(await call('/media', { headers: { 'x-user-id': newUser() } }), 401, 'token_missing')
+})
+
+test('a replica with the next secrets, and with other names of claims and headers, goes on with what the others began', async () => {
+  const [nextToken, nextGateway] = [
+    'the secret of tokens from tomorrow on',
+    'the secret of the gateway from tomorrow on',
+  ]
+  const replica = await startService({
+    runtime,
+    env: {
+      ...env,
+      AUTH_JWT_SECRET: `${nextToken},${env.AUTH_JWT_SECRET}`,
+      GATEWAY_SECRET: `${nextGateway}, ${GATEWAY_SECRET}`,
+      USER_ID_CLAIM: 'app.user',
+      GATEWAY_USER_HEADER: 'X-Auth-Request-User',
+      GATEWAY_ROLE_HEADER: 'X-Auth-Request-Role',
+    },
+  })
+  try {
+    const user = newUser()
+    const object = await uploadThrough(user)
+    const { call: ask } = createClient(replica.baseUrl)
+    const status = async (headers: Record<string, string>) => (await ask(`/media/${object.id}`, { headers })).status
+    const bearer = async (secret?: string) => {
+      const token = await tokenFor(newUser(), { ...claims, app: { user } }, secret)
+      return { authorization: `Bearer ${token}` }
+    }
+    expect(await status(await bearer())).toBe(200)
+    expect(await status(await bearer(nextToken))).toBe(200)
+    expect(await status(await bearer('the secret of tokens of somebody else'))).toBe(401)
+    const by = (secret: string, more = {}) => ({
+      ...through(newUser(), 'service'),
+      ...{ 'x-gateway-secret': secret, 'x-auth-request-user': user },
+      ...more,
+    })
+    expect(await status(by(GATEWAY_SECRET))).toBe(200)
+    expect(await status(by(nextGateway))).toBe(200)
+    expect(await status(by(nextGateway, { 'x-auth-request-user': newUser() }))).toBe(404)
+    expect(await status(by(nextGateway, { 'x-auth-request-user': newUser(), 'x-auth-request-role': 'service' }))).toBe(
+      200,
+    )
+    expect(await status(through(user))).toBe(401)
+
+    // Signed under the secret that the replica has in second place.
+    const { renditions } = await answered<{ renditions: { url: string }[] }>(
+      200,
+      await call(`/media/${object.id}?renditions=320`, { headers: through(user) }),
+    )
+    const link = (renditions[0]?.url ?? expect.unreachable()).replace(PUBLIC, '')
+    expect((await ask(link)).status).toBe(302)
+    expect((await ask(link.replace(/signature=./, 'signature=!'))).status).toBe(403)
+  } finally {
+    await replica.stop()
+  }
 })
 
 describe('Authorization', () => {

@@ -19,7 +19,7 @@ import { accepted, readCorpus } from '../support/pictures/corpus.ts'
 import { openStage } from '../support/process/acceptance.ts'
 import { startProxy } from '../support/process/proxy.ts'
 
-const GATEWAY_SECRET = 'the gateway secret of the tus tests, long enough'
+const GATEWAY_SECRET = 'the gateway secret of the tus tests that is long enough'
 const PAGE = 'https://app.example'
 const MAX = 80 * MiB
 const stage = await openStage({ MAX_OBJECT_BYTES: String(MAX), GATEWAY_SECRET, CORS_ORIGINS: PAGE })

@@ -10,7 +10,7 @@ const GATEWAY = 'another secret of a trusted gateway'
 const ID = '0190f6a2-7c5e-4d52-b54b-3f7c1f0e6a11'
 const now = () => Math.floor(Date.now() / 1000)
 
-const settings = { ...DEFAULT_AUTH, jwtSecret: SECRET, gatewaySecret: GATEWAY }
+const settings: AuthSettings = { ...DEFAULT_AUTH, jwtSecrets: [SECRET], gatewaySecrets: [GATEWAY] }
 
 type Signed = { payload?: JWTPayload; secret?: string; alg?: string }
 
@@ -76,8 +76,8 @@ describe('a bearer token', () => {
 
   test('with another algorithm of the same secret is refused', async () => {
     const secret = SECRET.repeat(2)
-    expect(await bearer({ secret }, { jwtSecret: secret })).toMatchObject({ userId: ID })
-    expect(await refusal(bearer({ secret, alg: 'HS512' }, { jwtSecret: secret }))).toMatchObject(INVALID)
+    expect(await bearer({ secret }, { jwtSecrets: [secret] })).toMatchObject({ userId: ID })
+    expect(await refusal(bearer({ secret, alg: 'HS512' }, { jwtSecrets: [secret] }))).toMatchObject(INVALID)
   })
 
   test('without a signature is refused', async () => {
@@ -143,8 +143,40 @@ describe('a bearer token', () => {
     expect(await ask({ authorization: `bEARER  ${await sign({})} ` })).toMatchObject({ userId: ID })
   })
 
+  test('is good under either of two secrets while one takes the place of the other, and under no third', async () => {
+    const next = 'the secret that takes its place soon'
+    for (const jwtSecrets of [
+      [SECRET, next],
+      [next, SECRET],
+    ] as const) {
+      for (const secret of [SECRET, next]) {
+        expect(await bearer({ secret }, { jwtSecrets })).toMatchObject({ userId: ID })
+        const late = bearer({ secret, payload: { exp: now() - 10 } }, { jwtSecrets })
+        expect(await refusal(late)).toMatchObject({ ...INVALID, message: 'The token has expired.' })
+        const elsewhere = bearer({ secret, payload: { aud: 'shop' } }, { jwtSecrets, audience: 'media' })
+        expect(await refusal(elsewhere)).toMatchObject(INVALID)
+      }
+      for (const secret of [`${SECRET},${next}`, `${SECRET}!`])
+        expect(await refusal(bearer({ secret }, { jwtSecrets }))).toMatchObject(INVALID)
+    }
+  })
+
+  test('names the caller by the claim of the settings, and then its sub counts for nothing', async () => {
+    const other = crypto.randomUUID()
+    const claims = { user: 'app_metadata.id', role: 'role' }
+    expect(await bearer({ payload: { app_metadata: { id: other } } }, { claims })).toMatchObject({ userId: other })
+    expect(await bearer({ payload: { sub: 'admin', app_metadata: { id: other } } }, { claims })).toMatchObject({
+      userId: other,
+    })
+    for (const payload of [{}, { app_metadata: { id: [other] } }, { app_metadata: { id: 7 } }, { app_metadata: other }])
+      expect(await refusal(bearer({ payload }, { claims }))).toMatchObject({
+        ...INVALID,
+        message: expect.stringContaining('app_metadata.id'),
+      })
+  })
+
   test('is refused where no secret for tokens is set', async () => {
-    expect(await refusal(bearer({}, { jwtSecret: undefined }))).toMatchObject(INVALID)
+    expect(await refusal(bearer({}, { jwtSecrets: undefined }))).toMatchObject(INVALID)
   })
 })
 
@@ -164,10 +196,31 @@ describe('the headers of a gateway', () => {
     },
   )
 
+  test('are trusted with either of two secrets while one takes the place of the other', async () => {
+    const next = 'what the gateway sends from tomorrow on'
+    for (const secret of [GATEWAY, next])
+      expect(await ask({ ...headers, 'x-gateway-secret': secret }, { gatewaySecrets: [GATEWAY, next] })).toMatchObject({
+        userId: ID,
+      })
+    for (const secret of [`${GATEWAY},${next}`, '', ','])
+      expect(
+        await refusal(ask({ ...headers, 'x-gateway-secret': secret }, { gatewaySecrets: [GATEWAY, next] })),
+      ).toMatchObject(INVALID)
+  })
+
+  test('are those of the settings, and then the usual ones count for nothing', async () => {
+    const names = { headers: { user: 'X-Auth-Request-User', role: 'Remote-Role' } }
+    const other = crypto.randomUUID()
+    const all = { ...headers, 'x-user-role': 'service', 'x-auth-request-user': other }
+    expect(await ask(all, names)).toEqual({ userId: other, role: 'user' })
+    expect(await ask({ ...all, 'remote-role': 'service' }, names)).toEqual({ userId: other, role: 'service' })
+    expect(await refusal(ask(headers, names))).toMatchObject(INVALID)
+  })
+
   test('are refused where no gateway is trusted, also with an empty secret', async () => {
     for (const secret of [GATEWAY, ''])
       expect(
-        await refusal(ask({ ...headers, 'x-gateway-secret': secret }, { gatewaySecret: undefined })),
+        await refusal(ask({ ...headers, 'x-gateway-secret': secret }, { gatewaySecrets: undefined })),
       ).toMatchObject(INVALID)
   })
 
@@ -191,5 +244,5 @@ describe('the headers of a gateway', () => {
 test('the development token is one of a user, and of this secret only', async () => {
   const authorization = `Bearer ${await developmentToken(SECRET)}`
   expect(await ask({ authorization })).toMatchObject({ role: 'user' })
-  expect(await refusal(ask({ authorization }, { jwtSecret: `${SECRET}!` }))).toMatchObject(INVALID)
+  expect(await refusal(ask({ authorization }, { jwtSecrets: [`${SECRET}!`] }))).toMatchObject(INVALID)
 })

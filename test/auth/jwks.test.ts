@@ -47,7 +47,11 @@ function service(jwtSecret?: string, { log } = createRecordingLog()) {
   services += 1
   const url = new URL(`/${services}/jwks.json`, authService.url).href
   const keys = createJwks({ address: { url }, log })
-  const authenticate = createAuthenticate({ ...DEFAULT_AUTH, jwtSecret, keys })
+  const authenticate = createAuthenticate({
+    ...DEFAULT_AUTH,
+    jwtSecrets: jwtSecret === undefined ? undefined : [jwtSecret],
+    keys,
+  })
   return (bearer: string) => authenticate(new Headers({ authorization: `Bearer ${bearer}` }))
 }
 

@@ -30,6 +30,17 @@ describe('the values of the chart', () => {
     expect(values.secret.keys).toEqual(expect.arrayContaining(secrets))
   })
 
+  test('have a schema that knows every setting that is no secret, and nothing else', async () => {
+    const { properties } = await Bun.file(join(chart, 'values.schema.json')).json()
+    expect(properties.settings.propertyNames.enum).toEqual(Object.keys(values.settings))
+    for (const name of values.secret.keys) expect(Object.keys(values.settings)).not.toContain(name)
+    const open = (schema: Manifest): string[] =>
+      Object.entries<Manifest>(schema.properties ?? {}).flatMap(([name, one]) =>
+        one.properties === undefined ? [] : [...(one.additionalProperties === false ? [] : [name]), ...open(one)],
+      )
+    expect(open({ properties })).toEqual([])
+  })
+
   test('each stand in the schema, and in the documentation', async () => {
     const { properties } = await Bun.file(join(chart, 'values.schema.json')).json()
     expect(Object.keys(values).sort()).toEqual(
@@ -166,6 +177,39 @@ describe.skipIf(!canCheckChart())('the chart', () => {
     expect(spec.containers[0].livenessProbe.httpGet.path).toBe('/health/live')
   })
 
+  test('has names that Kubernetes takes, however long that of the release is', async () => {
+    const release = 'r'.repeat(53)
+    const file = join(chart, 'ci/full-values.yaml')
+    const templates = ['reconcile', 'migration', 'monitoring'].flatMap((name) => ['-s', `templates/${name}.yaml`])
+    for (const given of [
+      'fullnameOverride=',
+      `fullnameOverride=${'n'.repeat(80)}`,
+      'fullnameOverride=,nameOverride=x',
+    ]) {
+      const text =
+        await $`${findHelm()} template ${release} ${chart} -f ${file} --set ${given} ${templates} --kube-version 1.34.0`.text()
+      const names = [Bun.YAML.parse(text)].flat().map(({ kind, metadata }: Manifest) => [kind, metadata.name.length])
+      expect(names.length).toBeGreaterThan(4)
+      // The controller of CronJobs adds 11 characters to the name of a Job, and a Job's name is a label of its pods.
+      for (const [kind, length] of names) expect(length).toBeLessThanOrEqual(kind === 'CronJob' ? 52 : 63)
+    }
+  })
+
+  test('lets replicas ask AWS for credentials, unless they have keys', async () => {
+    const to = ({ spec }: Manifest) =>
+      spec.egress.flatMap((rule: Manifest) =>
+        rule.ports.some(({ port }: Manifest) => port === 80) ? rule.to.map((peer: Manifest) => peer.ipBlock.cidr) : [],
+      )
+    expect(to(one('least-values.yaml', 'NetworkPolicy'))).toEqual(
+      expect.arrayContaining(['169.254.169.254/32', '169.254.170.23/32', 'fd00:ec2::23/128']),
+    )
+    const file = join(chart, 'ci/least-values.yaml')
+    const [off, policy] = ['networkPolicy.awsCredentials=false', 'templates/networkpolicy.yaml']
+    const text =
+      await $`${findHelm()} template media ${chart} -f ${file} --set ${off} -s ${policy} --kube-version 1.34.0`.text()
+    expect(to(Bun.YAML.parse(text))).toEqual([])
+  })
+
   test('has the alerts and the dashboard of deploy/, and scales on a metric that an alert knows', async () => {
     const alerts = await Bun.file(join(repository, 'deploy/alerts.yml')).text()
     const maps = rendered.get('full-values.yaml')?.filter(({ kind }) => kind === 'ConfigMap') ?? []
@@ -184,6 +228,10 @@ describe.skipIf(!canCheckChart())('the chart', () => {
     // Helm would write it as 1.34217728e+08.
     ['UPLOAD_MEMORY_BYTES', ['settings.UPLOAD_MEMORY_BYTES=134217728']],
     ['replica', ['replica=2']],
+    ['MAX_UPLOAD_BITES', ['settings.MAX_UPLOAD_BITES=1']],
+    // It would stand in the ConfigMap.
+    ['AUTH_JWT_SECRET', ['settings.AUTH_JWT_SECRET=a']],
+    ['enable', ['monitoring.alerts.enable=true']],
   ])('says that %s is missing or wrong', async (name, given) => {
     const set = given.flatMap((value) => ['--set', value])
     const file = join(chart, 'ci/least-values.yaml')

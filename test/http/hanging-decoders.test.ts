@@ -41,7 +41,7 @@ afterAll(async () => {
 test('while every decoder hangs and pictures queue for them, all else is answered', async () => {
   const { log } = createRecordingLog()
   const now = Date.now
-  const disk = await createDiskStorage({ root: folder.path, linkSecret: SECRET, maxBytes: 1e6, now })
+  const disk = await createDiskStorage({ root: folder.path, linkSecrets: [SECRET], maxBytes: 1e6, now })
   const repository = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
   const events = createMemoryEventBus()
   const hanging: (() => void)[] = []
@@ -54,11 +54,11 @@ test('while every decoder hangs and pictures queue for them, all else is answere
     limiter: undefined,
     trustedProxies: 0,
     userIds: DEFAULT_AUTH.userIds,
-    authenticate: createAuthenticate({ ...DEFAULT_AUTH, jwtSecret: SECRET }),
+    authenticate: createAuthenticate({ ...DEFAULT_AUTH, jwtSecrets: [SECRET] }),
     publicBaseUrl: ORIGIN,
     maxUploadBytes: 1e6,
     fileLimits: limits,
-    renditionLinks: createRenditionLinks({ secret: SECRET, sizes: limits.renditionSizes, seconds: 900, now }),
+    renditionLinks: createRenditionLinks({ secrets: [SECRET], sizes: limits.renditionSizes, seconds: 900, now }),
     uploadMemory: createUploadMemory(1e7),
     corsOrigins: [],
     liveEvents: domain.liveEvents,

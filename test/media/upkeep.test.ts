@@ -217,7 +217,7 @@ describe('keys that are not the service’s own', () => {
     try {
       const storage = await createDiskStorage({
         root: folder.path,
-        linkSecret: 'x'.repeat(32),
+        linkSecrets: ['x'.repeat(32)],
         maxBytes: 1,
         now: Date.now,
       })

@@ -162,12 +162,17 @@ const LINK_SECRET = 'a secret that signs links in these tests'
 
 async function openDisk(now: () => number): Promise<OpenStorage> {
   const folder = await createFolder()
-  const disk = await createDiskStorage({ root: folder.path, linkSecret: LINK_SECRET, maxBytes: MAX_OBJECT_BYTES, now })
+  const disk = await createDiskStorage({
+    root: folder.path,
+    linkSecrets: [LINK_SECRET],
+    maxBytes: MAX_OBJECT_BYTES,
+    now,
+  })
   return {
     storage: disk,
     async put({ uploadUrl }, bytes) {
       // Valid when its PUT began, whenever that was.
-      const grant = readLink(new URL(uploadUrl, 'http://localhost'), LINK_SECRET, 0)
+      const grant = readLink(new URL(uploadUrl, 'http://localhost'), [LINK_SECRET], 0)
       if (grant === null) throw new Error('not a link of this store')
       return disk.receive(grant, [bytes]).then(
         () => true,

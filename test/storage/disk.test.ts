@@ -94,7 +94,7 @@ test('the rest of a crash in incoming/ is removed at the next start, and objects
   const kept = await files()
   await writeFile(join(store.root, 'incoming', 'half'), randomBytes(100))
   await mkdir(join(store.root, 'incoming', 'folder'))
-  const again = await createDiskStorage({ root: store.root, linkSecret: 'x', maxBytes: 1, now: Date.now })
+  const again = await createDiskStorage({ root: store.root, linkSecrets: ['x'], maxBytes: 1, now: Date.now })
   expect(await files()).toEqual(kept)
   expect(await again.head(KEY)).toMatchObject({ size: 5, contentType: 'image/jpeg' })
 })

@@ -25,7 +25,7 @@ const get: Grant = {
 }
 
 const parse = (link: string) => new URL(link, 'http://service.test')
-const read = (link: string, secret = SECRET, now = NOW) => readLink(parse(link), secret, now)
+const read = (link: string, secret = SECRET, now = NOW) => readLink(parse(link), [secret], now)
 
 describe('a link to the service itself', () => {
   test('says what it allows', () => {
@@ -55,6 +55,13 @@ describe('a link to the service itself', () => {
     expect(read(signLink(put, SECRET), `${SECRET}!`)).toBeNull()
   })
 
+  test('is good under either of two secrets while one takes the place of the other', () => {
+    const next = 'the secret that takes its place soon'
+    for (const secret of [SECRET, next])
+      expect(readLink(parse(signLink(put, secret)), [next, SECRET], NOW)).toEqual(put)
+    expect(readLink(parse(signLink(put, `${next},${SECRET}`)), [next, SECRET], NOW)).toBeNull()
+  })
+
   test('is refused with any byte of it changed', () => {
     const links = [signLink(put, SECRET), signLink(get, SECRET)]
     const changes = fc.record({
@@ -76,7 +83,7 @@ describe('a link to the service itself', () => {
   test.each(['method', 'expires', 'type', 'size', 'sha256', 'signature'])('is refused without its %s', (name) => {
     const link = parse(signLink(put, SECRET))
     link.searchParams.delete(name)
-    expect(readLink(link, SECRET, NOW)).toBeNull()
+    expect(readLink(link, [SECRET], NOW)).toBeNull()
   })
 
   test('keeps its fields apart, so that none can take over what another says', () => {
@@ -85,7 +92,7 @@ describe('a link to the service itself', () => {
     const signature = parse(signLink(one, SECRET)).searchParams.get('signature') ?? ''
     const forged = parse(signLink(other, SECRET))
     forged.searchParams.set('signature', signature)
-    expect(readLink(forged, SECRET, NOW)).toBeNull()
+    expect(readLink(forged, [SECRET], NOW)).toBeNull()
   })
 })
 

@@ -86,7 +86,8 @@ describe.skipIf(small === undefined)('files on a disk that is full', () => {
   test('are an outage for every way in, and nothing of them stays', async () => {
     const { path } = small ?? expect.unreachable()
     const root = join(path, 'files')
-    const settings = { root, linkSecret: 'a secret that signs links in tests', maxBytes: 64 * MiB, now: Date.now }
+    const linkSecrets = ['a secret that signs links in tests'] as const
+    const settings = { root, linkSecrets, maxBytes: 64 * MiB, now: Date.now }
     const storage = await createDiskStorage(settings)
     const filler = join(path, 'filler')
     const key = `${newPrefix()}original.jpg`

@@ -3,7 +3,7 @@
  * them.
  */
 
-import { createHmac, timingSafeEqual } from 'node:crypto'
+import { hmac, isHmac, type Secrets } from '../../secrets.ts'
 import type { Dimensions } from '../object/object.ts'
 import { isPicture, renditionOf } from '../object/rendition.ts'
 
@@ -24,7 +24,7 @@ export type RenditionLinks = {
 }
 
 type Deps = {
-  secret: string
+  secrets: Secrets
   /** Pixels, ascending. */
   sizes: readonly number[]
   /** Lifetime of a link. */
@@ -33,11 +33,10 @@ type Deps = {
   now: () => number
 }
 
-export function createRenditionLinks({ secret, sizes, seconds, now }: Deps): RenditionLinks {
-  const sign = (id: string, width: number, expires: number) =>
-    createHmac('sha256', secret)
-      .update(JSON.stringify(['rendition', id.toLowerCase(), width, expires]))
-      .digest('base64url')
+export function createRenditionLinks({ secrets, sizes, seconds, now }: Deps): RenditionLinks {
+  const textOf = (id: string, width: number, expires: number) =>
+    JSON.stringify(['rendition', id.toLowerCase(), width, expires])
+  const sign = (id: string, width: number, expires: number) => hmac(textOf(id, width, expires), secrets[0])
 
   return {
     of(object, widths, origin) {
@@ -56,9 +55,7 @@ export function createRenditionLinks({ secret, sizes, seconds, now }: Deps): Ren
     },
 
     allows(id, { w = '', expires = '', signature = '', ...more }) {
-      const presented = Buffer.from(signature)
-      const expected = Buffer.from(sign(id, Number(w), Number(expires)))
-      const ours = presented.length === expected.length && timingSafeEqual(presented, expected)
+      const ours = isHmac(signature, textOf(id, Number(w), Number(expires)), secrets)
       return ours && Number(expires) * 1000 > now() && Object.keys(more).length === 0
     },
   }

@@ -1,5 +1,5 @@
 /** Links to the service itself: the query holds what the link allows, protected by an HMAC. */
-import { createHmac, timingSafeEqual } from 'node:crypto'
+import { hmac, isHmac, type Secrets } from '../../secrets.ts'
 
 /** What a link allows. `expires`: Unix seconds. The other fields restrict a PUT or set response headers of a GET. */
 export type Grant = {
@@ -23,15 +23,15 @@ export function signLink(grant: Grant, secret: string): string {
   if (grant.cacheControl !== undefined) query.set('cache', grant.cacheControl)
   if (grant.size !== undefined) query.set('size', String(grant.size))
   if (grant.sha256 !== undefined) query.set('sha256', grant.sha256)
-  query.set('signature', signature(grant, secret))
+  query.set('signature', hmac(textOf(grant), secret))
   return `${FILES_PATH}${grant.key}?${query}`
 }
 
 /**
- * What a link allows; null when its signature is wrong or it has expired.
+ * What a link allows; null when no secret made its signature or it has expired.
  * @param now Unix time in milliseconds
  */
-export function readLink(link: URL, secret: string, now: number): Grant | null {
+export function readLink(link: URL, secrets: Secrets, now: number): Grant | null {
   const query = link.searchParams
   const method = query.get('method')
   if (!link.pathname.startsWith(FILES_PATH) || (method !== 'GET' && method !== 'PUT')) return null
@@ -46,17 +46,11 @@ export function readLink(link: URL, secret: string, now: number): Grant | null {
     size: number('size'),
     sha256: query.get('sha256') ?? undefined,
   }
-  const presented = Buffer.from(query.get('signature') ?? '')
-  const expected = Buffer.from(signature(grant, secret))
-  if (presented.length !== expected.length || !timingSafeEqual(presented, expected)) return null
+  if (!isHmac(query.get('signature') ?? '', textOf(grant), secrets)) return null
   return grant.expires * 1000 > now ? grant : null
 }
 
 /** The fields are encoded as JSON, so that no two grants have the same text. */
-function signature(
-  { method, key, expires, contentType, disposition, cacheControl, size, sha256 }: Grant,
-  secret: string,
-): string {
-  const signed = JSON.stringify([method, key, expires, contentType, disposition, cacheControl, size, sha256])
-  return createHmac('sha256', secret).update(signed).digest('base64url')
+function textOf({ method, key, expires, contentType, disposition, cacheControl, size, sha256 }: Grant): string {
+  return JSON.stringify([method, key, expires, contentType, disposition, cacheControl, size, sha256])
 }

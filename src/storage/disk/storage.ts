@@ -7,6 +7,7 @@
  *     uploads/KEY   bytes of an incomplete tus upload; they survive a restart and are removed with their object
  */
 import { rm, stat } from 'node:fs/promises'
+import type { Secrets } from '../../secrets.ts'
 import type { Storage } from '../storage.ts'
 import { reach } from './files.ts'
 import { type Folders, objectPath, openFolders, typePath, uploadPath } from './folders.ts'
@@ -34,8 +35,8 @@ export type DiskStorage = Storage & {
 
 type Settings = {
   root: string
-  /** HMAC key of the links, see `links.ts`. */
-  linkSecret: string
+  /** HMAC keys of the links, see `links.ts`. */
+  linkSecrets: Secrets
   /** Largest body that `receive` accepts, in bytes. */
   maxBytes: number
   /** Unix time in milliseconds. */
@@ -43,7 +44,7 @@ type Settings = {
 }
 
 /** Opens the store, creating its folders. */
-export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Settings): Promise<DiskStorage> {
+export async function createDiskStorage({ root, linkSecrets, maxBytes, now }: Settings): Promise<DiskStorage> {
   const folders = await openFolders(root)
   return {
     name: 'disk',
@@ -52,9 +53,9 @@ export async function createDiskStorage({ root, linkSecret, maxBytes, now }: Set
     ...createReading(folders),
     ...createWriting(folders, maxBytes),
     ...createRemoving(folders),
-    ...createSigning(linkSecret, now),
+    ...createSigning(linkSecrets[0], now),
     stream: (key, { start, end }) => streamFile(objectPath(folders, key), start, end + 1),
-    readLink: (link) => readLink(link, linkSecret, now()),
+    readLink: (link) => readLink(link, linkSecrets, now()),
 
     async check({ signal } = {}) {
       await reach(() => stat(folders.objects), signal)

@@ -4,8 +4,10 @@ import { createUserIds } from '../../../src/auth/user-id.ts'
 export const DEFAULT_AUTH = {
   issuer: undefined,
   audience: undefined,
-  gatewaySecret: undefined,
+  jwtSecrets: undefined,
+  gatewaySecrets: undefined,
   userIds: createUserIds(undefined),
-  roleClaim: 'role',
+  claims: { user: 'sub', role: 'role' },
+  headers: { user: 'X-User-Id', role: 'X-User-Role' },
   serviceRole: 'service',
 }

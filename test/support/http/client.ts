@@ -4,7 +4,7 @@ import type { MediaObject, MediaPage, Presigned } from '../../../src/client/type
 import { readCorpus } from '../pictures/corpus.ts'
 import { multipart, type Part } from './multipart.ts'
 
-export const JWT_SECRET = 'the secret of the acceptance tests, long enough'
+export const JWT_SECRET = 'the secret of the acceptance tests that is long enough'
 
 export type { MediaObject, MediaPage as Page, Presigned, SignedMediaObject } from '../../../src/client/types.ts'
 export type ProblemBody = {

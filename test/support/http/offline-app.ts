@@ -55,7 +55,7 @@ export function offlineApp(): OfflineApp {
     const { log } = recording
     lines = recording.lines
     const now = Date.now
-    const disk = await createDiskStorage({ root: folder.path, linkSecret: SECRET, maxBytes: 1000, now })
+    const disk = await createDiskStorage({ root: folder.path, linkSecrets: [SECRET], maxBytes: 1000, now })
     const repository = createRepository({ sql, pendingSeconds: 100, retentionSeconds: 100 })
     const events = createMemoryEventBus()
     const allowedTypes = DEFAULT_TYPES
@@ -65,11 +65,11 @@ export function offlineApp(): OfflineApp {
       limiter: undefined,
       trustedProxies: 0,
       userIds: DEFAULT_AUTH.userIds,
-      authenticate: createAuthenticate({ ...DEFAULT_AUTH, jwtSecret: SECRET }),
+      authenticate: createAuthenticate({ ...DEFAULT_AUTH, jwtSecrets: [SECRET] }),
       publicBaseUrl: undefined,
       maxUploadBytes: limits.maxUploadBytes,
       fileLimits: { ...limits, allowedTypes },
-      renditionLinks: createRenditionLinks({ secret: SECRET, sizes: limits.renditionSizes, seconds: 900, now }),
+      renditionLinks: createRenditionLinks({ secrets: [SECRET], sizes: limits.renditionSizes, seconds: 900, now }),
       uploadMemory: createUploadMemory(1024 * 1024),
       console: {
         ...{ storage: disk, developmentToken: undefined, publicBaseUrl: undefined, cdnBaseUrl: undefined },

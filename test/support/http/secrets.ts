@@ -6,7 +6,10 @@ const SHAPES = [/\beyJ[\w-]{5,}\.[\w-]*/, /[?&]X-Amz-Signature=(?!\[)/i, /[?&]si
 
 /** Throws when a service that was started with these settings wrote one of their secrets, a token, or a signature. */
 export function expectNoSecrets(written: string, env: Record<string, string>): void {
-  const secrets = [...NAMES.map((name) => env[name] ?? ''), ...URLS.flatMap((name) => passwordIn(env[name]))]
+  const secrets = [
+    ...NAMES.flatMap((name) => env[name]?.split(',') ?? []),
+    ...URLS.flatMap((name) => passwordIn(env[name])),
+  ]
   // The embedded default prints a token, for whoever has just started it to paste.
   const development = !env.AUTH_JWT_SECRET && !env.AUTH_JWKS_URL && !env.GATEWAY_SECRET
   const shapes = development ? SHAPES.slice(1) : SHAPES

@@ -142,7 +142,7 @@ export async function openDisk(): Promise<OpenStore & { storage: DiskStorage; ro
   let ahead = 0
   const storage = await createDiskStorage({
     root: folder.path,
-    linkSecret: 'a secret that signs links in tests',
+    linkSecrets: ['a secret that signs links in tests'],
     maxBytes: 64 * 1024 * 1024,
     now: () => Date.now() + ahead,
   })
