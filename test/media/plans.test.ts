@@ -19,6 +19,21 @@ async function readOf(sql: Queryable) {
   return row ?? { scans: 0, rows: 0 }
 }
 
+/** Of the calls that are gathered, for an object. */
+const gathered: Record<string, (repository: Repository, id: string, caller: Caller) => Promise<unknown>> = {
+  'gets, by their owner': (r, id, caller) => r.objects.findVisible(id, caller),
+  'gets, by strangers': (r, id) => r.objects.findVisible(id, null),
+  'owned objects': (r, id, caller) => r.objects.findOwned(id, caller),
+  'objects with what was made of them': (r, id, caller) => r.renditions.find(id, caller, 'a version'),
+  inserts: (r, _, { userId }) => r.uploads.insert(newObject({ userId })),
+  activations: (r, id) => r.uploads.activate(id, arrived),
+  removals: (r, id, caller) => r.objects.remove(id, caller),
+  'sent events': (r, id, { userId }) => {
+    const event = { id, userId, eventId: crypto.randomUUID(), seq: 1, occurredAt: '' }
+    return r.outbox.settle([{ channel: 'photo:deleted', payload: event }])
+  },
+}
+
 const page = { status: 'active', type: undefined, before: undefined, limit: 21 } as const
 
 for (const { name, present, open } of databases) {
@@ -88,19 +103,6 @@ for (const { name, present, open } of databases) {
       'which keys are known': (r) => r.keys.known([key, 'media/x/original.jpg']),
     }
 
-    /** Of the calls that are gathered; `of` are objects in the middle of the table. */
-    const gathered: Record<string, (repository: Repository, id: string) => Promise<unknown>> = {
-      'gets, by their owner': (r, id) => r.objects.findVisible(id, owner),
-      'gets, by strangers': (r, id) => r.objects.findVisible(id, null),
-      'owned objects': (r, id) => r.objects.findOwned(id, owner),
-      'objects with what was made of them': (r, id) => r.renditions.find(id, owner, 'a version'),
-      inserts: (r) => r.uploads.insert(newObject({ userId: owner.userId })),
-      activations: (r, id) => r.uploads.activate(id, arrived),
-      removals: (r, id) => r.objects.remove(id, owner),
-      'sent events': (r, id) => r.outbox.settle([{ channel: 'photo:deleted', payload: { ...event, id } }]),
-    }
-    const event = { userId: owner.userId, eventId: crypto.randomUUID(), seq: 1, occurredAt: '' }
-
     describe.each([1, 8, 64])('%d at once', (count) => {
       test.each(Object.keys(gathered))('%s read a few rows for each by an index', async (call) => {
         await database.sql.begin(async (sql) => {
@@ -108,7 +110,7 @@ for (const { name, present, open } of databases) {
           const some = await sql<
             { id: string }[]
           >`SELECT id FROM media_objects ORDER BY id OFFSET ${ROWS / 2} LIMIT ${count}`
-          const all = () => Promise.all(some.map(({ id }) => gathered[call]?.(repository, id)))
+          const all = () => Promise.all(some.map(({ id }) => gathered[call]?.(repository, id, owner)))
           for (let i = 0; i < 6; i++) await all()
           const before = await readOf(sql)
           await all()
@@ -130,6 +132,49 @@ for (const { name, present, open } of databases) {
         // What the connection did shortly before the transaction may count, too.
         expect(after.scans - before.scans).toBe(0)
         expect(after.rows - before.rows).toBeLessThan(100)
+      })
+    })
+  })
+}
+
+// How many objects the table has when the statements are planned, and how many more then come.
+const YOUNG = 3
+const MORE = 2000
+const AT_ONCE = 8
+
+for (const { name, present, open } of databases) {
+  describe.skipIf(!present)(`a table that has grown since its statements were planned, on ${name}`, () => {
+    let database: OpenDatabase
+    beforeAll(async () => {
+      database = await open({ migrated: true })
+    }, 60_000)
+    afterAll(() => database.close(), 30_000)
+
+    test('gathered calls read a few rows for each by an index', async () => {
+      await database.sql.begin(async (sql) => {
+        const repository = createRepository({ sql, pendingSeconds: 100, retentionSeconds: 1000 })
+        const make = async (count: number): Promise<string[]> => {
+          const made = await sql<{ id: string }[]>`
+            INSERT INTO media_objects (id, user_id, original_name, mime_type, size_bytes, storage_key, links_until, status,
+              metadata, outbox, outbox_due_at)
+            SELECT id, id, 'a.jpg', 'image/jpeg', 12, 'media/' || id || '/original.jpg', now(),
+              CASE WHEN random() < 0.5 THEN 'pending' ELSE 'active' END, '{"width": 1, "height": 1}', '[{"seq": 1}]', now()
+            FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, ${count}::int)) AS made RETURNING id`
+          return made.map(({ id }) => id)
+        }
+        const all = (call: string, ids: string[]) =>
+          Promise.all(ids.map((id) => gathered[call]?.(repository, id, { userId: id, role: 'user' })))
+        const young = await make(YOUNG)
+        // The server makes a plan for all parameters only after it has seen some.
+        for (const call of Object.keys(gathered)) for (let i = 0; i < 6; i++) await all(call, young)
+        const more = (await make(MORE)).slice(0, AT_ONCE)
+        for (const call of Object.keys(gathered)) {
+          const before = await readOf(sql)
+          await all(call, more)
+          const after = await readOf(sql)
+          expect({ call, scans: after.scans - before.scans }).toEqual({ call, scans: 0 })
+          expect(after.rows - before.rows).toBeLessThan(100 + 8 * AT_ONCE)
+        }
       })
     })
   })

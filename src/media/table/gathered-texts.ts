@@ -10,22 +10,29 @@ function callsWith(columns: string): string {
 }
 
 /**
+ * True for every call. The planner takes a function for 100 rows, for which it reads all of a small table; by a range of
+ * unknown selectivity it expects one row, and looks it up by id. The server keeps a plan while a young table grows, until
+ * autovacuum analyzes the table, so a plan that reads all of it costs more with every object.
+ */
+const FEW = 'n >= 0 AND n < 1000'
+
+/**
  * Changes the rows that the calls ($1) address, where `condition` holds. It waits for no lock: a row for which the
  * condition holds, but that was not changed, is locked by another transaction. So it cannot deadlock, in whichever
- * order it locks. LATERAL with a lock or OFFSET 0, a scalar subquery, and the list of ids make the planner look up
- * every row by id, whatever its statistics of the table are.
+ * order it locks. LATERAL with a lock or OFFSET 0, a scalar subquery, few expected calls, and a condition that depends on
+ * the call make the planner look up every row by id, whatever its statistics of the table are.
  * @param also a further condition for a change here; a call that does not meet it goes alone
  */
 function change(of: { columns: string; condition: string; also?: string; set: string; returning: string }): string {
   return `
-    WITH calls AS MATERIALIZED (SELECT * FROM ${callsWith(of.columns)}),
+    WITH calls AS MATERIALIZED (SELECT * FROM ${callsWith(of.columns)} WHERE ${FEW}),
     mine AS MATERIALIZED (
       SELECT calls.* FROM calls CROSS JOIN LATERAL (
         SELECT FROM media_objects
         WHERE id = of AND ${of.condition} AND ${of.also ?? 'true'} FOR UPDATE SKIP LOCKED) AS locked_row),
     done AS (
       UPDATE media_objects SET ${of.set} FROM mine
-      WHERE id = of AND id = ANY(ARRAY(SELECT of FROM mine)) AND ${of.condition}
+      WHERE id = of AND CASE WHEN n >= 0 THEN ${of.condition} END
       RETURNING n AS made, ${of.returning})
     SELECT n, CASE WHEN made IS NULL THEN (
         SELECT true FROM media_objects WHERE id = of AND ${of.condition}) END AS locked, done.*
@@ -97,7 +104,7 @@ const VIEWED = (of: string, by: string, every: string, more: string) => `
   WHERE id = ${of} AND status = 'active' AND (visibility = 'public' OR ${every} OR user_id = ${by})`
 const VIEWED_EACH = (more: string) => `
   SELECT n, found.* FROM ${callsWith('by uuid, every boolean, version text')}
-  CROSS JOIN LATERAL (${VIEWED('of', 'by', 'every', more)} OFFSET 0) AS found`
+  CROSS JOIN LATERAL (${VIEWED('of', 'by', 'every', more)} OFFSET 0) AS found WHERE ${FEW}`
 export const FIND_VISIBLE = VIEWED_EACH('')
 export const FIND_VISIBLE_ONE = VIEWED('$1', '$2::uuid', '$3::boolean', '')
 const RENDERED = (version: string) => `, renditions, stranger_bytes AS "nonOwnersBytes",
@@ -108,6 +115,6 @@ export const FIND_RENDERED_ONE = VIEWED('$1', '$2::uuid', '$3::boolean', RENDERE
 
 export const FIND_OWNED = `
   SELECT n, found.* FROM ${callsWith('by uuid')}
-  CROSS JOIN LATERAL (SELECT ${COLUMNS} FROM media_objects WHERE id = of AND ${OWNED} OFFSET 0) AS found`
+  CROSS JOIN LATERAL (SELECT ${COLUMNS} FROM media_objects WHERE id = of AND ${OWNED} OFFSET 0) AS found WHERE ${FEW}`
 export const FIND_OWNED_ONE = `
   SELECT ${COLUMNS} FROM media_objects WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2::uuid)`
