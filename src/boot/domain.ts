@@ -14,10 +14,13 @@ import { createUpkeep, type Upkeep } from '../media/upkeep/upkeep.ts'
 import type { Decoders } from '../pictures/decoding.ts'
 import { createImageProbe, type ProbeImage } from '../pictures/image.ts'
 import type { Storage } from '../storage/storage.ts'
+import type { TusStores } from '../storage/tus.ts'
 
 export type DomainPorts = {
   repository: Repository
   storage: Storage
+  /** The same store, for tus uploads. */
+  tusStores: Pick<TusStores, 'open' | 'hasAll'>
   events: EventBus
   decoders: Decoders
   log: Log

@@ -2,6 +2,7 @@
 
 import type { Log } from '../log.ts'
 import type { Storage } from '../storage/storage.ts'
+import type { TusStores } from '../storage/tus.ts'
 import type { Inspect } from './bytes/inspect.ts'
 import type { Decode } from './decoding/decode.ts'
 import type { Quotas } from './object/quota.ts'
@@ -14,6 +15,7 @@ import type { Repository } from './table/repository.ts'
 export type Deps<Group extends keyof Repository> = {
   repository: Pick<Repository, Group>
   storage: Storage
+  tusStores: Pick<TusStores, 'open' | 'hasAll'>
   inspect: Inspect
   decode: Decode
   relay: Relay

@@ -19,13 +19,14 @@ import type { Caller } from '../auth/caller.ts'
 import type { ReadLink } from './bytes/links.ts'
 import { createRekeying } from './bytes/rekey.ts'
 import type { Deps } from './deps.ts'
-import type { Addressed, UnsettledObject, VisibleObject } from './object/object.ts'
+import type { Addressed, VisibleObject } from './object/object.ts'
 import type { Quotas } from './object/quota.ts'
 import type { Viewer } from './object/viewer.ts'
 import { type Locating, locate, sign } from './objects/links.ts'
 import { type Change, get, list, listByIds, remove, restore, update } from './objects/objects.ts'
 import { type Erasure, erase, usage } from './objects/owners.ts'
 import { type Asked, createRenditions, type StoredRendition } from './renditions/renditions.ts'
+import type { ArrivingRow } from './table/arrivals.ts'
 import type { MultipartRow } from './table/multipart-uploads.ts'
 import type { Page } from './table/objects.ts'
 import type { Usage } from './table/owners.ts'
@@ -110,11 +111,11 @@ interface Uploads {
    */
   complete(id: string, caller: Caller): Promise<Addressed>
   /**
-   * Completes a pending upload as `complete` does, for upkeep: its client has closed the page. Source:
-   * `uploads/complete.ts`.
-   * @throws the problems of `complete`
+   * Completes a pending upload as `complete` does, for upkeep: its client has closed the page. `incomplete` while bytes
+   * are missing. Source: `uploads/complete.ts`.
+   * @throws the other problems of `complete`
    */
-  completeArrived(row: UnsettledObject): Promise<void>
+  completeArrived(row: ArrivingRow): Promise<'completed' | 'incomplete'>
   /**
    * pending → purging, and the bytes are removed. Source: `uploads/multipart-uploads.ts`.
    * @throws Problem `not_found`, or `state_conflict` when the upload is complete

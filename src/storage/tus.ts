@@ -4,6 +4,7 @@
  */
 import type { DataStore } from '@tus/server'
 import { Problem } from '../problem.ts'
+import type { Cancel } from './cancel.ts'
 import { unavailable } from './unavailable.ts'
 
 /**
@@ -52,6 +53,11 @@ export type TusStores = {
   /** False when `open` throws Problem `state_conflict`, because the store cannot keep such uploads safely. */
   readonly available: boolean
   open(request: TusRequest): TusStore
+  /**
+   * Whether all bytes of an upload are there, but not yet under its key; null when the store has no such upload. Asks
+   * the store once at most, and may be asked while another request writes.
+   */
+  hasAll(key: string, record: UploadRecord, options?: Cancel): Promise<boolean | null>
   /** Whether a request waits for room, so that slow bodies must not keep theirs. */
   contended(): boolean
   /** State of the temporary folder: limit and reserved bytes, and the number of waiting requests. */

@@ -1,12 +1,15 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { Readable } from 'node:stream'
+import { Upload } from '@tus/server'
 import { migrate } from '../../src/db/migrate.ts'
 import { createMemoryEventBus } from '../../src/events/memory.ts'
-import { createRepository } from '../../src/media/table/repository.ts'
+import { createRepository, type Repository } from '../../src/media/table/repository.ts'
 import { Problem } from '../../src/problem.ts'
 import type { Storage } from '../../src/storage/storage.ts'
+import { TUS_PART_BYTES, type TusStores } from '../../src/storage/tus.ts'
 import { refusal } from '../support/http/refusal.ts'
 import { domainOn } from '../support/media/domain.ts'
-import { newCaller, newObject } from '../support/media/objects.ts'
+import { newCaller } from '../support/media/objects.ts'
 import { readCorpus } from '../support/pictures/corpus.ts'
 import type { OpenDatabase } from '../support/services/databases.ts'
 import { openPGlite } from '../support/services/pglite.ts'
@@ -18,27 +21,36 @@ const PENDING_SECONDS = 1000
 const SECONDS = 60
 const picture = await readCorpus('accept/rocket.jpg')
 const JPEG = { contentType: 'image/jpeg' }
+const tusDeclared = { filename: 'a', fileType: 'image/jpeg', visibility: 'private', metadata: '' } as const
+const parts = {
+  ...{ filename: 'a', fileType: 'image/jpeg', visibility: 'private', size: 9e6 } as const,
+  ...{ sha256: undefined, partChecksums: undefined, idempotencyKey: undefined },
+}
 
 for (const { name, present, open } of stores) {
   describe.skipIf(!present)(`uploads that nobody completes, on the ${name} store`, () => {
     let database: OpenDatabase
     let store: OpenStore
+    let tusStores: TusStores
     beforeAll(async () => {
       database = await openPGlite()
       await migrate(database.sql)
       store = await open()
+      if (store.openTus === undefined) throw new Error('a store without tus uploads')
+      tusStores = await store.openTus()
     })
     beforeEach(async () => {
       await database.sql`DELETE FROM media_objects`
     })
     afterAll(async () => {
+      tusStores.close()
       await store.close()
       await database.close()
     })
 
-    function createService({ storage = store.storage, autoCompleteSeconds = SECONDS as number | null } = {}) {
+    function createService({ storage = store.storage, autoCompleteSeconds = SECONDS as number | null, replaced = {} as Partial<Repository> } = {}) {
       const times = { pendingSeconds: PENDING_SECONDS, retentionSeconds: PENDING_SECONDS }
-      const repository = createRepository({ sql: database.sql, ...times })
+      const repository = { ...createRepository({ sql: database.sql, ...times }), ...replaced }
       const events: string[] = []
       const bus = createMemoryEventBus()
       const published = {
@@ -48,8 +60,8 @@ for (const { name, present, open } of stores) {
           await bus.publish(sent)
         },
       }
-      const settings = { pendingSeconds: PENDING_SECONDS, autoCompleteSeconds }
-      return { repository, events, ...domainOn({ repository, storage, events: published }, settings) }
+      const settings = { pendingSeconds: PENDING_SECONDS, autoCompleteSeconds, maxObjectBytes: 3e7 }
+      return { repository, events, ...domainOn({ repository, storage, tusStores, events: published }, settings) }
     }
     type Service = ReturnType<typeof createService>
 
@@ -215,13 +227,145 @@ for (const { name, present, open } of stores) {
       expect(await service.upkeep.run()).toMatchObject({ completed: 0, expired: 2, failed: [] })
     })
 
-    test('are those over a link only: a direct upload that is under way is let alone', async () => {
-      const { repository, upkeep } = createService()
-      const object = newObject()
-      await repository.uploads.insert(object)
-      await put(object, picture)
-      expect(await rowOf(object)).toMatchObject({ status: 'pending', due: null })
-      expect(await upkeep.run()).toMatchObject({ completed: 0, failed: [] })
+    /** A direct upload whose process dies, or loses the database, when bytes and row are there. */
+    const uploadHalf = async (idempotencyKey?: string) => {
+      const { uploads } = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
+      const fail = () => Promise.reject(new Problem('database_unavailable', 'gone'))
+      const dying = createService({ replaced: { uploads: { ...uploads, activate: fail, abandon: fail } } })
+      const caller = newCaller()
+      const file = { name: 'a.jpg', bytes: picture, visibility: 'private', idempotencyKey } as const
+      expect(await refusal(dying.media.uploads.direct(caller, file))).toMatchObject({ code: 'database_unavailable' })
+      const [row] = await database.sql<{ id: string }[]>`SELECT id FROM media_objects WHERE user_id = ${caller.userId}`
+      return { caller, file, id: row?.id ?? '' }
+    }
+
+    test('are direct ones as well, whose process died between the last byte and the answer', async () => {
+      const service = createService()
+      const { caller, id } = await uploadHalf()
+      // A process that is only slow has to come first.
+      await later({ id }, SECONDS)
+      expect(await service.upkeep.run()).toMatchObject({ completed: 0, failed: [] })
+      await later({ id }, SECONDS)
+      expect(await service.upkeep.run()).toMatchObject({ completed: 1, failed: [] })
+      expect(await service.media.objects.get(id, caller)).toMatchObject({ sizeBytes: picture.length })
+      await service.relay.stop()
+      expect(service.events).toEqual([`photo:uploaded ${id}`])
+    })
+
+    test('give the retry of a direct upload the object that upkeep has made of the first', async () => {
+      const service = createService()
+      const { caller, file, id } = await uploadHalf('a key')
+      await later({ id }, 2 * SECONDS)
+      await service.upkeep.run()
+      expect(await service.media.uploads.direct(caller, file)).toMatchObject({ id, status: 'active' })
+    })
+
+    test('answer a direct upload that slept until upkeep had completed it with that object', async () => {
+      const { uploads } = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
+      const service = createService()
+      const activate: typeof uploads.activate = async (id, activation) => {
+        await later({ id }, 2 * SECONDS)
+        expect(await service.upkeep.run()).toMatchObject({ completed: 1 })
+        return uploads.activate(id, activation)
+      }
+      const slow = createService({ replaced: { uploads: { ...uploads, activate } } })
+      const file = { name: 'a.jpg', bytes: picture, visibility: 'private', idempotencyKey: undefined } as const
+      expect(await slow.media.uploads.direct(newCaller(), file)).toMatchObject({ status: 'active' })
+      await Promise.all([slow.relay.stop(), service.relay.stop()])
+      expect([slow.events.length, service.events.length]).toEqual([0, 1])
+    })
+
+    test('are completed before they expire where nobody scheduled a look, as while the setting was off', async () => {
+      const service = createService()
+      const upload = await announce(createService({ autoCompleteSeconds: null }))
+      await put(upload)
+      await later(upload, PENDING_SECONDS + 1)
+      expect(await service.upkeep.run()).toMatchObject({ completed: 1, expired: 0, failed: [] })
+      expect(await rowOf(upload)).toMatchObject({ status: 'active' })
+    })
+
+    /** A whole part, which S3 takes as such before the length is known, so that nothing has assembled it. */
+    const whole = Uint8Array.from({ length: TUS_PART_BYTES }, (_, i) => picture[i] ?? i % 251)
+    const sendTus = async ({ media }: Service, size: number) => {
+      const caller = newCaller()
+      const { tus } = media.uploads
+      const begun = await tus.begin(caller, { ...tusDeclared, size })
+      const withoutSize = async (key: string) => {
+        const record = await tus.records.load(key)
+        return record && { ...record, size: null }
+      }
+      const { signal } = new AbortController()
+      const sender = tusStores.open({ records: { ...tus.records, load: withoutSize }, signal, caller: '' })
+      await sender.create(new Upload({ id: begun.key, offset: 0 }))
+      await sender.getUpload(begun.key)
+      await sender.write(Readable.from([Buffer.from(whole)]), begun.key, 0)
+      return { caller, ...begun }
+    }
+
+    test('are assembled where the process died after the last byte of a tus upload', async () => {
+      const service = createService()
+      const upload = await sendTus(service, whole.length)
+      expect(await store.storage.head(upload.key)).toBeNull()
+      await later(upload, SECONDS)
+      expect(await service.upkeep.run()).toMatchObject({ completed: 1, failed: [] })
+      expect(await service.media.objects.get(upload.id, upload.caller)).toMatchObject({ sizeBytes: whole.length })
+      expect(await store.storage.head(upload.key)).toMatchObject({ size: whole.length, contentType: 'image/jpeg' })
+    })
+
+    test('are assembled by the client that calls complete, too', async () => {
+      const service = createService()
+      const { id, caller } = await sendTus(service, whole.length)
+      expect(await service.media.uploads.complete(id, caller)).toMatchObject({ id, sizeBytes: whole.length })
+    })
+
+    test('stay pending while bytes of a tus upload are missing, or while it is written to', async () => {
+      const service = createService()
+      const { complete } = service.media.uploads
+      const [half, held] = [await sendTus(service, 2 * whole.length), await sendTus(service, whole.length)]
+      expect(await refusal(complete(half.id, half.caller))).toMatchObject({ code: 'upload_incomplete' })
+      const { tusUploads } = service.repository
+      const lease = crypto.randomUUID()
+      expect(await tusUploads.takeLease(held.key, lease, { ask: false })).toBe('taken')
+      expect(await refusal(complete(held.id, held.caller))).toMatchObject({ code: 'upload_incomplete' })
+      await later(half, SECONDS)
+      await later(held, SECONDS)
+      expect(await service.upkeep.run()).toMatchObject({ completed: 0, expired: 0, failed: [] })
+      expect(await tusUploads.renewLease(held.key, lease)).toEqual({ wanted: false })
+      await tusUploads.releaseLease(held.key, lease)
+      await later(held, 2 * SECONDS)
+      expect(await service.upkeep.run()).toMatchObject({ completed: 1, failed: [] })
+      expect(await rowOf(half)).toMatchObject({ status: 'pending' })
+    })
+
+    test('cost one call to the store for each look, and one statement for all of a batch', async () => {
+      const service = createService()
+      const { multipart } = store.storage
+      const idle = [...(await Promise.all(Array.from({ length: 5 }, () => announce(service)))), await sendTus(service, 2e7)]
+      if (multipart !== undefined)
+        idle.push({ ...(await service.media.uploads.beginMultipart(newCaller(), parts)), caller: newCaller() })
+      for (const upload of idle) await later(upload, SECONDS)
+      const calls: string[] = []
+      const noted = <T extends object>(port: T, of: readonly (keyof T)[]): T =>
+        new Proxy(port, {
+          get(target, name) {
+            const member: unknown = Reflect.get(target, name)
+            if (typeof member !== 'function' || !of.some((one) => one === name)) return member
+            return (...args: unknown[]) => {
+              calls.push(String(name))
+              return Reflect.apply(member, target, args)
+            }
+          },
+        })
+      const looking = createService({
+        storage: {
+          ...noted(store.storage, ['head', 'peek', 'list', 'read']),
+          ...(multipart && { multipart: noted(multipart, ['parts']) }),
+        },
+        replaced: { arrivals: noted(service.repository.arrivals, ['postpone', 'find']) },
+      })
+      expect(await looking.upkeep.run()).toMatchObject({ completed: 0, failed: [] })
+      const looks = calls.filter((call) => call !== 'list')
+      expect(looks.toSorted()).toEqual([...Array(5).fill('head'), ...(multipart ? ['parts'] : []), 'postpone'].toSorted())
     })
   })
 }

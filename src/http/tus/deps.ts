@@ -2,9 +2,9 @@
 import type { Caller } from '../../auth/caller.ts'
 import type { Log } from '../../log.ts'
 import type { Media } from '../../media/media.ts'
+import type { LeaseLocker } from '../../media/uploads/tus-locker.ts'
 import type { Storage } from '../../storage/storage.ts'
 import type { TusStore, TusStores } from '../../storage/tus.ts'
-import type { LeaseLocker } from './locker.ts'
 
 export type TusRequest = {
   request: Request

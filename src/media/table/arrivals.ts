@@ -4,8 +4,11 @@ import type { MediaRow, UnsettledObject } from '../object/object.ts'
 import { pauseAfter } from './backoff.ts'
 import { type Context, UPKEEP_LEASE_SECONDS } from './context.ts'
 
-/** A pending row. `claim`: identifies this try; it holds until the next one is due. */
-export type ArrivingRow = UnsettledObject & { claim: string }
+/**
+ * A pending row. `tus`: null for other uploads; with the store's id of the upload, if it has one. `claim`: identifies
+ * this try; it holds until the next one is due.
+ */
+export type ArrivingRow = UnsettledObject & { tus: { uploadId: string | null } | null; claim: string }
 
 export interface ArrivalStatements {
   /**
@@ -14,11 +17,16 @@ export interface ArrivalStatements {
    */
   claim(limit: number): Promise<ArrivingRow[]>
   /**
-   * Schedules the next look: after a pause that grows, when the upload link ends, and when the row would expire. After
+   * Makes up to `limit` rows due that would expire without a look at their bytes: replicas of an earlier version, and
+   * those with AUTO_COMPLETE_SECONDS=0, schedule none. Returns how many.
+   */
+  adopt(limit: number): Promise<number>
+  /**
+   * Schedules the next look at each of these rows: after a pause that grows, when the upload link ends, and when the row would expire. After
    * that last one there is none, and the row expires; only one that failed is followed by others, up to MOST_TRIES in
    * all. `incomplete`: the look found no bytes, or not all. `failed`: it found nothing out, though the store answers.
    */
-  postpone(row: ArrivingRow, outcome: 'incomplete' | 'failed'): Promise<void>
+  postpone(rows: readonly ArrivingRow[], outcome: 'incomplete' | 'failed'): Promise<void>
   /** Returns a claim as if it had not been taken: the store did not answer, so no try counts, and no row expires. */
   release(row: ArrivingRow): Promise<void>
   /** The row, in whichever state; null when it is gone. */
@@ -32,7 +40,8 @@ const MOST_TRIES = 12
 export function createArrivalStatements(context: Context): ArrivalStatements {
   return {
     claim: (limit) => claim(context, limit),
-    postpone: (row, outcome) => postpone(context, row, outcome),
+    adopt: (limit) => adopt(context, limit),
+    postpone: (rows, outcome) => postpone(context, rows, outcome),
     release: (row) => release(context, row),
     find: (id) => find(context, id),
   }
@@ -45,10 +54,26 @@ async function claim({ sql, columns, seconds }: Context, limit: number): Promise
     WHERE status = 'pending' AND id = ANY(ARRAY(
       SELECT id FROM media_objects WHERE status = 'pending' AND complete_due_at <= now()
       ORDER BY complete_due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED))
-    RETURNING ${columns}, complete_due_at::text AS claim`)
+    RETURNING ${columns}, complete_due_at::text AS claim,
+      CASE WHEN tus_metadata IS NOT NULL THEN jsonb_build_object('uploadId', tus_upload_id) END AS tus`)
 }
 
-async function postpone(context: Context, row: ArrivingRow, outcome: 'incomplete' | 'failed'): Promise<void> {
+async function adopt({ sql, seconds, pendingSeconds }: Context, limit: number): Promise<number> {
+  const { count } = await within(sql`
+    UPDATE media_objects SET complete_due_at = now()
+    WHERE status = 'pending' AND id = ANY(ARRAY(
+      SELECT id FROM media_objects
+      WHERE (status = 'pending') IS TRUE AND status_changed_at < now() - ${seconds(pendingSeconds)}
+        AND complete_due_at IS NULL AND complete_tries = 0
+      ORDER BY status_changed_at LIMIT ${limit} FOR UPDATE SKIP LOCKED))`)
+  return count
+}
+
+async function postpone(
+  context: Context,
+  rows: readonly ArrivingRow[],
+  outcome: 'incomplete' | 'failed',
+): Promise<void> {
   const { sql, seconds, pendingSeconds } = context
   const expiry = sql`status_changed_at + ${seconds(pendingSeconds)}`
   const next = sql`now() + ${pauseAfter(sql, sql`complete_tries`, FIRST_PAUSE_SECONDS)}`
@@ -58,7 +83,7 @@ async function postpone(context: Context, row: ArrivingRow, outcome: 'incomplete
     SET complete_due_at = CASE
       WHEN now() < ${expiry} THEN least(${next}, ${expiry}, CASE WHEN links_until > now() THEN links_until END)
       WHEN ${outcome === 'failed'} AND complete_tries < ${MOST_TRIES} THEN ${next} END
-    WHERE ${inForce(context, row)}`)
+    WHERE ${inForce(context, rows)}`)
 }
 
 async function release(context: Context, row: ArrivingRow): Promise<void> {
@@ -66,7 +91,7 @@ async function release(context: Context, row: ArrivingRow): Promise<void> {
   await within(sql`
     UPDATE media_objects
     SET complete_tries = greatest(complete_tries - 1, 0), complete_due_at = now() + ${seconds(FIRST_PAUSE_SECONDS)}
-    WHERE ${inForce(context, row)}`)
+    WHERE ${inForce(context, [row])}`)
 }
 
 async function find({ sql, columns }: Context, id: string): Promise<MediaRow | null> {
@@ -74,6 +99,10 @@ async function find({ sql, columns }: Context, id: string): Promise<MediaRow | n
   return row ?? null
 }
 
-function inForce({ sql }: Context, { id, claim }: ArrivingRow): Fragment {
-  return sql`id = ${id} AND status = 'pending' AND complete_due_at = ${claim}::text::timestamptz`
+function inForce({ sql }: Context, rows: readonly ArrivingRow[]): Fragment {
+  const ids = rows.map(({ id }) => id)
+  const claims = [...new Set(rows.map(({ claim }) => claim))]
+  // Rows that were claimed together have one claim, and no row gets the same one twice.
+  return sql`id = ANY(${ids}::uuid[]) AND status = 'pending'
+    AND complete_due_at = ANY(${claims}::varchar[]::timestamptz[])`
 }

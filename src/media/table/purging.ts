@@ -17,7 +17,7 @@ export interface PurgingStatements {
   /**
    * pending → purging, for up to `limit` rows whose upload did not complete within PENDING_SECONDS. Returns how
    * many.
-   * @param only `tried`: those alone whose bytes were looked for a last time, see `ArrivalStatements.postpone`
+   * @param only `tried`: those alone whose bytes were looked for a last time, see `ArrivalStatements`
    */
   expire(limit: number, only: { tried: boolean }): Promise<number>
   /** deleted → purging, for up to `limit` rows whose retention time has ended. Returns the events they owe. */
@@ -59,7 +59,7 @@ async function expire(
     WHERE status = 'pending' AND id = ANY(ARRAY(
       SELECT id FROM media_objects
       WHERE (status = 'pending') IS TRUE AND status_changed_at < now() - ${seconds(pendingSeconds)}
-        AND ${tried ? sql`complete_due_at IS NULL` : sql`true`}
+        AND ${tried ? sql`complete_due_at IS NULL AND complete_tries > 0` : sql`true`}
       ORDER BY status_changed_at LIMIT ${limit} FOR UPDATE SKIP LOCKED))`)
   return count
 }

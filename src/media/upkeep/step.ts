@@ -2,10 +2,10 @@
 import type { Log } from '../../log.ts'
 import type { Storage } from '../../storage/storage.ts'
 import type { Decode } from '../decoding/decode.ts'
-import type { UnsettledObject } from '../object/object.ts'
 import type { Relay } from '../outbox/relay.ts'
 import type { PublicAccess } from '../public-copies/access.ts'
 import type { MakePublicCopy } from '../public-copies/make.ts'
+import type { ArrivingRow } from '../table/arrivals.ts'
 import type { Repository } from '../table/repository.ts'
 
 /** The report of one pass. `failed` names the steps that did not finish; the next pass tries them again. */
@@ -40,7 +40,7 @@ export type UpkeepDeps<Group extends keyof Repository> = {
   publicAccess: PublicAccess
   makePublicCopy: MakePublicCopy
   /** `Uploads.completeArrived`. */
-  completeArrived: (row: UnsettledObject) => Promise<void>
+  completeArrived: (row: ArrivingRow) => Promise<'completed' | 'incomplete'>
   /** Whether uploads are completed without a call of their client. */
   autoComplete: boolean
   log: Log

@@ -7,13 +7,18 @@ import { fileTooLarge, notFound, Problem, type ProblemCode } from '../../problem
 import type { StoredHead } from '../../storage/storage.ts'
 import { mayTurnOut } from '../object/media-type.ts'
 import type { Addressed, ChangedObject, MediaRow, UnsettledObject } from '../object/object.ts'
+import type { ArrivingRow } from '../table/arrivals.ts'
+import { haveArrived } from './arrived.ts'
 import { assemble } from './assemble.ts'
+import { assembleTus } from './assemble-tus.ts'
 import { tooSlow } from './new-object.ts'
 import { announced, discard, empty, type Found, type Uploading, uploadedEvent } from './settle.ts'
 
 // Errors that inspection also meets when another call has refused or re-keyed the bytes meanwhile: then that call's
 // answer counts.
 const LOST = new Set<ProblemCode>(['upload_incomplete', 'state_conflict', 'storage_unavailable'])
+// Another request is writing, or the store has lost the upload, whose client then has to start again.
+const NOT_WHOLE = new Set<ProblemCode>(['upload_locked', 'not_found'])
 
 /** See `Uploads.complete`. */
 export async function complete(deps: Uploading, id: string, caller: Caller): Promise<Addressed> {
@@ -25,8 +30,16 @@ export async function complete(deps: Uploading, id: string, caller: Caller): Pro
 }
 
 /** See `Uploads.completeArrived`. */
-export async function completeArrived(deps: Uploading, row: UnsettledObject): Promise<void> {
-  await completeRow(deps, row, () => deps.repository.arrivals.find(row.id))
+export async function completeArrived(deps: Uploading, row: ArrivingRow): Promise<'completed' | 'incomplete'> {
+  if (!(await haveArrived(deps, row))) return 'incomplete'
+  try {
+    await completeRow(deps, row, () => deps.repository.arrivals.find(row.id))
+    return 'completed'
+  } catch (error) {
+    // The store was between two states, or another request is writing.
+    if (error instanceof Problem && error.code === 'upload_incomplete') return 'incomplete'
+    throw error
+  }
 }
 
 /** @param find reads the row again, to see what another call has made of it */
@@ -54,8 +67,9 @@ async function completeRow(
 type Examined = Found & Pick<StoredHead, 'etag' | 'ordinaryClass' | 'contentType'>
 
 /** Inspects the stored bytes of a pending object, and checks them against its declaration. */
-async function examine({ storage, inspect, limits }: Uploading, row: MediaRow): Promise<Examined> {
-  const stored = await storage.peek(row.key, { length: INSPECTED_BYTES })
+async function examine(deps: Uploading, row: MediaRow): Promise<Examined> {
+  const { inspect, limits } = deps
+  const stored = await peek(deps, row)
   if (stored === null) throw new Problem('upload_incomplete', 'No bytes have arrived under the upload link yet.')
   if (stored.size === 0) throw empty()
   if (stored.size > limits.maxObjectBytes) throw fileTooLarge(limits.maxObjectBytes)
@@ -70,6 +84,18 @@ async function examine({ storage, inspect, limits }: Uploading, row: MediaRow): 
   if (!mayTurnOut(row.mimeType, found.mimeType))
     throw new Problem('type_mismatch', `${row.mimeType} was declared, the bytes are ${found.mimeType}.`)
   return { ...found, sizeBytes: stored.size, etag, ordinaryClass, contentType }
+}
+
+/** The beginning of the stored bytes; those of a tus upload may all be there, and not be assembled yet. */
+async function peek(deps: Uploading, { key }: MediaRow) {
+  const { storage, repository } = deps
+  const stored = await storage.peek(key, { length: INSPECTED_BYTES })
+  if (stored !== null || (await repository.tusUploads.record(key)) === null) return stored
+  await assembleTus(deps, key, { ask: false }).catch((error) => {
+    const waits = error instanceof Problem && NOT_WHOLE.has(error.code)
+    throw waits ? new Problem('upload_incomplete', 'Not all bytes of the upload have arrived yet.') : error
+  })
+  return storage.peek(key, { length: INSPECTED_BYTES })
 }
 
 /**

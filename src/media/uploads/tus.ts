@@ -10,9 +10,11 @@ import { safeFileName } from '../object/file-name.ts'
 import { TUS_LINKS_SECONDS } from '../object/graces.ts'
 import type { Visibility } from '../object/object.ts'
 import { areLimited, sizeRequired } from '../object/quota.ts'
-import type { LeaseOutcome, TusUpload } from '../table/tus.ts'
+import type { TusUpload } from '../table/tus.ts'
+import { assembleTus, leasesOf, recordsOf } from './assemble-tus.ts'
 import { newId, refusal } from './new-object.ts'
 import { empty } from './settle.ts'
+import type { UploadLeases } from './tus-locker.ts'
 
 export type TusDeclaration = {
   filename: string
@@ -23,13 +25,6 @@ export type TusDeclaration = {
   visibility: Visibility
   /** The Upload-Metadata as it was sent. */
   metadata: string
-}
-
-/** See `LeaseLocker`. */
-type TusLeases = {
-  take(key: string, lease: string, options: { ask: boolean }): Promise<LeaseOutcome>
-  renew(key: string, lease: string): Promise<{ wanted: boolean } | null>
-  release(key: string, lease: string): Promise<void>
 }
 
 /** Resumable uploads (tus 1.0): bytes pass through the service in any number of requests. */
@@ -47,7 +42,13 @@ export interface TusUploads {
   /** The state of a tus upload that its store keeps on the row. */
   records: UploadRecords
   /** See `LeaseLocker`. */
-  leases: TusLeases
+  leases: UploadLeases
+  /**
+   * Assembles a pending upload whose bytes are all there; asks another writer to stop. Source: `assemble-tus.ts`.
+   * @throws Problem `upload_incomplete`, `upload_locked`, or `not_found` when the upload is not pending or the store has
+   * lost it
+   */
+  assemble(key: string): Promise<void>
   /** Removes the leftover pieces of a completed upload; the sweep removes those that are left. Never fails. */
   removePieces(key: string): Promise<void>
 }
@@ -58,16 +59,9 @@ export function createTusUploads(deps: Deps<'uploads' | 'tusUploads'>): TusUploa
     deferrable: !areLimited(limits.quotas),
     begin: (caller, declared) => begin(deps, caller, declared),
     find: repository.tusUploads.find,
-    records: {
-      load: repository.tusUploads.record,
-      keepUploadId: repository.tusUploads.keepUploadId,
-      declareSize: repository.tusUploads.declareSize,
-    },
-    leases: {
-      take: repository.tusUploads.takeLease,
-      renew: repository.tusUploads.renewLease,
-      release: repository.tusUploads.releaseLease,
-    },
+    records: recordsOf(deps),
+    leases: leasesOf(deps),
+    assemble: (key) => assembleTus(deps, key, { ask: true }),
     removePieces: (key) => removePieces(deps, key),
   }
 }

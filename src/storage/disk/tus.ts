@@ -15,6 +15,10 @@ type Disk = Pick<DiskStorage, 'adopt' | 'head' | 'uploads'>
 export function createDiskTusStores(disk: Disk): TusStores {
   return {
     open: ({ records }) => new ArrivingFiles(disk, records),
+    async hasAll(key, { size }) {
+      const file = await stat(join(disk.uploads, key)).catch(ifMissing)
+      return file && file.size === size
+    },
     available: true,
     contended: () => false,
     room: () => NO_ROOM,

@@ -75,7 +75,7 @@ export function createS3Multipart({ client, bucket, signPut }: Deps, needsMd5: b
   }
 }
 
-function createListParts({ client, bucket }: Omit<Deps, 'signPut'>): MultipartStorage['parts'] {
+export function createListParts({ client, bucket }: Omit<Deps, 'signPut'>): MultipartStorage['parts'] {
   return async function listParts(key, uploadId, { signal } = {}) {
     const where = { Bucket: bucket, Key: key, UploadId: uploadId }
     const parts: StoredPart[] = []

@@ -7,6 +7,7 @@ export const noTus: TusStores = {
   open() {
     throw new Problem('state_conflict', 'This store keeps parts that arrived in half: use presign, or upload.')
   },
+  hasAll: async () => null,
   contended: () => false,
   room: () => ({ limit: 0, reserved: 0, waiting: 0 }),
   close() {},

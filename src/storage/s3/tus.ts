@@ -8,6 +8,7 @@ import type { TemporaryFiles } from '../temporary.ts'
 import { TUS_PART_BYTES, type TusStores } from '../tus.ts'
 import { createClient } from './client.ts'
 import { GridStore } from './grid-store.ts'
+import { createListParts } from './multipart.ts'
 import type { S3Settings } from './settings.ts'
 
 /** The part size for uploads of up to `maxBytes`; a request holds up to two parts in the temporary folder. */
@@ -34,8 +35,14 @@ export function createS3TusStores(config: S3Settings, maxBytes: number, temporar
     }
     return new GridStore({ partSize, s3ClientConfig }, request, temporary)
   }
+  const listParts = createListParts({ client, bucket: config.bucket })
+  const hasAll: TusStores['hasAll'] = async (key, { size, uploadId }, cancel) => {
+    if (size === null || uploadId === null) return false
+    const parts = await listParts(key, uploadId, cancel)
+    return parts && parts.reduce((sum, part) => sum + part.size, 0) === size
+  }
   const { contended, limit, usage } = temporary
-  return { available: true, open, contended, room: () => ({ limit, ...usage() }), close: () => client.destroy() }
+  return { available: true, open, hasAll, contended, room: () => ({ limit, ...usage() }), close: () => client.destroy() }
 }
 
 type Handler = S3Client['config']['requestHandler']

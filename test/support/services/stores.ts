@@ -3,10 +3,14 @@ import { readStoreConfig } from '../../../src/config/config.ts'
 import { problemResponse, toProblem } from '../../../src/http/request/problem-response.ts'
 import { fileRoutes } from '../../../src/http/routes/files.ts'
 import { createDiskStorage, type DiskStorage } from '../../../src/storage/disk/storage.ts'
+import { createDiskTusStores } from '../../../src/storage/disk/tus.ts'
 import { prepareBucket } from '../../../src/storage/s3/bucket.ts'
 import type { S3Settings } from '../../../src/storage/s3/settings.ts'
 import { createS3Storage } from '../../../src/storage/s3/storage.ts'
+import { createS3TusStores } from '../../../src/storage/s3/tus.ts'
 import type { Storage } from '../../../src/storage/storage.ts'
+import { openTemporaryFiles } from '../../../src/storage/temporary.ts'
+import type { TusStores } from '../../../src/storage/tus.ts'
 import { startAlteredStore, withoutDeleteObjects } from './altered-store.ts'
 import { createBucketName, removeBucket } from './buckets.ts'
 import { createFolder } from './folder.ts'
@@ -17,6 +21,8 @@ import { haveServices, services } from './shared.ts'
 
 export type OpenStore = {
   storage: Storage
+  /** The same store, for tus uploads of up to 64 MiB. */
+  openTus?(): Promise<TusStores>
   /** Where links without an origin of their own lead. */
   origin: string
   /** Headers of clients that links to this store cannot be signed against. */
@@ -42,6 +48,8 @@ export const contractStores = [
   { name: 's3 without DeleteObjects', present: await haveServices(), open: openWithoutDeleteObjects },
   ...otherS3Stores.map(({ name, present, start }) => ({ name, present, open: () => openOwn(start) })),
 ]
+
+const MOST_BYTES = 64 * 1024 * 1024
 
 export const JPEG = { contentType: 'image/jpeg' }
 
@@ -126,6 +134,7 @@ async function openBucket(config: S3Settings): Promise<OpenStore> {
   const storage = createS3Storage(config, await prepareBucket(config))
   return {
     storage,
+    openTus: async () => createS3TusStores(config, MOST_BYTES, await openTemporaryFiles(MOST_BYTES)),
     origin: config.endpoint ?? '',
     later: (seconds) => Bun.sleep(seconds * 1000),
     breakDown: () => removeBucket(config.bucket),
@@ -143,7 +152,7 @@ export async function openDisk(): Promise<OpenStore & { storage: DiskStorage; ro
   const storage = await createDiskStorage({
     root: folder.path,
     linkSecrets: ['a secret that signs links in tests'],
-    maxBytes: 64 * 1024 * 1024,
+    maxBytes: MOST_BYTES,
     now: () => Date.now() + ahead,
   })
   const app = new OpenAPIHono()
@@ -152,6 +161,7 @@ export async function openDisk(): Promise<OpenStore & { storage: DiskStorage; ro
   const server = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: app.fetch })
   return {
     storage,
+    openTus: async () => createDiskTusStores(storage),
     root: folder.path,
     origin: server.url.origin,
     async later(seconds) {

@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { createLeaseLocker, type UploadLeases } from '../../../src/http/tus/locker.ts'
-import type { NewObject } from '../../../src/media/object/new-object.ts'
-import { createRepository, type Repository } from '../../../src/media/table/repository.ts'
-import { Problem } from '../../../src/problem.ts'
-import { until } from '../../support/clock/until.ts'
-import { refusal } from '../../support/http/refusal.ts'
-import { newObject } from '../../support/media/objects.ts'
-import { createRecordingLog } from '../../support/process/recording-log.ts'
-import { databases, type OpenDatabase } from '../../support/services/databases.ts'
+import { createLeaseLocker, type UploadLeases } from '../../src/media/uploads/tus-locker.ts'
+import type { NewObject } from '../../src/media/object/new-object.ts'
+import { createRepository, type Repository } from '../../src/media/table/repository.ts'
+import { Problem } from '../../src/problem.ts'
+import { until } from '../support/clock/until.ts'
+import { refusal } from '../support/http/refusal.ts'
+import { newObject } from '../support/media/objects.ts'
+import { createRecordingLog } from '../support/process/recording-log.ts'
+import { databases, type OpenDatabase } from '../support/services/databases.ts'
 
 const settings = { pendingSeconds: 100, retentionSeconds: 1000 }
 const LOCKED = { code: 'upload_locked', kind: 'conflict' }

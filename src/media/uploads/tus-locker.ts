@@ -6,16 +6,20 @@
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Locker } from '@tus/server'
 import type { Log } from '../../log.ts'
 import { notFound, Problem } from '../../problem.ts'
+import type { LeaseOutcome } from '../table/tus.ts'
 
 /** The SQL of leases; each may throw Problem `database_unavailable`. */
 export type UploadLeases = {
-  take(key: string, lease: string, options: { ask: boolean }): Promise<'taken' | 'held' | 'gone'>
+  take(key: string, lease: string, options: { ask: boolean }): Promise<LeaseOutcome>
   renew(key: string, lease: string): Promise<{ wanted: boolean } | null>
   release(key: string, lease: string): Promise<void>
 }
+
+/** As `@tus/server` wants them. `cancel`: asks the holder to stop. */
+type Lock = { lock(signal: AbortSignal, cancel: () => void): Promise<void>; unlock(): Promise<void> }
+type Locker = { newLock(key: string): Lock }
 
 export type LeaseLocker = (request: {
   /**
@@ -23,6 +27,8 @@ export type LeaseLocker = (request: {
    * connection of its previous request, even if this side has not noticed.
    */
   ask: boolean
+  /** How long to wait for a holder that is not asked to stop, in milliseconds; default: PATIENCE_MS. */
+  patienceMs?: number
   /** Called when the lock is lost or could not be renewed in time: the writer must stop writing. */
   onLost: () => void
 }) => Locker
@@ -53,9 +59,10 @@ export function createLeaseLocker(deps: Deps): LeaseLocker {
    * Resolves with the time before the statement that took the lease, so that no holder trusts it longer than the row
    * does.
    */
-  async function take(key: string, lease: string, ask: boolean, signal: AbortSignal): Promise<number> {
+  async function take(key: string, lease: string, asked: Asked, signal: AbortSignal): Promise<number> {
+    const { ask, patienceMs = PATIENCE_MS } = asked
     // Long enough for the lease of a dead holder to expire.
-    const patience = ask ? leaseMs + PATIENCE_MS : PATIENCE_MS
+    const patience = ask ? leaseMs + patienceMs : patienceMs
     for (const start = performance.now(); ; ) {
       const from = performance.now()
       const outcome = await leases.take(key, lease, { ask })
@@ -66,13 +73,13 @@ export function createLeaseLocker(deps: Deps): LeaseLocker {
     }
   }
 
-  return ({ ask, onLost }) => ({
+  return ({ onLost, ...asked }) => ({
     newLock(key) {
       const lease = randomUUID()
       let end = () => {}
       return {
         async lock(signal, cancel) {
-          const from = await take(key, lease, ask, signal)
+          const from = await take(key, lease, asked, signal)
           end = keep({ ...deps, key, lease, from, cancel, onLost })
         },
         /** Never fails: a lease that cannot be released expires. */
@@ -87,6 +94,7 @@ export function createLeaseLocker(deps: Deps): LeaseLocker {
   })
 }
 
+type Asked = Omit<Parameters<LeaseLocker>[0], 'onLost'>
 type Held = Deps & { key: string; lease: string; from: number; cancel: () => void; onLost: () => void }
 
 /** Renews a lease until the returned function is called or the lease is lost. */
