@@ -23,7 +23,7 @@ const picture = await readCorpus('accept/rocket.jpg')
 const JPEG = { contentType: 'image/jpeg' }
 const tusDeclared = { filename: 'a', fileType: 'image/jpeg', visibility: 'private', metadata: '' } as const
 const parts = {
-  ...{ filename: 'a', fileType: 'image/jpeg', visibility: 'private', size: 9e6 } as const,
+  ...({ filename: 'a', fileType: 'image/jpeg', visibility: 'private', size: 9e6 } as const),
   ...{ sha256: undefined, partChecksums: undefined, idempotencyKey: undefined },
 }
 
@@ -48,7 +48,11 @@ for (const { name, present, open } of stores) {
       await database.close()
     })
 
-    function createService({ storage = store.storage, autoCompleteSeconds = SECONDS as number | null, replaced = {} as Partial<Repository> } = {}) {
+    function createService({
+      storage = store.storage,
+      autoCompleteSeconds = SECONDS as number | null,
+      replaced = {} as Partial<Repository>,
+    } = {}) {
       const times = { pendingSeconds: PENDING_SECONDS, retentionSeconds: PENDING_SECONDS }
       const repository = { ...createRepository({ sql: database.sql, ...times }), ...replaced }
       const events: string[] = []
@@ -340,7 +344,10 @@ for (const { name, present, open } of stores) {
     test('cost one call to the store for each look, and one statement for all of a batch', async () => {
       const service = createService()
       const { multipart } = store.storage
-      const idle = [...(await Promise.all(Array.from({ length: 5 }, () => announce(service)))), await sendTus(service, 2e7)]
+      const idle = [
+        ...(await Promise.all(Array.from({ length: 5 }, () => announce(service)))),
+        await sendTus(service, 2e7),
+      ]
       if (multipart !== undefined)
         idle.push({ ...(await service.media.uploads.beginMultipart(newCaller(), parts)), caller: newCaller() })
       for (const upload of idle) await later(upload, SECONDS)
@@ -365,7 +372,9 @@ for (const { name, present, open } of stores) {
       })
       expect(await looking.upkeep.run()).toMatchObject({ completed: 0, failed: [] })
       const looks = calls.filter((call) => call !== 'list')
-      expect(looks.toSorted()).toEqual([...Array(5).fill('head'), ...(multipart ? ['parts'] : []), 'postpone'].toSorted())
+      expect(looks.toSorted()).toEqual(
+        [...Array(5).fill('head'), ...(multipart ? ['parts'] : []), 'postpone'].toSorted(),
+      )
     })
   })
 }

@@ -83,6 +83,7 @@ for (const { name, present, open } of databases) {
       'what one owner has': (r) => r.owners.usage(owner.userId),
       'what the relay has to send': (r) => r.outbox.claim(100),
       'what has expired': (r) => r.purging.expire(100, { tried: true }),
+      'what would expire without a look': (r) => r.arrivals.adopt(100),
       'whose bytes may have arrived': (r) => r.arrivals.claim(100),
       'what has been in the bin for long': (r) => r.purging.retire(100),
       'what is to be purged': (r) => r.purging.claim(20),

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { createLeaseLocker, type UploadLeases } from '../../src/media/uploads/tus-locker.ts'
 import type { NewObject } from '../../src/media/object/new-object.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
+import { createLeaseLocker, type UploadLeases } from '../../src/media/uploads/tus-locker.ts'
 import { Problem } from '../../src/problem.ts'
 import { until } from '../support/clock/until.ts'
 import { refusal } from '../support/http/refusal.ts'

@@ -3,6 +3,7 @@ import type { EventBus } from '../../src/events/events.ts'
 import type { Repository } from '../../src/media/table/repository.ts'
 import { Problem } from '../../src/problem.ts'
 import type { Storage } from '../../src/storage/storage.ts'
+import type { TusStores } from '../../src/storage/tus.ts'
 
 export const faults = [
   /** It never happens, and the caller is told that it failed. */
@@ -28,6 +29,7 @@ export type Plan = { at: number; fault: Fault }
 export type Circuit = {
   repository: Repository
   storage: Storage
+  tusStores: Pick<TusStores, 'open' | 'hasAll'>
   events: EventBus
   /** The calls so far, by name. */
   calls: string[]
@@ -41,7 +43,7 @@ export type Circuit = {
   end(): Promise<void>
 }
 
-type Ports = Pick<Circuit, 'repository' | 'storage' | 'events'>
+type Ports = Pick<Circuit, 'repository' | 'storage' | 'tusStores' | 'events'>
 /** Makes a call when it is its turn; `name`: the port's for it, such as `put`, or `uploads.insert`. */
 export type Turn = <T>(call: () => Promise<T>, name?: string) => Promise<T>
 
@@ -105,7 +107,8 @@ export function createCircuit(ports: Ports, plan: Plan | undefined, turn: Turn =
 
   return {
     repository: through(ports.repository, pass, () => new Problem('database_unavailable', 'A fault of the test.')),
-    storage: through(ports.storage, pass, () => new Problem('storage_unavailable', 'A fault of the test.')),
+    storage: through(ports.storage, pass, storeFails),
+    tusStores: tusThrough(ports.tusStores, pass),
     events: through(ports.events, pass, () => new Error('a fault of the test')),
     calls,
     struck: () => plan !== undefined && calls.length >= plan.at,
@@ -124,13 +127,20 @@ function faultOf(call: number, plan: Plan | undefined): Fault | undefined {
   return call === plan.at || plan.fault === 'fails with all after it' ? plan.fault : undefined
 }
 
+const storeFails = () => new Problem('storage_unavailable', 'A fault of the test.')
+
+/** A store is opened without a call to the outside. */
+function tusThrough(stores: Ports['tusStores'], pass: Pass): Ports['tusStores'] {
+  return {
+    hasAll: (...asked) => pass('tus.hasAll', () => stores.hasAll(...asked), storeFails),
+    open: (request) => through(stores.open(request), pass, storeFails, 'tus.'),
+  }
+}
+
+type Pass = <T>(name: string, call: () => Promise<T>, failure: () => Error) => Promise<T>
+
 /** The same port, with each call led through `pass`, those of its parts too. */
-function through<Port extends object>(
-  port: Port,
-  pass: <T>(name: string, call: () => Promise<T>, failure: () => Error) => Promise<T>,
-  failure: () => Error,
-  path = '',
-): Port {
+function through<Port extends object>(port: Port, pass: Pass, failure: () => Error, path = ''): Port {
   return new Proxy(port, {
     get(target, name) {
       const member: unknown = Reflect.get(target, name)

@@ -12,7 +12,7 @@ import type { Turn } from './circuit.ts'
 import { pdf, picture } from './pictures.ts'
 import { attempt, type Outcome, passOver, type Replica, soundly, startReplica } from './replica.ts'
 import { interleave } from './turns.ts'
-import { PENDING_SECONDS, RETENTION_SECONDS, type World, worlds } from './world.ts'
+import { AUTO_COMPLETE_SECONDS, PENDING_SECONDS, RETENTION_SECONDS, type World, worlds } from './world.ts'
 
 const gif = picture('image/gif', 300)
 const png = picture('image/png', 400)
@@ -138,7 +138,7 @@ for (const { name, present, open } of worlds) {
       )
     })
 
-    test('a complete and upkeep, when the time for it is over: it is active with its bytes, or gone', async () => {
+    test('a complete and two upkeeps, when the time for it is over: one completes it, with one event', async () => {
       const expired = async () => {
         const id = await arrived()
         await world.clock.advance(PENDING_SECONDS + 1)
@@ -146,11 +146,30 @@ for (const { name, present, open } of worlds) {
       }
       await inAnyOrder(
         expired,
-        (id) => [complete(id), upkeep],
+        (id) => [complete(id), upkeep, upkeep],
+        async (answers, id) => {
+          expect(answers).toEqual(['ok', 'ok', 'ok'])
+          expect(await channels(id)).toEqual(['photo:uploaded'])
+        },
+      )
+    })
+
+    test('a cancellation and two upkeeps, when the bytes are there: it is an object, or gone with them for good', async () => {
+      const abort =
+        (id: string): Work =>
+        ({ media }) =>
+          media.uploads.abort(id, person)
+      const due = async () => {
+        const id = await arrived()
+        await world.clock.advance(AUTO_COMPLETE_SECONDS)
+        return id
+      }
+      await inAnyOrder(
+        due,
+        (id) => [abort(id), upkeep, upkeep],
         async ([answer = ''], id) => {
-          // Upkeep may take the bytes away while they are looked at.
-          expect(['ok', 'not_found', 'upload_incomplete', 'storage_unavailable']).toContain(answer)
-          expect(await channels(id)).toEqual(answer === 'ok' ? ['photo:uploaded'] : [])
+          expect(['ok', 'state_conflict']).toContain(answer)
+          expect(await channels(id)).toEqual(answer === 'ok' ? [] : ['photo:uploaded'])
         },
       )
     })

@@ -2,7 +2,7 @@
  * What must be visible to whom, as simple as it can be said: what an object may be, and what each call then answers
  * and makes of it. A call whose outcome nobody knows leaves more than one thing that it may be.
  */
-import { PENDING_SECONDS, RETENTION_SECONDS } from './world.ts'
+import { AUTO_COMPLETE_SECONDS, PENDING_SECONDS, RETENTION_SECONDS } from './world.ts'
 
 export type State = {
   /** `gone` is all that nobody can see any more. */
@@ -57,8 +57,15 @@ function possible(call: Call, state: State, now: number): Possible[] {
     case 'relay':
       return becomes({}, 'ok')
     case 'upkeep': {
-      const limit = status === 'pending' ? PENDING_SECONDS : status === 'deleted' ? RETENTION_SECONDS : Infinity
-      return perhaps(now - state.since, limit, becomes({ status: 'gone', since: now }, 'ok'), becomes({}, 'ok'))
+      const gone = becomes({ status: 'gone', since: now }, 'ok')
+      const same = becomes({}, 'ok')
+      if (status === 'deleted') return perhaps(now - state.since, RETENTION_SECONDS, gone, same)
+      if (status !== 'pending') return same
+      // What has arrived is completed, or refused, as by its client; only what is absent expires.
+      const looked = state.bytes === 'right' ? becomes({ status: 'active', since: now }, 'ok') : gone
+      const early =
+        state.bytes === 'none' ? same : perhaps(now - state.since, AUTO_COMPLETE_SECONDS, [...looked, ...same], same)
+      return perhaps(now - state.since, PENDING_SECONDS, looked, early)
     }
   }
 }

@@ -1,7 +1,10 @@
 /** Everything the service does, each from a state of its own, with what must be true of it afterwards. */
 
+import { Readable } from 'node:stream'
+import { Upload } from '@tus/server'
 import { v7 as uuidv7 } from 'uuid'
 import type { Caller } from '../../src/auth/caller.ts'
+import type { Media } from '../../src/media/media.ts'
 import { prefixOf, type Visibility } from '../../src/media/object/object.ts'
 import type { MultipartUpload } from '../../src/media/uploads/multipart-uploads.ts'
 import type { UploadLink } from '../../src/media/uploads/presigned.ts'
@@ -234,7 +237,18 @@ export const operations: Operation[] = [
     async begin(world, person) {
       await litter(world, person)
       const run = ({ upkeep }: Replica) => upkeep.run()
-      return { run, wrong: async () => expectSeen(world, person, { active: 0, deleted: 0 }) }
+      // What was forgotten with its bytes has become an object.
+      return { run, wrong: async () => expectSeen(world, person, { active: 1, deleted: 0 }) }
+    },
+  },
+  {
+    name: 'complete of a tus upload that nobody has assembled',
+    // Where a store of parts takes a small last part as such only from a writer that knows its end.
+    only: 'embedded',
+    async begin(world, person) {
+      const id = await soundly(world, ({ media }) => sendUnassembled(world, media, person))
+      const run = ({ media }: Replica) => media.uploads.complete(id, person)
+      return { run, again: run, wrong: async () => expectSeen(world, person, { active: 1, deleted: 0 }) }
     },
   },
 ]
@@ -286,6 +300,21 @@ async function litter(world: World, person: Caller): Promise<void> {
   await soundly(world, (replica) => refusedWith(complete(replica), 'media_type_unsupported'))
   // Late, and taken, because the first bytes have been removed.
   await world.put(refused, png)
+}
+
+/** A tus upload whose writer died with the last byte: its store was not told that it was the last. */
+async function sendUnassembled({ tusStores }: World, { uploads: { tus } }: Media, person: Caller) {
+  const declaration = { filename: 'a.png', fileType: 'image/png', visibility: 'private', metadata: '' } as const
+  const { id, key } = await tus.begin(person, { ...declaration, size: png.length })
+  const load = async () => {
+    const record = await tus.records.load(key)
+    return record && { ...record, size: null }
+  }
+  const store = tusStores.open({ records: { ...tus.records, load }, signal: new AbortController().signal, caller: '' })
+  await store.create(new Upload({ id: key, offset: 0 }))
+  await store.getUpload(key)
+  await store.write(Readable.from([Buffer.from(png)]), key, 0)
+  return id
 }
 
 /** An object all of whose events are owed still, because the bus was down. */

@@ -108,7 +108,9 @@ export async function play(world: World, steps: readonly Step[]): Promise<void> 
     const state: State = { status: 'active', since: clock.now(), bytes: 'right', name, isPublic }
     if (outcome.kind === 'answered') thing.id = outcome.value.id
     else expectFault(outcome, fault)
-    thing.states = outcome.kind === 'answered' ? [state] : [state, { ...state, status: 'gone' }]
+    // Also half done, so that upkeep completes it.
+    const others = (['pending', 'gone'] as const).map((status) => ({ ...state, status }))
+    thing.states = outcome.kind === 'answered' ? [state] : [state, ...others]
     things.push(thing)
   }
 
@@ -130,7 +132,10 @@ export async function play(world: World, steps: readonly Step[]): Promise<void> 
     // The same one may have been renamed or hidden since.
     const same = again.id === thing.id
     if (same) things.pop()
-    thing.states = thing.states.filter(({ status }) => (same ? status === 'active' : status === 'gone'))
+    // One that was half done is given up, so that this one can take its place.
+    thing.states = thing.states
+      .filter(({ status }) => (same ? status === 'active' : status === 'gone' || status === 'pending'))
+      .map((state) => (same ? state : { ...state, status: 'gone' }))
     expect(thing.states, 'a retry was given what is gone, or not given what is there').not.toEqual([])
   }
 

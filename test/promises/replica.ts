@@ -7,7 +7,14 @@ import { createImageProbe } from '../../src/pictures/image.ts'
 import { domainOn } from '../support/media/domain.ts'
 import { createRecordingLog } from '../support/process/recording-log.ts'
 import { type Circuit, createCircuit, type Plan, type Turn } from './circuit.ts'
-import { MAX_OBJECT_BYTES, PENDING_SECONDS, RETENTION_SECONDS, UPLOAD_URL_SECONDS, type World } from './world.ts'
+import {
+  AUTO_COMPLETE_SECONDS,
+  MAX_OBJECT_BYTES,
+  PENDING_SECONDS,
+  RETENTION_SECONDS,
+  UPLOAD_URL_SECONDS,
+  type World,
+} from './world.ts'
 
 export type Replica = { media: Media; relay: Relay; upkeep: Upkeep; circuit: Circuit }
 
@@ -37,8 +44,8 @@ export function startReplica(world: World, { plan, turn, unlimited = false }: Op
     retentionSeconds: RETENTION_SECONDS,
     quotas: unlimited ? NO_QUOTAS : QUOTAS,
   })
-  const circuit = createCircuit({ repository, storage: world.storage, events: world.events }, plan, turn)
-  const ports = { repository: circuit.repository, storage: circuit.storage, events: circuit.events, log }
+  const circuit = createCircuit({ ...world, repository }, plan, turn)
+  const ports = { ...circuit, log }
   const { media, relay, upkeep } = domainOn(
     { ...ports, probeImage, now: clock.now },
     {
@@ -50,6 +57,7 @@ export function startReplica(world: World, { plan, turn, unlimited = false }: Op
       renditionSizes: [160, 320],
       signedUrlSeconds: 900,
       uploadUrlSeconds: UPLOAD_URL_SECONDS,
+      autoCompleteSeconds: AUTO_COMPLETE_SECONDS,
       // Declarations may come without a size.
       quotas: NO_QUOTAS,
     },

@@ -4,7 +4,7 @@ import type { Visibility } from '../../src/media/object/object.ts'
 import { Problem } from '../../src/problem.ts'
 import { picture } from './pictures.ts'
 import { type Outcome, type Replica, soundly } from './replica.ts'
-import type { World } from './world.ts'
+import type { World, WorldName } from './world.ts'
 
 /** One time that an operation is tried, by one process, and perhaps again by another. */
 export type Trial = {
@@ -19,7 +19,7 @@ export type Operation = {
   /** It takes up whatever there is, not only what one person has. */
   global?: boolean
   /** The one world that has such a thing. */
-  only?: 'real'
+  only?: WorldName
   /** It is done by a process without quotas, which sends inserts of several objects together. */
   unlimited?: boolean
   begin(world: World, person: Caller): Promise<Trial>

@@ -9,9 +9,13 @@ import { homes } from '../../src/media/object/object.ts'
 import type { UploadLink } from '../../src/media/uploads/presigned.ts'
 import { readLink } from '../../src/storage/disk/links.ts'
 import { createDiskStorage } from '../../src/storage/disk/storage.ts'
+import { createDiskTusStores } from '../../src/storage/disk/tus.ts'
 import { prepareBucket } from '../../src/storage/s3/bucket.ts'
 import { createS3Storage } from '../../src/storage/s3/storage.ts'
+import { createS3TusStores } from '../../src/storage/s3/tus.ts'
 import type { Storage } from '../../src/storage/storage.ts'
+import { openTemporaryFiles } from '../../src/storage/temporary.ts'
+import type { TusStores } from '../../src/storage/tus.ts'
 import { type Clock, shiftClock } from '../support/clock/clock.ts'
 import { createRecordingLog } from '../support/process/recording-log.ts'
 import { createBucketName, removeBucket, s3Client } from '../support/services/buckets.ts'
@@ -25,6 +29,7 @@ import { type Arrow, watchArrows } from './witness.ts'
 export const PENDING_SECONDS = 86_400
 export const RETENTION_SECONDS = 30 * 86_400
 export const UPLOAD_URL_SECONDS = 900
+export const AUTO_COMPLETE_SECONDS = 60
 
 export const MAX_OBJECT_BYTES = 8 * 1024 * 1024
 
@@ -32,6 +37,8 @@ export type World = {
   sql: Awaited<ReturnType<typeof shiftClock>>['sql']
   clock: Clock
   storage: Storage
+  /** The same store, for tus uploads. */
+  tusStores: TusStores
   /** The same without the shifted clock: its times are the real ones. */
   bareStorage: Storage
   events: EventBus
@@ -59,6 +66,7 @@ export type WorldName = (typeof worlds)[number]['name']
 
 type OpenStorage = {
   storage: Storage
+  tusStores: TusStores
   put: World['put']
   /** Whether a multipart upload of this key is under way. */
   isUnfinished(key: string): Promise<boolean>
@@ -95,6 +103,7 @@ async function open(
     clock,
     batches,
     storage,
+    tusStores: store.tusStores,
     bareStorage: store.storage,
     events: bus.events,
     async put(link, bytes) {
@@ -170,6 +179,7 @@ async function openDisk(now: () => number): Promise<OpenStorage> {
   })
   return {
     storage: disk,
+    tusStores: createDiskTusStores(disk),
     async put({ uploadUrl }, bytes) {
       // Valid when its PUT began, whenever that was.
       const grant = readLink(new URL(uploadUrl, 'http://localhost'), [LINK_SECRET], 0)
@@ -190,9 +200,11 @@ async function openS3(): Promise<OpenStorage> {
   const bucket = createBucketName()
   const config = { endpoint, publicEndpoint: endpoint, region, bucket, forcePathStyle: true, credentials }
   const storage = createS3Storage(config, await prepareBucket(config))
+  const tusStores = createS3TusStores(config, MAX_OBJECT_BYTES, await openTemporaryFiles(2 * MAX_OBJECT_BYTES))
   const client = await s3Client()
   return {
     storage,
+    tusStores,
     async put({ uploadUrl, headers }, bytes) {
       const answer = await fetch(uploadUrl, { method: 'PUT', headers, body: new Uint8Array(bytes) })
       const text = await answer.text()
@@ -206,6 +218,7 @@ async function openS3(): Promise<OpenStorage> {
     async close() {
       client.destroy()
       storage.close()
+      tusStores.close()
       await removeBucket(bucket)
     },
   }

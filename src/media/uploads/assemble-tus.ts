@@ -37,7 +37,9 @@ export async function assembleTus(deps: Deps<'tusUploads'>, key: string, { ask }
     if (record === null) throw notFound()
     const hasAll = await tusStores.hasAll(key, record, { signal })
     if (hasAll === false) throw new Problem('upload_incomplete', 'Not all bytes of the upload have arrived yet.')
-    await tusStores.open({ records, signal, caller: '' }).assemble(key)
+    // It cannot change while this writer has the lease.
+    const load = async () => record
+    await tusStores.open({ records: { ...records, load }, signal, caller: '' }).assemble(key)
   } finally {
     await lock.unlock()
   }

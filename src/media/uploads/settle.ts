@@ -8,7 +8,9 @@ import type { Deps } from '../deps.ts'
 import type { Addressed, ChangedObject, StoredObject } from '../object/object.ts'
 
 /** Dependencies of the upload use cases. */
-export type Uploading = Deps<'uploads' | 'multipartUploads' | 'tusUploads' | 'arrivals' | 'objects'> & { rekeying: Rekeying }
+export type Uploading = Deps<'uploads' | 'multipartUploads' | 'tusUploads' | 'arrivals' | 'objects'> & {
+  rekeying: Rekeying
+}
 
 /** What inspection found in an upload's bytes. */
 export type Found = Inspection & { sizeBytes: number }

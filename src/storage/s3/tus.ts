@@ -42,7 +42,14 @@ export function createS3TusStores(config: S3Settings, maxBytes: number, temporar
     return parts && parts.reduce((sum, part) => sum + part.size, 0) === size
   }
   const { contended, limit, usage } = temporary
-  return { available: true, open, hasAll, contended, room: () => ({ limit, ...usage() }), close: () => client.destroy() }
+  return {
+    available: true,
+    open,
+    hasAll,
+    contended,
+    room: () => ({ limit, ...usage() }),
+    close: () => client.destroy(),
+  }
 }
 
 type Handler = S3Client['config']['requestHandler']

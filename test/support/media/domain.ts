@@ -11,7 +11,14 @@ type Needed = Pick<DomainPorts, 'repository' | 'storage'>
 /** The domain as the service puts it together; what is not given is in memory, or has a default that bothers no test. */
 export function domainOn(ports: Needed & Partial<DomainPorts>, settings: Partial<DomainSettings> = {}): Domain {
   const { log } = createRecordingLog()
-  const given = { tusStores: noTus, events: createMemoryEventBus(), decoders: createInProcessDecoders(), log, now: Date.now, ...ports }
+  const given = {
+    tusStores: noTus,
+    events: createMemoryEventBus(),
+    decoders: createInProcessDecoders(),
+    log,
+    now: Date.now,
+    ...ports,
+  }
   return createDomain(given, { ...SETTINGS, ...settings })
 }
 
