@@ -68,7 +68,7 @@ type Examined = Found & Pick<StoredHead, 'etag' | 'ordinaryClass' | 'contentType
 
 /** Inspects the stored bytes of a pending object, and checks them against its declaration. */
 async function examine(deps: Uploading, row: MediaRow): Promise<Examined> {
-  const { inspect, limits } = deps
+  const { storage, inspect, limits } = deps
   const stored = await peek(deps, row)
   if (stored === null) throw new Problem('upload_incomplete', 'No bytes have arrived under the upload link yet.')
   if (stored.size === 0) throw empty()
