@@ -23,14 +23,17 @@ function describeCreation(registry: Registry, { maxObjectBytes }: FileLimits): v
     parameters: [
       PROTOCOL,
       header('Upload-Length', { type: 'integer', minimum: 1, maximum: maxObjectBytes, example: 112_525 }),
-      header('Upload-Metadata', {
-        type: 'string',
-        pattern: `^(${PAIR}(,${PAIR})*)?$`,
-        maxLength: METADATA_BYTES,
-        description: 'Comma-separated keys with base64 values.',
-        // Decoded: image/jpeg, rocket.jpg
-        example: 'filetype aW1hZ2UvanBlZw==,filename cm9ja2V0LmpwZw==',
-      }),
+      {
+        ...header('Upload-Metadata', {
+          type: 'string',
+          pattern: `^${PAIR}(,${PAIR})*$`,
+          maxLength: METADATA_BYTES,
+          description: 'Comma-separated keys with base64 values.',
+          // Decoded: image/jpeg, rocket.jpg
+          example: 'filetype aW1hZ2UvanBlZw==,filename cm9ja2V0LmpwZw==',
+        }),
+        required: false,
+      },
     ],
     summary: 'Begin a tus upload',
     description:
