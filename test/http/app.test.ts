@@ -120,7 +120,7 @@ describe('an answer', () => {
   test.each([
     ['{', undefined],
     ['[]', undefined],
-    ['{}', ['fileType', 'filename']],
+    ['{}', ['filename']],
     [
       '{"filename":"","fileType":7,"size":0,"sha256":"x","visibility":"all"}',
       ['fileType', 'filename', 'sha256', 'size', 'visibility'],
