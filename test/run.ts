@@ -1,6 +1,9 @@
+import { cp, mkdir, rm } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import pLimit, { type LimitFunction } from 'p-limit'
 import { type Count, countTests } from './counting.ts'
+import { differences, NOTES, PAGE, withTried } from './infrastructure.ts'
 import { type Stage, stages } from './stages.ts'
 import { inCi } from './support/process/ci.ts'
 import { signalTree, tied } from './support/process/process.ts'
@@ -13,6 +16,7 @@ import {
   startServices,
   withoutServices,
 } from './support/services/services.ts'
+import { readTried } from './support/tried.ts'
 
 const interruption = new AbortController()
 
@@ -36,6 +40,9 @@ async function run(selected: Stage[]): Promise<void> {
   // Killed in the middle, a service cannot take its temporary files with it.
   const temporary = await createFolder()
   process.env.TMPDIR = temporary.path
+  const notes = join(temporary.path, 'tried')
+  await mkdir(notes)
+  process.env.TRIED_FOLDER = notes
   try {
     // Set-up comes first, alone: it installs what the others, and the services, are run with.
     const rest = selected.filter(({ name }) => name !== 'setup')
@@ -49,6 +56,8 @@ async function run(selected: Stage[]): Promise<void> {
     }
     const running = rest.map((stage) => begin(stage, services, trouble, atOnce))
     for (const one of running) add(total, await shown(one))
+    if (selected.length === stages.length && services && !interruption.signal.aborted)
+      add(total, await comparePage(notes))
   } finally {
     await services?.stop()
     await temporary.remove()
@@ -57,6 +66,19 @@ async function run(selected: Stage[]): Promise<void> {
   if (total.skipped > 0) console.log(`\n${total.skipped} skipped`)
   console.log(`\n${total.passed} passed, ${total.failed} failed`)
   process.exitCode = total.failed > 0 ? 1 : 0
+}
+
+/** Whether docs/infrastructure.md has exactly the rows of what this complete run has run on. */
+async function comparePage(notes: string): Promise<Count> {
+  await rm(NOTES, { recursive: true, force: true })
+  await cp(notes, NOTES, { recursive: true })
+  const page = await Bun.file(PAGE).text()
+  const { lacks, invents } = differences(page, withTried(page, readTried(notes)))
+  // At home, what is not installed is not run.
+  const wrong = [...lacks.map((row) => `lacks ${row}`), ...(inCi() ? invents : []).map((row) => `invents ${row}`)]
+  for (const line of wrong) console.log(`*** docs/infrastructure.md ${line}`)
+  if (wrong.length > 0) console.log('*** `bun test/infrastructure.ts` writes it from this run.')
+  return { passed: wrong.length === 0 ? 1 : 0, failed: wrong.length === 0 ? 0 : 1, skipped: 0 }
 }
 
 /** Those whose name contains one of the words given on the command line; all of them without any. */

@@ -7,6 +7,7 @@ import { readCorpus } from '../support/pictures/corpus.ts'
 import { openParts, openStage, runtime } from '../support/process/acceptance.ts'
 import { startService } from '../support/process/service.ts'
 import { repository } from '../support/repository.ts'
+import { triedPart } from '../support/tried.ts'
 
 setDefaultTimeout(90_000)
 
@@ -125,7 +126,8 @@ describe('the tokens of', () => {
   ]
   test.each(providers)(
     '%s are believed with AUTH_ISSUER alone',
-    async (_, { path, key, sub, settings = {}, service }) => {
+    async (name, { path, key, sub, settings = {}, service }) => {
+      triedPart('identity', `tokens of the shape of ${name}`)
       const issuer = `${origin}${path}`
       const stage = await open({
         AUTH_ISSUER: issuer,

