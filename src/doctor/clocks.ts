@@ -2,6 +2,8 @@
 import { type Finding, findingsAbout } from '../finding.ts'
 import type { ClockReading } from './set-up.ts'
 
+// From here on stores refuse signatures (AWS: 15 minutes), or a link has expired before it is used.
+const FAR_MS = 5 * 60_000
 // Links and tokens live for minutes; what NTP keeps differs by milliseconds.
 const TOLERATED_MS = 5000
 
@@ -28,6 +30,11 @@ export function compareClocks(readings: readonly ClockReading[]): Finding[] {
       'have NTP set both',
     ),
   )
+}
+
+/** Whether the clocks differ so much that signatures are refused for it. */
+export function isFar(reading: ClockReading | undefined): boolean {
+  return reading !== undefined && Math.abs(aheadOf(reading)) > FAR_MS
 }
 
 /** Milliseconds by which the clock is ahead of this machine's. */

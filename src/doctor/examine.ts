@@ -47,7 +47,7 @@ async function examine(config: Config, options: Options): Promise<Diagnosis> {
   const examined: (Examined | undefined)[] = await Promise.all([
     ofSettings(config),
     databaseUrl === undefined ? undefined : examineDatabase({ ...ports, databaseUrl }, now),
-    s3 && examineStore(s3, { ...media, ...http }, { now, fix }),
+    s3 && examineStore(s3, { ...media, origins: originsOf(http) }, { now, fix }),
     redisUrl === undefined
       ? undefined
       : examineRedis({ url: redisUrl, sentinels: redisSentinels }, rateLimitPerMinute, now),
@@ -61,6 +61,12 @@ async function examine(config: Config, options: Options): Promise<Diagnosis> {
     findings: [...there.flatMap(({ findings }) => findings), ...clocks],
     lookedAt: there.map(({ name }) => name),
   }
+}
+
+/** Of pages that upload: the apps', and the service's own where it has the console. */
+function originsOf({ corsOrigins, console, publicBaseUrl }: Config['http']): string[] {
+  const own = console === true && publicBaseUrl !== undefined ? [new URL(publicBaseUrl).origin] : []
+  return [...new Set([...corsOrigins, ...own])]
 }
 
 function ofSettings(config: Config): Examined {
