@@ -6,10 +6,12 @@
  *   --rounds 3     in each of them every contestant has a turn, starting fresh
  *   --seconds 8    for each operation
  *   --only ours    who takes part: ours, limited, reference, floor
+ *   --with FILE    rounds of earlier runs, to which these are added: for a machine that is quiet for minutes only
  *
  * With everybody and three rounds it writes RESULTS.md and the table of the README. Fails when a goal (`goals.ts`) is
  * missed and, where it has one, its floor. Two versions of the service are compared by `ab.ts`, in turns. Needs Linux and Go.
  */
+import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
@@ -32,6 +34,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '8' },
     only: { type: 'string', multiple: true, default: [...names] },
+    with: { type: 'string' },
   },
 })
 const rounds = values.quick ? 1 : Number(values.rounds)
@@ -45,15 +48,22 @@ const services = await startServices({}, { durable: true })
 // For what takes the services from the environment.
 Object.assign(process.env, settingsOf(services))
 try {
-  const result = report(await compete(services))
+  const earlier = await readEarlier()
+  const all = [...earlier, ...(await compete(services, earlier.length))]
+  if (values.with !== undefined) await writeFile(values.with, JSON.stringify(all))
+  const result = report(all)
   console.log(`\n${result.table}\n\n${result.goals}\n\n${result.details}`)
-  if (rounds >= 3 && chosen.length === names.length) await writeDown(result, services)
+  if (all.length >= 3 && chosen.length === names.length) await writeDown(result, services, all.length)
   process.exitCode = result.met ? 0 : 1
 } finally {
   await services.stop()
 }
 
-async function compete(services: Services): Promise<Round[]> {
+async function readEarlier(): Promise<Round[]> {
+  return values.with !== undefined && existsSync(values.with) ? JSON.parse(await readFile(values.with, 'utf8')) : []
+}
+
+async function compete(services: Services, earlier: number): Promise<Round[]> {
   const folder = await createFolder()
   const done: Round[] = []
   try {
@@ -64,8 +74,8 @@ async function compete(services: Services): Promise<Round[]> {
       folder: folder.path,
       seconds,
     }
-    for (let i = 0; i < rounds; i++) {
-      console.log(`bench: round ${i + 1} of ${rounds}`)
+    for (let i = earlier; i < earlier + rounds; i++) {
+      console.log(`bench: round ${i + 1} of ${earlier + rounds}`)
       const round: Round = {}
       // Nobody is always the first, when the machine may be in another mood.
       for (const name of [...chosen.slice(i % chosen.length), ...chosen.slice(0, i % chosen.length)]) {
@@ -84,14 +94,15 @@ async function compete(services: Services): Promise<Round[]> {
   return done
 }
 
-async function writeDown({ table, goals, details }: Report, services: Services): Promise<void> {
+async function writeDown({ table, goals, details }: Report, services: Services, rounds: number): Promise<void> {
   const results = `# Results of \`bun run bench\`
 
 ${new Date().toISOString().slice(0, 10)}, ${rounds} rounds, ${seconds} s for each operation. ${await surroundings(services)}
 
 Medians of the rounds; in parentheses the best round. The service runs as it ships, with validation, outbox, log and
 metrics; rate limits and quotas are off but where it says otherwise. CPU time includes that of child processes. A
-\`complete\` is held against an upload of the reference, a list and a rendition against its get.
+\`complete\` is held against an upload of the reference, a list and a rendition against its get. What upkeep does a
+minute later, such as placeholders of pictures, is in no figure.
 
 ${table}
 
