@@ -1,5 +1,5 @@
 /** The calls of one kind: which are sent together, when, and which answer each gets. See `gather.ts` for the rules. */
-import { setImmediate } from 'node:timers'
+import { clearTimeout, setImmediate, setTimeout } from 'node:timers'
 import type { LimitFunction } from 'p-limit'
 import { Problem } from '../problem.ts'
 import { beginForRequest, unrecorded } from '../telemetry/record.ts'
@@ -78,7 +78,10 @@ export async function ask<I, O>(line: Line<I, O>, item: I): Promise<O> {
   }
 }
 
-/** One timer, for the oldest call: all deadlines are equally long. */
+/**
+ * One timer, for the oldest call: all deadlines are equally long. It stays when that call has its answer, because a timer
+ * for each of many quick calls costs more.
+ */
 function watchDeadlines<I, O>(line: Line<I, O>, ms: number): void {
   line.deadlineTimer = setTimeout(() => {
     line.deadlineTimer = undefined
@@ -88,6 +91,8 @@ function watchDeadlines<I, O>(line: Line<I, O>, ms: number): void {
       fail(line, member, outOfTime())
     }
   }, ms)
+  // It keeps no process alive that has no call any more.
+  line.deadlineTimer.unref()
 }
 
 /** Begins a statement as soon as a slot is free. */
@@ -127,8 +132,10 @@ async function run<I, O>(line: Line<I, O>): Promise<void> {
   next(line, atOnce)
   const { kind, waitingForLocks, mostAlone } = line
   const [first] = batch
-  if (batch.length > 1 || first === undefined || kind.alone === undefined || waitingForLocks.activeCount === mostAlone)
-    await send(line, batch)
+  if (batch.length > 1 || first === undefined || kind.alone === undefined) await send(line, batch)
+  // A read waits for no lock.
+  else if (kind.idOf === undefined) await sendAlone(line, first)
+  else if (waitingForLocks.activeCount === mostAlone) await send(line, batch)
   else {
     const timer = setTimeout(leave, LANE_MS)
     await waitingForLocks(() => sendAlone(line, first))
@@ -202,10 +209,5 @@ function fail<I, O>(line: Line<I, O>, member: Member<I, O>, error: unknown): voi
 }
 
 function close<I, O>(line: Line<I, O>, member: Member<I, O>): boolean {
-  if (!line.open.delete(member)) return false
-  if (line.open.size === 0) {
-    clearTimeout(line.deadlineTimer)
-    line.deadlineTimer = undefined
-  }
-  return true
+  return line.open.delete(member)
 }
