@@ -32,7 +32,7 @@ ENV NODE_ENV=production \
     HOST=0.0.0.0 \
     PORT=8080
 # All of it belongs to root: the service can read its own code, not change it.
-COPY package.json tsconfig.json ./
+COPY package.json tsconfig.json NOTICE ./
 COPY --from=packages /home/bun/app/node_modules ./node_modules
 COPY sql ./sql
 COPY src ./src

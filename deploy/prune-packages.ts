@@ -12,6 +12,8 @@ const PACKAGES = [
   // Optional dependencies of @tus/server, for a store that the service does not use.
   '@redis',
   '@tus/server/node_modules/ioredis',
+  // libheif-js: the same library as JavaScript. The one in WebAssembly is loaded, with its licence beside it.
+  'libheif-js/libheif',
   // For compilers only.
   '@types',
   'undici-types',
@@ -26,6 +28,9 @@ const FILES = [
   // swagger-ui-dist: builds for bundlers, and one that loads its dependencies from elsewhere.
   /^swagger-ui(-es-bundle(-core)?)?\.js$/,
   /^log\..*\.txt$/,
+  // libheif-js: builds for other ways of loading it.
+  /^libheif(-bundle)?\.js$/,
+  /^libheif\.wasm$/,
 ]
 
 const FOLDERS = new Set([

@@ -4,6 +4,7 @@ import { ENVIRONMENT, findSchemathesis, REQUIREMENTS } from './schemathesis/prog
 import { findChromium } from './support/browser/chromium.ts'
 import { DEBIAN, findDebian, getDebian } from './support/image/base.ts'
 import { findBuildah } from './support/image/image.ts'
+import { findHeifEnc } from './support/pictures/heif-enc.ts'
 import { findActionlint } from './support/process/actionlint.ts'
 import { inCi } from './support/process/ci.ts'
 import { canBeAsked, mayInstall } from './support/process/consent.ts'
@@ -45,6 +46,7 @@ const programs: Program[] = [
   { name: 'Caddy', find: () => findGateway('Caddy'), forServices: false, install: () => installPackage('caddy') },
   { name: 'HAProxy', find: () => findGateway('HAProxy'), forServices: false, install: () => installPackage('haproxy') },
   { name: 'Envoy', find: () => findGateway('Envoy'), forServices: false, install: installEnvoy },
+  { name: 'heif-enc', find: findHeifEnc, forServices: false, install: installHeifEnc },
   { name: 'Chromium', find: findChromium, forServices: false, install: () => installPackage('chromium') },
 ]
 
@@ -135,6 +137,12 @@ async function installWithPip(environment: string, ...what: string[]): Promise<s
   await run(['python3', '-m', 'venv', environment])
   await run([join(environment, 'bin', 'pip'), 'install', '--quiet', ...what])
   return `installed into ${environment}`
+}
+
+/** Newer Debians have the encoder in a package of its own. */
+async function installHeifEnc(): Promise<string> {
+  const installed = await installPackage('libheif-examples')
+  return findHeifEnc() === null ? `${installed}; ${await installPackage('libheif-plugin-x265')}` : installed
 }
 
 async function installDebian(): Promise<string> {

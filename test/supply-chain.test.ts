@@ -11,6 +11,7 @@ const EXCEPTIONS: { name: RegExp; license: string | undefined; why: string }[] =
   // The Windows and WebAssembly builds hold libvips in one package, with both licences.
   { name: /^@img\/sharp-(libvips-|wasm32|win32-)/, license: 'LGPL-3.0-or-later', why: 'libvips, a shared library' },
   { name: /^@img\/sharp-/, license: 'Apache-2.0 AND LGPL-3.0-or-later', why: 'libvips, a shared library' },
+  { name: /^libheif-js$/, license: 'LGPL-3.0', why: 'a package of its own, which can be replaced; named in NOTICE' },
   { name: /^axe-core$/, license: 'MPL-2.0', why: 'copyleft for its own files, used as they are, in tests only' },
   { name: /^combine-errors$/, license: undefined, why: 'MIT says its readme; tus-js-client needs it' },
 ]

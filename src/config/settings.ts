@@ -166,7 +166,7 @@ export const settings = {
   ),
   ALLOWED_TYPES: withDefault(
     mediaTypes,
-    'image/jpeg,image/png,image/webp,image/gif,image/avif',
+    'image/jpeg,image/png,image/webp,image/gif,image/avif,image/heic',
     'Media types to accept, comma-separated',
   ),
   RATE_LIMIT_PER_MINUTE: withDefault(

@@ -15,6 +15,8 @@ export const answerSchema = z.discriminatedUnion('kind', [
     height: pixels,
     /** Whether a body follows. */
     hasBytes: z.boolean(),
+    /** Whether the process keeps so much memory that it should do no other job. */
+    spent: z.boolean(),
     placeholder: z.object({ thumbHash: z.string().max(100), dominantColor: z.string().max(7) }).optional(),
   }),
   /** The decoder refused the bytes. */

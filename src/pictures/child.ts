@@ -44,12 +44,18 @@ async function answer(task: DecodeTask, bytes: Uint8Array): Promise<void> {
     if (made !== undefined && made.length > MAX_RESULT_BYTES)
       throw new Problem('image_too_large', `The result has ${made.length} bytes.`)
     clearInterval(watching)
-    write({ kind: 'done', cpuSeconds: cpuSeconds(), hasBytes: made !== undefined, ...result }, made)
+    const spent = await keepsMuch(task)
+    write({ kind: 'done', cpuSeconds: cpuSeconds(), hasBytes: made !== undefined, spent, ...result }, made)
   } catch (error) {
     const kind = await kindOf(error, task, bytes)
     clearInterval(watching)
     write({ kind, cpuSeconds: cpuSeconds(), said: textOf(error) })
   }
+}
+
+/** Whether decoding has taken memory that this process cannot give back. */
+async function keepsMuch({ mimeType }: DecodeTask): Promise<boolean> {
+  return mimeType === 'image/heic' && (await import('./libheif.ts')).keepsMuch()
 }
 
 async function kindOf(error: unknown, task: DecodeTask, bytes: Uint8Array): Promise<'refused' | 'too-large' | 'limit'> {

@@ -5,7 +5,7 @@ import { timed } from '../telemetry/record.ts'
 import { DecodeFailure, type DecodeRequest, type DecodeResult, type Decoders, type Outcome } from './decoding.ts'
 import { MAX_DECODED_BYTES } from './limits.ts'
 import type { DecoderProcess, JobLimits } from './process.ts'
-import { createQueue, type Queue } from './queue.ts'
+import { createQueue, type Lane, type Queue } from './queue.ts'
 import { createWarm, type Warm } from './warm.ts'
 
 type Settings = {
@@ -86,11 +86,16 @@ export function createDecoders(
 async function run(pool: Pool, request: DecodeRequest): Promise<DecodeResult> {
   if (request.source.sizeBytes > MAX_DECODED_BYTES)
     throw new DecodeFailure('bad-bytes', 'image_too_large', 'The file is too large to be decoded.')
-  const giveBack = await pool.queue.place(request.party, request.until)
+  const giveBack = await pool.queue.place(request.party, request.until, laneOf(request))
   if (giveBack === undefined) throw notDone('Too many pictures are being decoded. Try again.')
   const decoding = timed('image', () => decode(pool, request)).finally(giveBack)
   pool.running.add(decoding)
   return decoding.finally(() => pool.running.delete(decoding))
+}
+
+/** A HEIC takes the most memory and time, and so never more than one place of the pool. */
+function laneOf({ task }: DecodeRequest): Lane | undefined {
+  return task.mimeType === 'image/heic' ? 'heic' : undefined
 }
 
 async function decode(pool: Pool, request: DecodeRequest): Promise<DecodeResult> {

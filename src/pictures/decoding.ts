@@ -19,7 +19,7 @@ export type DecodeTask =
       /** Whether a placeholder is wanted as well; it is made only if that costs almost nothing. */
       placeholder: boolean
     }
-  /** Copies the picture at full size and in its own format, without metadata. */
+  /** Copies the picture at full size and in the format of `copyTypeOf`, without metadata. */
   | { kind: 'clean'; mimeType: string }
   | { kind: 'placeholder'; mimeType: string }
 

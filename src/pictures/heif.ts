@@ -1,9 +1,8 @@
 /** Checks the boxes of an AVIF or HEIC (ISO/IEC 14496-12 and 23008-12). */
+import { BOX_HEADER_BYTES, boxAt } from './boxes.ts'
 import { fourCC, viewOf } from './bytes.ts'
 import { countPieces, unreadable } from './limits.ts'
 
-const BOX_HEADER_BYTES = 8
-const LARGE_BOX_HEADER_BYTES = 16
 const MAX_DEPTH = 16
 const MOOV = fourCC('moov')
 const IINF = fourCC('iinf')
@@ -22,7 +21,27 @@ const CONTAINERS = new Map([
  * @throws Problem `image_unreadable` for too many boxes, and for an image sequence: libheif 1.23 allocates memory for
  * every frame that the file claims, 1 GiB for 2 KiB
  */
-export function checkHeif(bytes: Uint8Array): void {
+export function checkAvif(bytes: Uint8Array): void {
+  checkBoxes(bytes, () => unreadable('The file is an image sequence, which is not supported.'))
+}
+
+/**
+ * The sequence of a burst is allowed, because the decoder gets the file without it.
+ * @throws Problem `image_unreadable` for too many boxes
+ */
+export function checkHeic(bytes: Uint8Array): void {
+  checkBoxes(bytes, () => {})
+}
+
+/** Where the sequences of a file that passed `checkHeic` begin. */
+export function sequencesOf(bytes: Uint8Array): number[] {
+  const starts: number[] = []
+  checkBoxes(bytes, (at) => starts.push(at))
+  return starts
+}
+
+/** @param foundSequence takes where a sequence begins */
+function checkBoxes(bytes: Uint8Array, foundSequence: (at: number) => void): void {
   const view = viewOf(bytes)
   const count = countPieces(bytes.length)
   // Stack of the ends of the enclosing boxes; the first is the end of the file.
@@ -36,28 +55,17 @@ export function checkHeif(bytes: Uint8Array): void {
       continue
     }
     count.piece()
-    const type = view.getUint32(at + 4)
-    if (type === MOOV && depth === 0) unreadable('The file is an image sequence, which is not supported.')
-    const [headerBytes, size] = sizeOf(view, at)
-    const boxEnd = size === 0 ? end : Math.min(end, at + Math.max(BOX_HEADER_BYTES, size))
+    const { type, data, end: boxEnd } = boxAt(view, at, end)
+    if (type === MOOV && depth === 0) foundSequence(at)
     const before = CONTAINERS.get(type)
     if (before === undefined) at = boxEnd
     else {
       depth += 1
       if (depth > MAX_DEPTH) unreadable('The boxes of the picture are nested too deeply.')
       ends.push(boxEnd)
-      const data = at + headerBytes
       // From version 1 on, the item count has 32 bits.
       const wide = type === IINF && data < boxEnd && view.getUint8(data) > 0
       at = Math.min(boxEnd, data + before + (wide ? 2 : 0))
     }
   }
-}
-
-/** Size 0: the box extends to the end of the enclosing one; size 1: a 64-bit size follows. */
-function sizeOf(view: DataView, at: number): [headerBytes: number, size: number] {
-  const size = view.getUint32(at)
-  if (size !== 1) return [BOX_HEADER_BYTES, size]
-  if (at + LARGE_BOX_HEADER_BYTES > view.byteLength) return [BOX_HEADER_BYTES, 0]
-  return [LARGE_BOX_HEADER_BYTES, Number(view.getBigUint64(at + 8))]
 }

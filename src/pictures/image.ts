@@ -5,7 +5,8 @@ import type { Dimensions } from '../media/object/object.ts'
 import type { Problem } from '../problem.ts'
 import { timed } from '../telemetry/record.ts'
 import { readGif } from './gif.ts'
-import { checkHeif } from './heif.ts'
+import { checkAvif, checkHeic } from './heif.ts'
+import { outlineOfHeif, sizeOfHeif } from './heif-picture.ts'
 import { checkJpeg } from './jpeg.ts'
 import { limitLoaders } from './libvips.ts'
 import { checkFrames, isPixelLimit, type PictureHeader, tooLarge, unreadable } from './limits.ts'
@@ -92,8 +93,11 @@ const READERS: Record<string, Reader> = {
   // The orientation of a still picture lies behind its pixels.
   'image/webp': own(readWebp, outlineOfWebp, ({ frames }, bytes) => frames > 1 || !isWebpWithExif(bytes)),
   'image/gif': own(readGif, outlineOfGif),
-  'image/avif': still(checkHeif),
-  'image/heic': still(checkHeif),
+  'image/avif': still(checkAvif),
+  'image/heic': own((bytes) => {
+    checkHeic(bytes)
+    return sizeOfHeif(bytes)
+  }, outlineOfHeif),
   'image/tiff': own(readTiff, outlineOfTiff),
 }
 

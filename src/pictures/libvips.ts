@@ -10,15 +10,13 @@ const LOADERS: Record<string, string> = {
   'image/webp': 'VipsForeignLoadWebpBuffer',
   'image/gif': 'VipsForeignLoadNsgifBuffer',
   'image/avif': 'VipsForeignLoadHeifBuffer',
-  // The header only; libvips as sharp ships it decodes no HEIC.
-  'image/heic': 'VipsForeignLoadHeifBuffer',
   'image/tiff': 'VipsForeignLoadTiffBuffer',
 }
 
-/** For a decoder process: one thread, and what `limitLoaders` does. */
+/** For a decoder process: one thread, and what `limitLoaders` does. HEIC reaches libvips as TIFF. */
 export function setUpLibvips(types: readonly string[]): void {
   sharp.concurrency(1)
-  limitLoaders(types)
+  limitLoaders(types.includes('image/heic') ? [...types, 'image/tiff'] : types)
 }
 
 /** Disables the cache and allows, in this process, only the loaders that the types need. */

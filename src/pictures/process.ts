@@ -28,6 +28,8 @@ export type DecoderProcess = {
   cpuSeconds(): number
   /** Number of jobs it was given. */
   jobs(): number
+  /** Whether it keeps so much memory that it should be given no other job. */
+  isSpent(): boolean
   /**
    * After any outcome but `done` and `too-large` the process has ended.
    * @throws the error of reading the source
@@ -60,6 +62,7 @@ export async function startProcess({ command, args, cwd, env }: Start): Promise<
     ended: known.ended,
     cpuSeconds: () => known.cpuSeconds,
     jobs: () => known.jobs,
+    isSpent: () => known.spent,
     run: (task, source, limits) => run(known, { task, source, limits }),
     end: () => end(known),
   }
@@ -80,6 +83,7 @@ type Known = {
   /** Why the service ended it, if it did, and whether a limit of the job was the reason. */
   reason: { said: string; limit: boolean } | undefined
   jobs: number
+  spent: boolean
   cpuSeconds: number
   errors: string
   ended: Promise<void>
@@ -89,7 +93,17 @@ type Known = {
 function listenTo(child: Child): Known {
   const { promise: ended, resolve: hasEnded } = Promise.withResolvers<void>()
   const unknown = { awaited: undefined, gone: undefined, reason: undefined }
-  const known: Known = { child, messages: [], ...unknown, jobs: 0, cpuSeconds: 0, errors: '', ended, hasEnded }
+  const known: Known = {
+    child,
+    messages: [],
+    ...unknown,
+    jobs: 0,
+    spent: false,
+    cpuSeconds: 0,
+    errors: '',
+    ended,
+    hasEnded,
+  }
   const push = createFrameReader(MAX_RESULT_BYTES, (header, body) => {
     const answer = answerSchema.parse(header)
     known.cpuSeconds = answer.cpuSeconds
@@ -211,6 +225,7 @@ async function settle(known: Known, message: Message): Promise<Attempt> {
   if (message.kind === 'gone') return { kind: message.ofItsOwn ? 'limit' : 'lost', said: message.said }
   if (message.kind === 'ready') return { kind: 'lost', said: 'it began anew' }
   if (message.kind === 'done') {
+    known.spent = message.spent
     const { width, height, placeholder, hasBytes, body } = message
     return { kind: 'done', result: { width, height, placeholder, bytes: hasBytes ? body : undefined } }
   }

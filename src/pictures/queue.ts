@@ -6,25 +6,35 @@ const UPKEEP = 'upkeep'
 /** Most waiting jobs in total. A waiting job holds no bytes of a file. */
 const MOST_WAITING = 256
 
-type Waiting = { party: string; start: () => void; refuse: () => void; timer: ReturnType<typeof setTimeout> }
+/** Jobs of one lane run one at a time. */
+export type Lane = 'heic'
+
+type Waiting = {
+  party: string
+  lane: Lane | undefined
+  start: () => void
+  refuse: () => void
+  timer: ReturnType<typeof setTimeout>
+}
 
 export type Queue = {
   /**
    * Resolves with a function that releases the slot once one is free; with undefined when none was free before `until`
    * (Unix time in milliseconds), when too many jobs wait, or when the queue was closed.
    */
-  place(party: string, until: number): Promise<(() => void) | undefined>
+  place(party: string, until: number, lane?: Lane): Promise<(() => void) | undefined>
   usage(): { busy: number; waiting: number }
   /** Refuses all waiting and all later jobs. */
   close(): void
 }
 
-/** The jobs: `running` and `servedAt` are by party, the latter in turns. */
+/** The jobs: `running` and `servedAt` are by party, the latter in turns. `taken`: the lanes in which a job runs. */
 type Line = {
   places: number
   waiting: Waiting[]
   running: Map<string, number>
   servedAt: Map<string, number>
+  taken: Set<Lane>
   busy: number
   turn: number
   closed: boolean
@@ -40,12 +50,13 @@ export function createQueue(places: number): Queue {
     waiting: [],
     running: new Map(),
     servedAt: new Map(),
+    taken: new Set(),
     busy: 0,
     turn: 0,
     closed: false,
   }
   return {
-    place: (party, until) => place(line, party, until),
+    place: (party, until, lane) => place(line, { party, lane }, until),
     usage: () => ({ busy: line.busy, waiting: line.waiting.length }),
     close() {
       line.closed = true
@@ -57,9 +68,13 @@ export function createQueue(places: number): Queue {
   }
 }
 
-async function place(line: Line, party: string, until: number): Promise<(() => void) | undefined> {
+type Job = Pick<Waiting, 'party' | 'lane'>
+
+async function place(line: Line, asked: Job, until: number): Promise<(() => void) | undefined> {
+  const { party } = asked
   if (line.closed) return undefined
-  if (line.busy < line.places && line.waiting.length === 0) return take(line, party)
+  // A job that waits while a place is free waits for its lane.
+  if (line.busy < line.places && isOpen(line, asked)) return take(line, asked)
   if (!makeRoom(line, party)) return undefined
   return new Promise((resolve) => {
     const refuse = () => resolve(undefined)
@@ -70,13 +85,18 @@ async function place(line: Line, party: string, until: number): Promise<(() => v
     const timer = setTimeout(late, Math.max(0, until - Date.now()))
     // A new party ranks before the party served last, and behind those that already waited.
     if (!line.servedAt.has(party)) line.servedAt.set(party, line.turn - 0.5)
-    const job: Waiting = { party, start: () => resolve(take(line, party)), refuse, timer }
+    const job: Waiting = { ...asked, start: () => resolve(take(line, asked)), refuse, timer }
     line.waiting.push(job)
   })
 }
 
-function take(line: Line, party: string): () => void {
-  const { running } = line
+function isOpen({ taken }: Line, { lane }: Job): boolean {
+  return lane === undefined || !taken.has(lane)
+}
+
+function take(line: Line, { party, lane }: Job): () => void {
+  const { running, taken } = line
+  if (lane !== undefined) taken.add(lane)
   line.busy += 1
   line.turn += 1
   running.set(party, (running.get(party) ?? 0) + 1)
@@ -86,6 +106,7 @@ function take(line: Line, party: string): () => void {
     if (given) return
     given = true
     line.busy -= 1
+    if (lane !== undefined) taken.delete(lane)
     const left = (running.get(party) ?? 1) - 1
     if (left > 0) running.set(party, left)
     else running.delete(party)
@@ -95,9 +116,10 @@ function take(line: Line, party: string): () => void {
 }
 
 function next(line: Line): void {
-  const { waiting } = line
-  while (line.busy < line.places && waiting.length > 0) {
-    const chosen = waiting.reduce((best, other) => (before(rank(line, other), rank(line, best)) ? other : best))
+  for (;;) {
+    const open = line.busy < line.places ? line.waiting.filter((job) => isOpen(line, job)) : []
+    if (open.length === 0) return
+    const chosen = open.reduce((best, other) => (before(rank(line, other), rank(line, best)) ? other : best))
     remove(line, chosen)
     chosen.start()
   }

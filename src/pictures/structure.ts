@@ -1,6 +1,6 @@
 /** Checks and cuts a whole picture, by its type, before it is decoded. Runs in decoder processes only. */
 import { readGif } from './gif.ts'
-import { checkHeif } from './heif.ts'
+import { checkAvif, checkHeic } from './heif.ts'
 import { checkJpeg, cutJpeg } from './jpeg.ts'
 import { checkPng, cutPng } from './png.ts'
 import { checkTiff } from './tiff.ts'
@@ -12,8 +12,8 @@ const CHECKS: Record<string, (bytes: Uint8Array) => void> = {
   'image/apng': checkPng,
   'image/webp': readWebp,
   'image/gif': readGif,
-  'image/avif': checkHeif,
-  'image/heic': checkHeif,
+  'image/avif': checkAvif,
+  'image/heic': checkHeic,
   'image/tiff': checkTiff,
 }
 

@@ -1,5 +1,6 @@
 /** The tasks of a decoder process: rendition, clean copy and placeholder. */
 import sharp, { type Sharp } from 'sharp'
+import { copyTypeOf } from '../media/object/copy-type.ts'
 import type { Format, Rendition } from '../media/object/rendition.ts'
 import type { DecodeResult, DecodeTask } from './decoding.ts'
 import { gifWithScreen } from './gif.ts'
@@ -49,12 +50,33 @@ const ENCODERS: Record<Format, (picture: Sharp, quality: number) => Sharp> = {
  * the structure check, and otherwise the decoder's error
  */
 export async function perform(task: DecodeTask, original: Uint8Array): Promise<DecodeResult> {
-  const { kind, mimeType } = task
+  const { mimeType } = task
   checkStructure(original, mimeType)
-  const { bytes, added } = mimeType === 'image/gif' ? gifWithScreen(original) : { bytes: original, added: 0 as const }
-  const cut = cutForDecoding(bytes, mimeType)
-  const found = await sizeOf(cut)
-  const input = { ...found, mimeType, bytes: cut, first: added, frames: found.frames - added }
+  if (mimeType !== 'image/heic') {
+    const { bytes, added } = mimeType === 'image/gif' ? gifWithScreen(original) : { bytes: original, added: 0 as const }
+    return performOn(cutForDecoding(bytes, mimeType), added, task, original)
+  }
+  // 2 MB, which a process that gets no HEIC does not load.
+  const { heicToTiff } = await import('./heic.ts')
+  const tiff = heicToTiff(original)
+  try {
+    return await performOn(tiff, 0, task, original)
+  } finally {
+    // More than a hundred megabytes, which the garbage collector would leave for some jobs.
+    tiff.buffer.transfer(0)
+  }
+}
+
+/** @param added how many frames at the beginning are not the picture's own */
+async function performOn(
+  bytes: Uint8Array,
+  added: 0 | 1,
+  task: DecodeTask,
+  original: Uint8Array,
+): Promise<DecodeResult> {
+  const { kind, mimeType } = task
+  const found = await sizeOf(bytes)
+  const input = { ...found, mimeType, bytes, first: added, frames: found.frames - added }
   checkFrames(input.frames)
   const { width, height } = input
   // libvips 8.18 reads only the first frame, so the chunks are copied without decoding.
@@ -120,14 +142,16 @@ async function resize(
 async function clean(input: Input): Promise<Made> {
   const { mimeType, width, height, frames, deep } = input
   // Rows of earlier versions call an animated PNG image/apng.
-  const writer = WRITERS[mimeType === 'image/apng' ? 'image/png' : mimeType]
+  const writer = WRITERS[mimeType === 'image/apng' ? 'image/png' : copyTypeOf(mimeType)]
   if (writer === undefined) return unreadable(`${mimeType} cannot be copied without metadata.`)
   const all = MANY.has(mimeType) && frames > 1
   const most = MANY.has(mimeType) ? MOST_PIXELS_OF_ALL_FRAMES : writer.most
   if (width * height * frames > most) throw tooLarge('The picture has too many pixels to be copied without metadata.')
   const picture = open(input, { all, most: most + width * height })
   const depth = mimeType === 'image/png' && deep !== undefined ? picture.toColourspace(deep) : picture
-  return { bytes: await writer.write(depth).toBuffer(), placeholder: undefined }
+  // JPEG, in which HEIC is copied, has no transparency.
+  const copied = mimeType === 'image/heic' ? depth.flatten({ background: '#fff' }) : depth
+  return { bytes: await writer.write(copied).toBuffer(), placeholder: undefined }
 }
 
 async function placehold(input: Input): Promise<Made> {

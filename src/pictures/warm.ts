@@ -112,7 +112,7 @@ async function take(processes: Processes): Promise<DecoderProcess> {
 async function giveBack(processes: Processes, decoder: DecoderProcess): Promise<void> {
   if (!processes.all.has(decoder)) return
   const used = { jobs: decoder.jobs(), cpuSeconds: decoder.cpuSeconds() }
-  if (processes.stopped || isSpent(used, processes)) return decoder.end()
+  if (processes.stopped || decoder.isSpent() || isSpent(used, processes)) return decoder.end()
   const timer = setTimeout(() => {
     forgetIdle(processes, decoder)
     void decoder.end()

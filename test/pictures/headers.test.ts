@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
 import sharp from 'sharp'
 import { readGif } from '../../src/pictures/gif.ts'
-import { checkHeif } from '../../src/pictures/heif.ts'
+import { checkAvif } from '../../src/pictures/heif.ts'
 import { readPng } from '../../src/pictures/png.ts'
 import { checkStructure, cutForDecoding } from '../../src/pictures/structure.ts'
 import { readWebp } from '../../src/pictures/webp.ts'
@@ -65,10 +65,10 @@ test('libvips gets only those chunks of a PNG that give its size and orientation
 
 test('a film is found wherever it lies in an AVIF, and none where there is none', async () => {
   const film = await readCorpus('made/17-million-frames.avif')
-  expect(() => checkHeif(film)).toThrow('image sequence')
+  expect(() => checkAvif(film)).toThrow('image sequence')
   const long = Buffer.concat([Buffer.from('000000016672656500000000000000180000000000000000', 'hex'), film])
-  expect(() => checkHeif(long)).toThrow('image sequence')
-  checkHeif(await readCorpus('accept/coffee.avif'))
+  expect(() => checkAvif(long)).toThrow('image sequence')
+  checkAvif(await readCorpus('accept/coffee.avif'))
 })
 
 test('any beginning of a picture, and any picture with a byte changed, is read, cut or refused, never an error', async () => {

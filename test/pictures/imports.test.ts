@@ -2,11 +2,12 @@ import { expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { repository } from '../support/repository.ts'
 
+const HEIF = 'libheif-js/libheif-wasm/libheif-bundle.mjs'
 const PROGRAM = join(repository, 'src', 'pictures', 'child.ts')
 
 test('a decoder process loads its decoders and nothing that opens a connection', async () => {
   const { packages, texts } = await loadedBy(PROGRAM)
-  expect([...packages].sort()).toEqual(['node:fs', 'node:process', 'node:zlib', 'sharp', 'thumbhash'])
+  expect([...packages].sort()).toEqual([HEIF, 'node:fs', 'node:process', 'node:zlib', 'sharp', 'thumbhash'])
   for (const [file, text] of texts) {
     expect(`${file}: ${/\b(fetch|WebSocket|EventSource|connect|import)\(/.exec(text)?.[0] ?? 'nothing'}`).toBe(
       `${file}: nothing`,

@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { createQueue } from '../../src/pictures/queue.ts'
+import { createQueue, type Lane } from '../../src/pictures/queue.ts'
 
 const later = () => Date.now() + 60_000
 
@@ -11,8 +11,8 @@ function workplace(places: number) {
   const queue = createQueue(places)
   const begun: string[] = []
   const ends = new Map<string, () => void>()
-  const begin = async (name: string, party: string, until = later()) => {
-    const giveBack = await queue.place(party, until)
+  const begin = async (name: string, party: string, until = later(), lane?: Lane) => {
+    const giveBack = await queue.place(party, until, lane)
     begun.push(giveBack === undefined ? `${name} refused` : name)
     if (giveBack) ends.set(name, giveBack)
   }
@@ -42,6 +42,23 @@ test('no party takes the last place when another one waits', async () => {
   await end('a1')
   await end('a2')
   expect(begun).toEqual(['a1', 'a2', 'b1', 'a3'])
+})
+
+test('jobs of one lane run one at a time, and hold up no others', async () => {
+  const { queue, begun, begin, end } = workplace(2)
+  const beginHeic = (name: string, party: string) => begin(name, party, later(), 'heic')
+  void beginHeic('a1', 'owner:a')
+  void beginHeic('a2', 'owner:a')
+  void beginHeic('b1', 'owner:b')
+  void begin('c1', 'owner:c')
+  await settled()
+  expect([begun, queue.usage()]).toEqual([['a1', 'c1'], { busy: 2, waiting: 2 }])
+  await end('c1')
+  expect(queue.usage()).toEqual({ busy: 1, waiting: 2 })
+  await end('a1')
+  expect(begun).toEqual(['a1', 'c1', 'b1'])
+  await end('b1')
+  expect(begun).toEqual(['a1', 'c1', 'b1', 'a2'])
 })
 
 test('upkeep comes when nobody else waits', async () => {

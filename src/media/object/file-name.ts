@@ -1,5 +1,7 @@
 /** Sanitizes the file name that a client sends: it is shown to users again, and never used as a path. */
 
+import mime from 'mime'
+
 const MOST_BYTES = 255
 // UTF-16 code units.
 const MOST_LETTERS = 1024
@@ -19,6 +21,13 @@ export function safeFileName(sent: string): string {
   // Again after the cut, which may leave such a character at the end.
   const name = shorten(visible.replace(TRAILING, '')).replace(TRAILING, '')
   return name === '' ? NAMELESS : name
+}
+
+/** The name with another extension, which begins with a dot. What looks like one but is of no type stays: `v1.2 final`. */
+export function withExtension(name: string, extension: string): string {
+  const dot = name.lastIndexOf('.')
+  const isExtension = dot > 0 && mime.getType(name.slice(dot + 1)) !== null
+  return `${isExtension ? name.slice(0, dot) : name}${extension}`
 }
 
 /** Bounds the input of the regular expressions: TRAILING takes quadratic time. Keeps the end, for its extension. */

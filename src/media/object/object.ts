@@ -59,8 +59,13 @@ export function prefixOf(id: string, home: Home = 'media/'): string {
 
 /** The last segment of an original's key: `original.jpg` for `image/jpeg`, `original` for a type without an extension. */
 export function nameOfOriginal(mimeType: string): string {
+  return `original${extensionOf(mimeType)}`
+}
+
+/** The usual extension with its dot, such as `.jpg` for `image/jpeg`; empty for a type that has none. */
+export function extensionOf(mimeType: string): string {
   const extension = mime.getExtension(mimeType)
-  return extension === null ? 'original' : `original.${extension}`
+  return extension === null ? '' : `.${extension}`
 }
 
 // The form of all keys of this service: ids are UUID version 7, and each object has a folder of its own.

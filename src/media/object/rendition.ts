@@ -27,10 +27,18 @@ export const DEFAULT_QUALITY = 75
 // Limits of the formats (WebP: RFC 9649, section 2.6; JPEG: 16 bits, of which libvips reserves some).
 const MOST_PIXELS: Record<Format, number> = { avif: 16_384, webp: 16_383, jpeg: 65_500, png: 65_535 }
 
-// Types that libvips decodes as sharp ships it; of HEIC it reads only the size.
-const SOURCES = new Set(['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif', 'image/tiff'])
-// Types without transparency. The row does not say whether a picture of another type is transparent.
-const OPAQUE = new Set(['image/jpeg'])
+// Types that the decoders decode.
+const SOURCES = new Set([
+  'image/jpeg',
+  'image/png',
+  'image/webp',
+  'image/gif',
+  'image/avif',
+  'image/heic',
+  'image/tiff',
+])
+// Types without transparency, but for a few HEIC. The row does not say whether a picture of another type is transparent.
+const OPAQUE = new Set(['image/jpeg', 'image/heic'])
 
 /** Whether renditions of an object can be made. */
 export function isPicture({ mimeType, metadata }: Picture): boolean {

@@ -3,7 +3,7 @@
 import { type ReadLink, signKey, windowed } from '../bytes/links.ts'
 import type { Deps } from '../deps.ts'
 import type { VisibleObject } from '../object/object.ts'
-import { contentPath } from '../public-copies/access.ts'
+import { asCopy, contentPath } from '../public-copies/access.ts'
 
 /** `party`: see `DecodeRequest`. */
 export type Locating = { download: boolean; party: string }
@@ -13,7 +13,7 @@ export async function sign(deps: Deps<never>, object: VisibleObject): Promise<Re
   const { publicAccess } = deps
   if (object.own || !publicAccess.needsCopy(object)) return signKey(deps, object, false)
   const key = publicAccess.copyOf(object)
-  return key === null ? { url: contentPath(object.id), ...windowed(deps) } : signKey(deps, { ...object, key }, false)
+  return key === null ? { url: contentPath(object.id), ...windowed(deps) } : signKey(deps, asCopy(object, key), false)
 }
 
 /** See `Objects.locate`. */
@@ -28,5 +28,5 @@ export async function locate(
   const publicKey = publicAccess.copyOf(object) ?? (exact ? null : await makePublicCopy(object, party))
   const url = download ? null : publicAccess.atCdn({ ...object, publicKey })
   if (url !== null) return { ...windowed(deps), url }
-  return signKey(deps, exact ? object : { ...object, key: publicKey ?? object.key }, download)
+  return signKey(deps, exact || publicKey === null ? object : asCopy(object, publicKey), download)
 }

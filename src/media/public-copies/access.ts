@@ -2,7 +2,9 @@
  * Which bytes non-owners get of a public object (the original or its public copy), and at which URL (this service's or
  * the CDN's).
  */
-import { type Addressed, type Home, homeOf, type StoredObject } from '../object/object.ts'
+import { copyTypeOf } from '../object/copy-type.ts'
+import { withExtension } from '../object/file-name.ts'
+import { type Addressed, extensionOf, type Home, homeOf, type StoredObject } from '../object/object.ts'
 
 /** What decides who gets which bytes of an object. */
 type Visible = Pick<StoredObject, 'id' | 'mimeType' | 'visibility' | 'publicKey'>
@@ -26,7 +28,7 @@ export function createPublicAccess(settings: {
   /** The key of the public copy; null while there is none that may be served. */
   function copyOf({ mimeType, visibility, publicKey }: Visible): string | null {
     if (visibility !== 'public' || publicKey === null || homeOf({ key: publicKey }) !== home) return null
-    return publicKey.includes(`/${CLEAN}.`) || !mustBeClean({ mimeType }) ? publicKey : null
+    return isClean(publicKey) || !mustBeClean({ mimeType }) ? publicKey : null
   }
 
   /** The CDN's URL of an object; null if the object is not there. */
@@ -58,6 +60,17 @@ export function createPublicAccess(settings: {
 
 /** The file name of a public copy without metadata; an unchanged copy has the original's name. */
 export const CLEAN = 'clean'
+
+/** An object as its public copy under this key, which has another type and name than the original if it is a JPEG of a HEIC. */
+export function asCopy<T extends Pick<StoredObject, 'key' | 'mimeType' | 'originalName'>>(object: T, key: string): T {
+  const mimeType = isClean(key) ? copyTypeOf(object.mimeType) : object.mimeType
+  if (mimeType === object.mimeType) return { ...object, key }
+  return { ...object, key, mimeType, originalName: withExtension(object.originalName, extensionOf(mimeType)) }
+}
+
+function isClean(key: string): boolean {
+  return key.includes(`/${CLEAN}.`)
+}
 
 export function contentPath(id: string): string {
   return `/media/${id}/content`

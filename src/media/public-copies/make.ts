@@ -5,7 +5,8 @@ import { notFound, Problem } from '../../problem.ts'
 import type { Storage } from '../../storage/storage.ts'
 import { createRekeying, type Rekeying } from '../bytes/rekey.ts'
 import type { Decode } from '../decoding/decode.ts'
-import { dispositionOf, type StoredObject } from '../object/object.ts'
+import { copyTypeOf } from '../object/copy-type.ts'
+import { dispositionOf, extensionOf, type StoredObject } from '../object/object.ts'
 import { isRefusal, refusalOf } from '../object/outcomes.ts'
 import type { Relay } from '../outbox/relay.ts'
 import type { Repository } from '../table/repository.ts'
@@ -69,9 +70,10 @@ async function store(deps: Making, object: StoredObject, party: string): Promise
     return rekeying.copyAsPublic(object, publicAccess.home, stored)
   }
   const bytes = await cleaned(deps, object, party)
-  const name = `${CLEAN}${key.slice(key.lastIndexOf('.'))}`
+  const copyType = copyTypeOf(mimeType)
+  const name = `${CLEAN}${copyType === mimeType ? key.slice(key.lastIndexOf('.')) : extensionOf(copyType)}`
   const to = await rekeying.reservePublicCopy(object, publicAccess.home, name)
-  if (to !== null) await storage.put(to, bytes, { contentType: mimeType, disposition: dispositionOf(mimeType) })
+  if (to !== null) await storage.put(to, bytes, { contentType: copyType, disposition: dispositionOf(copyType) })
   return to
 }
 

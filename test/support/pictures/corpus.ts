@@ -11,7 +11,7 @@ export const refused = manifest.refuse
 /** File names as clients send them, with what is stored. */
 export const names = manifest.names
 
-export const DEFAULT_TYPES = new Set(['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif'])
+export const DEFAULT_TYPES = new Set(['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif', 'image/heic'])
 
 export async function readCorpus(file: string): Promise<Uint8Array<ArrayBuffer>> {
   if (file.startsWith('made/')) return makePicture(file, await readCorpus('accept/rocket.jpg'))

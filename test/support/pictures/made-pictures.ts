@@ -1,5 +1,6 @@
 /** Pictures that are easier made than kept: each is here for what it would cost, or for what it pretends to be. */
 import { deflateSync } from 'node:zlib'
+import { heic, turn } from './heic.ts'
 import {
   type Bytes,
   box,
@@ -71,6 +72,8 @@ const pictures: Record<string, (rocket: Bytes) => Bytes> = {
     jpeg(rocket, exif('II*\0', [8, 0, 0, 0, 1, 0, 0x69, 0x87, 4, 0, 1, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0, 0])),
   'made/orientation-6.webp': () => webp(extended(0x08, 7, 5), lossless(7, 5), riffChunk('EXIF', orientation(6))),
   'made/orientation-6.png': () => png(7, 5, chunk('eXIf', orientation(6))),
+  'made/tiles-on-their-side.heic': () =>
+    heic({ columns: 3, rows: 2, width: 700, height: 500, properties: [turn(1)], exif: orientation(3) }),
   'made/three-frames.webp': () => animatedWebp(7, 5, 3),
   'made/three-frames.png': () => png(7, 5, chunk('acTL', u32(3), u32(0))),
   'made/21000-chunks.webp': () => webp(extended(0, 7, 5), lossless(7, 5), repeat(21_000, riffChunk('JUNK'))),
@@ -132,7 +135,7 @@ function jpeg(rocket: Bytes, ...segments: Uint8Array[]): Bytes {
 
 const exif = (...tiff: Piece[]) => segment(0xe1, 'Exif\0\0', ...tiff)
 
-const orientation = (value: number) =>
+export const orientation = (value: number) =>
   join('II*\0', little32(8), little16(1), little16(0x112), little16(3), little32(1), little32(value), little32(0))
 
 const av1Settings = box('av1C', [0x81, 0, 0x0c, 0])
@@ -154,7 +157,7 @@ function avif(width: number, height: number, brand: string, compatible = 'mif1',
 }
 
 /** A track of so many frames of one byte each, which takes no more room for more of them. */
-function film(frames: number): Bytes {
+export function film(frames: number): Bytes {
   const sample = box(
     ...(['av01', new Uint8Array(6), [0, 1], new Uint8Array(16), u16(10), u16(10)] as const),
     ...[u32(0x480000), u32(0x480000), u32(0), [0, 1], new Uint8Array(32), u16(24), [255, 255], av1Settings],
