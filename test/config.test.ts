@@ -39,7 +39,8 @@ describe('readConfig', () => {
     expect(http.corsOrigins).toEqual([])
     for (const part of [ports.databaseUrl, ports.redisUrl, ports.s3, http.publicBaseUrl, ports.linkSecrets])
       expect(part).toBeUndefined()
-    expect([...media.allowedTypes]).toEqual(['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif'])
+    const formats = ['jpeg', 'png', 'webp', 'gif', 'avif', 'heic']
+    expect([...media.allowedTypes]).toEqual(formats.map((format) => `image/${format}`))
   })
 
   test('has the documented defaults of sizes and times', () => {

@@ -8,8 +8,9 @@ const PROGRAM = join(repository, 'src', 'pictures', 'child.ts')
 test('a decoder process loads its decoders and nothing that opens a connection', async () => {
   const { packages, texts } = await loadedBy(PROGRAM)
   expect([...packages].sort()).toEqual([HEIF, 'node:fs', 'node:process', 'node:zlib', 'sharp', 'thumbhash'])
+  // Files of its own are followed here also where they are loaded late.
   for (const [file, text] of texts) {
-    expect(`${file}: ${/\b(fetch|WebSocket|EventSource|connect|import)\(/.exec(text)?.[0] ?? 'nothing'}`).toBe(
+    expect(`${file}: ${/\b(fetch|WebSocket|EventSource|connect|import)\((?!'\.\/)/.exec(text)?.[0] ?? 'nothing'}`).toBe(
       `${file}: nothing`,
     )
   }
