@@ -76,7 +76,7 @@ describe.skipIf(!haveHeifEnc())('a HEIC of heif-enc', () => {
 
       const copy = await followed(`/media/${id}/content?download`)
       expect(copy.headers.get('content-type')).toBe('image/jpeg')
-      expect(copy.headers.get('content-disposition')).toContain('filename="IMG_1.v2.jpg"')
+      expect(copy.headers.get('content-disposition')).toMatch(/filename="?IMG_1\.v2\.jpg"?$/)
       const bytes = new Uint8Array(await copy.arrayBuffer())
       expect(await sharp(bytes).metadata()).toMatchObject({
         format: 'jpeg',
