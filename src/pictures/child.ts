@@ -15,6 +15,7 @@ import { isPixelLimit, MAX_DECODED_BYTES, MAX_RESULT_BYTES } from './limits.ts'
 import { perform } from './tasks.ts'
 
 const WATCH_MS = 100
+const SMALL_BYTES = 128 * 1024
 // Added to the limit where the process itself enforces it: resident memory includes pages of the runtime's executable.
 const PROGRAM_BYTES = 64 * 1024 * 1024
 
@@ -78,8 +79,13 @@ function passed(said: string): never {
 }
 
 function write(answer: Answer, body?: Uint8Array): void {
-  process.stdout.write(frameStart(answer, body?.length ?? 0))
-  if (body !== undefined) process.stdout.write(body)
+  const start = frameStart(answer, body?.length ?? 0)
+  // At once, so that the service wakes up once; a large body is not copied.
+  if (body !== undefined && body.length <= SMALL_BYTES) process.stdout.write(Buffer.concat([start, body]))
+  else {
+    process.stdout.write(start)
+    if (body !== undefined) process.stdout.write(body)
+  }
 }
 
 function cpuSeconds(): number {

@@ -36,34 +36,34 @@ export function checkJpeg(bytes: Uint8Array): number {
  * libvips would hold every other segment in memory, and copy it.
  */
 export function cutJpeg(bytes: Uint8Array): Uint8Array {
-  const profile = profileBytes(bytes) <= MAX_PROFILE_BYTES
+  const { cut, profileBytes } = cutSegments(bytes, true)
+  return (profileBytes <= MAX_PROFILE_BYTES ? cut : cutSegments(bytes, false).cut).result()
+}
+
+function cutSegments(bytes: Uint8Array, profile: boolean) {
   const cut = createCut(bytes)
   let kept = 0
-  let exif = 0
+  let exifBytes = 0
+  let profileBytes = 0
   walk(bytes, (marker, at, end) => {
     if (isShown(marker, at, end)) return
     cut.keep(kept, at)
     kept = end
   })
   cut.keep(kept, bytes.length)
-  return cut.result()
+  return { cut, profileBytes }
 
   function isShown(marker: number, at: number, end: number): boolean {
-    if (marker === APP2) return profile && isProfile(bytes, at)
+    if (marker === APP2 && isProfile(bytes, at)) {
+      profileBytes += end - at
+      return profile
+    }
     if (marker === APP1 && textAt(bytes, at + 4, 4) === 'Exif') {
-      exif += end - at
-      return exif <= MAX_PROFILE_BYTES
+      exifBytes += end - at
+      return exifBytes <= MAX_PROFILE_BYTES
     }
     return marker === APP0 || marker === APP14 || marker === SOS || marker < APP0 || (marker > APP15 && marker !== COM)
   }
-}
-
-function profileBytes(bytes: Uint8Array): number {
-  let sum = 0
-  walk(bytes, (marker, at, end) => {
-    if (marker === APP2 && isProfile(bytes, at)) sum += end - at
-  })
-  return sum
 }
 
 /** https://www.color.org/ICC1V42.pdf, annex B.4 */

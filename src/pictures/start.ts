@@ -84,6 +84,9 @@ export function startOf(limits: ProcessLimits, program: string[]): Start {
       HOME: homedir(),
       // One malloc arena for all threads, so that a thread can reuse memory that another has freed.
       MALLOC_ARENA_MAX: '1',
+      // What glibc comes to by itself after some large pictures: memory of a job is kept for the next one.
+      MALLOC_MMAP_THRESHOLD_: String(32 * 1024 * 1024),
+      MALLOC_TRIM_THRESHOLD_: String(64 * 1024 * 1024),
       UV_THREADPOOL_SIZE: '2',
       ...runtime.env,
     },

@@ -6,7 +6,7 @@ import type { DecodeResult, DecodeTask } from './decoding.ts'
 import { gifWithScreen } from './gif.ts'
 import { type Found, sizeOf } from './libvips.ts'
 import { checkFrames, MAX_DECODED_PIXELS, tooLarge, unreadable } from './limits.ts'
-import { placeholderOf } from './placeholder.ts'
+import { placeholderOf, placeholderOfPixels } from './placeholder.ts'
 import { isAnimatedPng, pixelsOfPng } from './png.ts'
 import { checkStructure, cutForDecoding } from './structure.ts'
 
@@ -135,8 +135,8 @@ async function resize(
     .toColourspace('srgb')
     .raw({ depth: 'uchar' })
     .toBuffer({ resolveWithObject: true })
-  const pixels = () => sharp(data, { raw: { width: info.width, height: info.height, channels: info.channels } })
-  return { bytes: await encode(pixels()), placeholder: await placeholderOf(pixels()) }
+  const pixels = sharp(data, { raw: { width: info.width, height: info.height, channels: info.channels } })
+  return { bytes: await encode(pixels), placeholder: placeholderOfPixels({ data, ...info }) }
 }
 
 async function clean(input: Input): Promise<Made> {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:tes
 import { cp, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import sharp from 'sharp'
-import { thumbHashToApproximateAspectRatio, thumbHashToAverageRGBA } from 'thumbhash'
+import { thumbHashToApproximateAspectRatio, thumbHashToAverageRGBA, thumbHashToRGBA } from 'thumbhash'
 import { migrate } from '../../src/db/migrate.ts'
 import { MIGRATIONS_FOLDER } from '../../src/db/migrations.ts'
 import type { NewObject } from '../../src/media/object/new-object.ts'
@@ -56,6 +56,34 @@ describe('the placeholder of a picture', () => {
     const logo = blank(4, '#00ff0000').composite([{ input: patch('#c02010'), left: 100, top: 50 }])
     expect((await made(await logo.webp({ lossless: true }).toBuffer(), 'image/webp')).dominantColor).toBe('#c02010')
     expect((await made(await blank(4, '#00ff0000').png().toBuffer(), 'image/png')).dominantColor).toBe('#000000')
+  })
+
+  /** The one that is made from a rendition, on the way. */
+  async function madeAlong(bytes: Uint8Array, mimeType: string, size: { width: number; height: number }) {
+    const rendition = { ...size, fit: 'inside', format: 'webp', quality: 75 } as const
+    const task = { kind: 'rendition', mimeType, rendition, expected: size, placeholder: true } as const
+    return (await createInProcessDecoders().run(job(task, bytes))).placeholder ?? expect.unreachable()
+  }
+
+  test.each(['accept/rocket.jpg', 'accept/coffee.avif', 'accept/astronaut.png'])(
+    'of %s is as good when it is made from a rendition',
+    async (file) => {
+      const { type, width, height } = accepted.find((one) => one.file === file) ?? expect.unreachable()
+      const bytes = await readCorpus(file)
+      const [own, along] = [await made(bytes, type), await madeAlong(bytes, type, { width: width!, height: height! })]
+      const [a, b] = [own, along].map(({ thumbHash }) => thumbHashToRGBA(Buffer.from(thumbHash, 'base64')))
+      expect([a!.w, a!.h]).toEqual([b!.w, b!.h])
+      const squares = a!.rgba.reduce((sum, value, i) => sum + (value - b!.rgba[i]!) ** 2, 0)
+      expect(Math.sqrt(squares / a!.rgba.length)).toBeLessThan(8)
+    },
+  )
+
+  test('made from a rendition gives transparent pixels no say, either', async () => {
+    const logo = blank(4, '#00ff0000').composite([{ input: patch('#c02010'), left: 100, top: 50 }])
+    const bytes = await logo.png().toBuffer()
+    expect(await madeAlong(bytes, 'image/png', { width: 300, height: 200 })).toMatchObject({
+      dominantColor: '#c02010',
+    })
   })
 
   test('has the colours that a person sees, whatever space they are given in', async () => {
