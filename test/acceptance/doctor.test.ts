@@ -12,7 +12,7 @@ import { startNative } from '../support/services/native.ts'
 import { findNginx, haveNginx, startNginx } from '../support/services/nginx.ts'
 
 const MAX_UPLOAD_BYTES = String(2 * 1024 * 1024)
-const stage = await openStage({ MAX_UPLOAD_BYTES })
+const stage = await openStage({ MAX_UPLOAD_BYTES, CORS_ORIGIN: 'https://app.example.com' })
 /** Of a doctor that looks at the gateway alone. */
 const env = { AUTH_JWT_SECRET: JWT_SECRET, MAX_UPLOAD_BYTES }
 let folder: Folder
@@ -112,11 +112,17 @@ async function doctor(settings: Record<string, string>, args: string[]): Promise
   return { code, out }
 }
 
+test('a misspelt setting is in the log of a start', () => {
+  const sentence = 'settings: CORS_ORIGIN: is not a setting and does nothing; CORS_ORIGINS may be meant'
+  expect(stage.service.logs().split(sentence)).toHaveLength(2)
+})
+
 describe('bun run doctor', () => {
   test.skipIf(backend === 'embedded' || !haveNginx())('finds nothing wrong with a right set-up', async () => {
     const { url, stop } = await startNginx(folder.path, [stage.service.baseUrl])
     ends.push(stop)
-    const settings = { ...stage.env, CORS_ORIGINS: 'https://app.example.com' }
+    const { CORS_ORIGIN, ...others } = stage.env
+    const settings = { ...others, CORS_ORIGINS: CORS_ORIGIN ?? '' }
     expect(await doctor(settings, ['--gateway', url])).toEqual({
       code: 0,
       out: 'Nothing is wrong. Looked at: settings, database, store, Redis, gateway.\n',

@@ -26,6 +26,18 @@ describe.skipIf(!setUp.present)('the database', () => {
     return own.url
   }
 
+  /** A new database, and a role whose only rights in it are given by `change`. */
+  const asNewRole = async (change: (role: string) => string, options?: { migrated: boolean }) => {
+    const role = `role_${crypto.randomUUID().replaceAll('-', '')}`
+    const url = await other(`CREATE ROLE ${role} LOGIN PASSWORD 'a'; ${change(role)}`, options)
+    drops.push(async () => {
+      const sql = connect({ url: setUp.databaseUrl() })
+      await sql.unsafe(`DROP ROLE ${role}`)
+      await sql.end({ timeout: 1 })
+    })
+    return { DATABASE_URL: Object.assign(new URL(url), { username: role, password: 'a' }).href }
+  }
+
   test.each<WrongSetUp>([
     ['a wrong password', 'does not let the user "postgres" in; the password', changed((url) => (url.password = 'a'))],
     ['a missing database', 'there is no database "none"; create it', changed((url) => (url.pathname = '/none'))],
@@ -58,18 +70,12 @@ describe.skipIf(!setUp.present)('the database', () => {
     [
       'a role without privileges',
       'the role lacks privileges: ',
-      async () => {
-        const role = `role_${crypto.randomUUID().replaceAll('-', '')}`
-        const url = await other(`CREATE ROLE ${role} LOGIN PASSWORD 'a'; GRANT SELECT ON media_migrations TO ${role}`, {
-          migrated: true,
-        })
-        drops.push(async () => {
-          const sql = connect({ url: setUp.databaseUrl() })
-          await sql.unsafe(`DROP ROLE ${role}`)
-          await sql.end({ timeout: 1 })
-        })
-        return { DATABASE_URL: Object.assign(new URL(url), { username: role, password: 'a' }).href }
-      },
+      () => asNewRole((role) => `GRANT SELECT ON media_migrations TO ${role}`, { migrated: true }),
+    ],
+    [
+      'a role that may not make the schema',
+      'the role lacks a privilege (permission denied for schema public); run `bun run migrate` with a role that may',
+      () => asNewRole(() => 'SELECT 1'),
     ],
   ])('with %s is named by one line', async (_, line, env) => {
     await expectOneLine(setUp.withoutStore(await env()), line)

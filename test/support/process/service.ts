@@ -58,7 +58,7 @@ export async function startService(options: {
     const code = await child.exited
     await reading
     expectNoSecrets(written, options.env)
-    triedService(service.baseUrl, written, options.env)
+    if (options.code === undefined) triedService(service.baseUrl, written, options.env)
     return code
   }
   const service: RunningService = {
