@@ -25,6 +25,7 @@ export const ANY_RUNTIME: Names = [
   'expired-uploads', // upkeep, which is a command on Bun
   'gateway', // who is believed; the peer's address, by runtime, is in rate-limits
   'idempotency', // statements
+  'identity-providers', // as callers; tokens has keys fetched on both
   'least-rights', // the key's rights in the store
   'limits', // statements, and the dates in links
   'list', // statements
@@ -40,6 +41,8 @@ export const ANY_RUNTIME: Names = [
   'rendition-owners', // signatures, statements and the reconcile command
   'rendition-pictures', // what the decoder makes; renditions asks both runtimes for some, hostile for 32 at once
   'sign', // as presigned and multipart-upload, in other words
+  'stores', // what S3 stores do
+  'tus-replicas', // leases, which are statements; tus has both runtimes read its bodies
 ]
 
 /** Acceptance files that have nothing to do with where rows, bytes and events are, which run on the real parts alone. */
@@ -47,11 +50,14 @@ export const ANY_BACKEND: Names = [
   'authorization', // the same statements, to which contract tests hold PGlite
   'bad-requests', // refused before there is anything to keep
   'callers', // as authorization
+  'console', // its page and its token; with no settings it is embedded anywhere
   'corpus', // refused or accepted by their bytes
   'cross-site', // headers that the routes set
   'credentials', // the key of an S3 store
   'dashboards', // names of metrics
   'decoders', // processes of the pool
+  'docs', // examples of calls that other files make
+  'erasure', // statements and removals, to which contract tests hold PGlite and the disk
   'doctor', // looks at real parts
   'event-limits', // streams of one process; event-streams has those of both event buses
   'event-replicas', // there is one process only
@@ -61,6 +67,8 @@ export const ANY_BACKEND: Names = [
   'least-rights', // the key's rights in the store
   'limits', // statements
   'log-output', // what is written, and when
+  'logs', // as log-output
+  'metrics', // what is counted
   'migrate', // rights in the database
   'multipart', // how bodies are read
   'other-gateways', // what gateways make of requests
@@ -68,13 +76,16 @@ export const ANY_BACKEND: Names = [
   'placeholder', // statements
   'presigned-corpus', // as corpus
   'presigned-reads', // what is asked of S3
+  'public-pictures', // promises/withdrawal has both stores; renditions and browsers serve from the disk
   'quotas', // statements
   'rendition-owners', // signatures and statements; renditions asks for links on the disk
   'rendition-pictures', // what the decoder makes
   'settings', // how they are read; data-dir has what a folder is used for
+  'stopping', // signals and sockets; embedded is stopped and killed in embedded and data-dir
   'other-stores', // as stores
   'stores', // what S3 stores do
   'tokens', // who is believed
+  'too-large', // how bodies are read
   'traces', // how spans are made and sent
   'typed-client', // as presigned, multipart-upload and event-streams, by another client
   'without-redis', // embedded parts have none
