@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
-import { cp, rename, rm } from 'node:fs/promises'
+import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { dependencies } from '../../../package.json'
 import { connect, type Sql } from '../../../src/db/connect.ts'
 import { migrate } from '../../../src/db/migrate.ts'
 import { startPGlite } from '../../../src/db/pglite.ts'
+import { runToEnd } from '../process/process.ts'
 import { repository } from '../repository.ts'
 import type { OpenDatabase, Wanted } from './databases.ts'
 import { createFolder } from './folder.ts'
@@ -31,13 +32,18 @@ export async function openPGlite({ migrated = false }: Wanted = {}): Promise<Ope
 /** Copies a database that has just been created to a folder that is not there yet: a new one takes seconds. */
 async function copyNewPGlite(to: string): Promise<void> {
   created ??= prepare(async () => VERSION)
-  await cp(await created, to, { recursive: true })
+  await copy(await created, to)
 }
 
 /** The same, with all migrations done, which take a service a quarter of its start. */
 export async function copyMigratedPGlite(to: string): Promise<void> {
   done ??= prepare(async () => `${VERSION}-${await hashOfMigrations()}`, migrate)
-  await cp(await done, to, { recursive: true })
+  await copy(await done, to)
+}
+
+/** A thousand files, for which Bun's own `cp` (1.4.5) takes six times the CPU. */
+function copy(from: string, to: string): Promise<void> {
+  return runToEnd(['cp', '-R', from, to])
 }
 
 const VERSION = dependencies['@electric-sql/pglite']
@@ -60,7 +66,7 @@ async function prepare(nameIt: () => Promise<string>, work?: (sql: Sql) => Promi
   await stop()
   // Whole from its first moment, and somebody else's is as good.
   const whole = `${kept}-${process.pid}`
-  await cp(data, whole, { recursive: true })
+  await copy(data, whole)
   await rename(whole, kept).catch(() => rm(whole, { recursive: true }))
   await folder.remove()
   return kept
