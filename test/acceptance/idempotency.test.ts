@@ -80,3 +80,52 @@ test.each(ways.filter(({ way }) => way !== 'a direct upload'))(
     expect(object.id).not.toBe(id)
   },
 )
+
+describe('a direct upload with an Idempotency-Key', () => {
+  // Without the unique index media_objects_idempotency there would be several.
+  test('that is sent many times at once makes one object', async () => {
+    const user = newUser()
+    const responses = await Promise.all(Array.from({ length: 10 }, () => upload(user)))
+    const objects = await Promise.all(responses.map((response) => answered<MediaObject>(201, response)))
+    const [{ id, key } = { id: '', key: '' }] = objects
+    expect(new Set(objects.map((object) => object.id))).toEqual(new Set([id]))
+    expect((await page(user)).items.map((item) => item.id)).toEqual([id])
+    expect((await inside?.rowsOf(user))?.map((row) => row.id)).toEqual(inside && [id])
+    expect(await inside?.keys(`media/${id}/`)).toEqual(inside && [key])
+  })
+
+  test('is refused when the key came with another file, name or visibility, but not for others', async () => {
+    const user = newUser()
+    const { id } = await answered<MediaObject>(201, await upload(user))
+    for (const other of [{ file: 'accept/cat.webp' }, { name: 'b.jpg' }, { visibility: 'public' }])
+      await expectProblem(await upload(user, other), 409, 'idempotency_conflict')
+    await expectProblem(await post(user, '/media/presign', 'key', rocket.length), 409, 'idempotency_conflict')
+    expect(await answered<MediaObject>(201, await upload(user))).toMatchObject({ id })
+    expect((await answered<MediaObject>(201, await upload(newUser()))).id).not.toBe(id)
+  })
+})
+
+test('a presign that is sent many times at once prepares one object, whose links all fit it', async () => {
+  const user = newUser()
+  const responses = await Promise.all(
+    Array.from({ length: 10 }, () => post(user, '/media/presign', 'key', rocket.length)),
+  )
+  const links = await Promise.all(responses.map((response) => answered<Presigned>(200, response)))
+  expect(new Set(links.map(({ id, key }) => `${id} ${key}`)).size).toBe(1)
+  const puts = await Promise.all(links.slice(0, 3).map((link) => put(link, rocket)))
+  expect(puts.map(({ status }) => status).sort()).toEqual([200, 412, 412])
+  await answered(200, await complete(user, String(links[0]?.id)))
+  expect((await page(user)).items).toHaveLength(1)
+  expect(await inside?.rowsOf(user)).toEqual(inside && [expect.anything()])
+})
+
+async function upload(
+  as: string,
+  { file = 'accept/rocket.jpg', name = 'a.jpg', visibility = 'private' } = {},
+): Promise<Response> {
+  const { body, headers } = multipart([
+    { name: 'visibility', content: visibility },
+    { name: 'file', filename: name, type: 'image/jpeg', content: await readCorpus(file) },
+  ])
+  return call('/media/upload', { as, method: 'POST', body, headers: { ...headers, 'idempotency-key': 'key' } })
+}

@@ -14,17 +14,6 @@ import { faultTest } from '../support/process/faults.ts'
 import { haveServices } from '../support/services/shared.ts'
 
 describe.skipIf(!(await haveServices()))('an upload with an Idempotency-Key', () => {
-  // Without the unique index media_objects_idempotency there would be several.
-  faultTest('that is sent many times at once makes one object', async (stage) => {
-    const user = newUser()
-    const responses = await Promise.all(Array.from({ length: 10 }, () => upload(stage, user, 'key')))
-    const objects = await Promise.all(responses.map((response) => answered<MediaObject>(201, response)))
-    expect(new Set(objects.map(({ id }) => id)).size).toBe(1)
-    const items = (await stage.page(user)).items
-    expect(items.map(({ id }) => id)).toEqual([String(objects[0]?.id)])
-    expect(await stage.inside.keys('media/')).toEqual(items.map(({ key }) => key))
-  })
-
   faultTest('waits for a first one that is still at work', async (stage) => {
     const user = newUser()
     stage.store.delay(2000)
@@ -62,31 +51,9 @@ describe.skipIf(!(await haveServices()))('an upload with an Idempotency-Key', ()
     expect((await another.page(user)).items.map((item) => item.id)).toEqual([id])
     expect((await stage.inside.rowsOf(user)).filter(({ status }) => status !== 'purging')).toHaveLength(1)
   })
-
-  faultTest('is refused when the key came with another file, name or visibility, but not for others', async (stage) => {
-    const user = newUser()
-    const { id } = await answered<MediaObject>(201, await upload(stage, user, 'key'))
-    for (const other of [{ file: 'accept/cat.webp' }, { name: 'b.jpg' }, { visibility: 'public' }])
-      await expectProblem(await upload(stage, user, 'key', other), 409, 'idempotency_conflict')
-    await expectProblem(await presign(stage, user, 'key'), 409, 'idempotency_conflict')
-    expect(await answered<MediaObject>(201, await upload(stage, user, 'key'))).toMatchObject({ id })
-    expect((await answered<MediaObject>(201, await upload(stage, newUser(), 'key'))).id).not.toBe(id)
-  })
 })
 
 describe.skipIf(!(await haveServices()))('a presign with an Idempotency-Key', () => {
-  faultTest('that is sent many times at once prepares one object, whose links all fit it', async (stage) => {
-    const user = newUser()
-    const responses = await Promise.all(Array.from({ length: 10 }, () => presign(stage, user, 'key')))
-    const links = await Promise.all(responses.map((response) => answered<Presigned>(200, response)))
-    expect(new Set(links.map(({ id, key }) => `${id} ${key}`)).size).toBe(1)
-    const bytes = await readCorpus('accept/rocket.jpg')
-    const puts = await Promise.all(links.slice(0, 3).map((link) => stage.put(link, bytes)))
-    expect(puts.map(({ status }) => status).sort()).toEqual([200, 412, 412])
-    await answered(200, await stage.complete(user, String(links[0]?.id)))
-    expect(await stage.inside.rowsOf(user)).toHaveLength(1)
-  })
-
   faultTest(
     'is the same to another process after the first was killed, and refused for another file',
     async (stage) => {
@@ -100,16 +67,9 @@ describe.skipIf(!(await haveServices()))('a presign with an Idempotency-Key', ()
   )
 })
 
-async function upload(
-  { call }: Client,
-  as: string,
-  key: string,
-  { file = 'accept/rocket.jpg', name = 'a.jpg', visibility = 'private' } = {},
-): Promise<Response> {
-  const { body, headers } = multipart([
-    { name: 'visibility', content: visibility },
-    { name: 'file', filename: name, type: 'image/jpeg', content: await readCorpus(file) },
-  ])
+async function upload({ call }: Client, as: string, key: string): Promise<Response> {
+  const content = await readCorpus('accept/rocket.jpg')
+  const { body, headers } = multipart([{ name: 'file', filename: 'a.jpg', type: 'image/jpeg', content }])
   return call('/media/upload', { as, method: 'POST', body, headers: { ...headers, 'idempotency-key': key } })
 }
 
