@@ -17,7 +17,7 @@ const rendition = (id: string, query: string, how: { as?: string; accept?: strin
 
 describe('a picture of the corpus', () => {
   test.each(pictures)(
-    '$file, in every format and fit: of the right size, upright, without metadata',
+    '$file, in every format and in both fits: of the right size, upright, without metadata',
     async (picture) => {
       const user = newUser()
       const { id } = await stage.uploaded(user, picture.file)
@@ -31,10 +31,11 @@ describe('a picture of the corpus', () => {
           height: Math.max(1, Math.round(height * scale)),
           space: format === 'png' ? expect.any(String) : expect.stringMatching(/srgb|b-w/),
         })
-        const cover = await seen(await rendition(id, `w=100&h=70&fit=cover&format=${format}`, { as: user }))
-        const side = Math.min(100, width, height)
-        expect([cover.width, cover.height]).toEqual([side, side])
       }
+      // What is cut off has nothing to do with the format.
+      const cover = await seen(await rendition(id, 'w=100&h=70&fit=cover&format=webp', { as: user }))
+      const side = Math.min(100, width, height)
+      expect([cover.width, cover.height]).toEqual([side, side])
     },
     60_000,
   )
@@ -111,7 +112,8 @@ describe('a rendition', () => {
     const watch = setInterval(async () => {
       peak = Math.max(peak, await residentOf(stage.service.pid))
     }, 20)
-    const queries = ['w=800&format=webp', 'w=400&format=webp', 'w=800&format=jpeg', 'w=200&format=webp']
+    // Sizes that a JPEG is decoded to at once, so that it is about the bytes of many and not about CPU.
+    const queries = ['w=200&format=webp', 'w=200&format=jpeg', 'w=100&format=png', 'w=100&format=jpeg']
     const answers = await Promise.all(ids.flatMap((id) => queries.map((query) => rendition(id, query, { as: user }))))
     clearInterval(watch)
     for (const answer of answers) await seen(answer)
