@@ -37,7 +37,7 @@ describe.skipIf(!(await haveServices()) || process.platform !== 'linux')('a host
   beforeAll(async () => {
     stage = await openStage({
       ...{ RATE_LIMIT_PER_MINUTE: '0', MAX_UPLOAD_BYTES: String(64 * MiB), UPLOAD_MEMORY_BYTES: String(UPLOAD_MEMORY) },
-      ...{ DECODERS: String(DECODERS), DECODER_MEMORY_BYTES: String(DECODER_MEMORY), DECODER_CPU_SECONDS: '3' },
+      ...{ DECODERS: String(DECODERS), DECODER_MEMORY_BYTES: String(DECODER_MEMORY), DECODER_CPU_SECONDS: '2' },
     })
     // What is compiled and filled at the first requests is not what a file costs.
     await honestly(new AbortController(), 40)
