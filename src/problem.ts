@@ -70,6 +70,8 @@ type Details = {
   arguments?: ArgumentError[]
   /** The id of the media object that the caller should continue with. */
   id?: string
+  /** The ids of the media objects to blame, where a call names several. */
+  ids?: string[]
   /** How long to wait before a retry can succeed. */
   retryAfterSeconds?: number
   cause?: unknown
@@ -81,6 +83,7 @@ export class Problem extends Error {
   readonly kind: ProblemKind
   readonly arguments: ArgumentError[]
   readonly id: string | undefined
+  readonly ids: string[] | undefined
   readonly retryAfterSeconds: number | undefined
 
   /** @param detail the message for the client; never exposes internals */
@@ -91,6 +94,7 @@ export class Problem extends Error {
     this.kind = kinds[code]
     this.arguments = details.arguments ?? []
     this.id = details.id
+    this.ids = details.ids
     this.retryAfterSeconds = details.retryAfterSeconds
   }
 }

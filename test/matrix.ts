@@ -24,6 +24,7 @@ export const ANY_RUNTIME: Names = [
   'event-replicas', // how replicas share a Redis stream; faults/events has Deno's connections to Redis break
   'expired-uploads', // upkeep, which is a command on Bun
   'gateway', // who is believed; the peer's address, by runtime, is in rate-limits
+  'holds', // statements
   'idempotency', // statements
   'identity-providers', // as callers; tokens has keys fetched on both
   'least-rights', // the key's rights in the store
@@ -63,6 +64,7 @@ export const ANY_BACKEND: Names = [
   'event-replicas', // there is one process only
   'expired-uploads', // of multipart uploads, which the disk does not take
   'gateway', // who is believed
+  'holds', // statements
   'identity-providers', // as tokens
   'least-rights', // the key's rights in the store
   'limits', // statements

@@ -66,6 +66,15 @@ export function createMediaClient(options: HttpOptions) {
       return status === 404 ? get(id) : JSON.parse(text)
     },
 
+    /** Keeps held objects of the caller for good, all or none; a service names their owner. */
+    async claim(ids: readonly string[], { userId }: { userId?: string } = {}): Promise<MediaObject[]> {
+      const { items } = await http.ask<{ items: MediaObject[] }>('/media/claim', {
+        method: 'POST',
+        json: { ids, userId },
+      })
+      return items
+    },
+
     /** Usage and quota of the caller. */
     usage: (): Promise<Usage> => http.ask('/media/usage'),
 

@@ -37,6 +37,8 @@ export class MediaError extends Error {
   readonly errors: { field: string; message: string }[]
   /** The id of the object that this Idempotency-Key was used for before. */
   readonly id: string | undefined
+  /** The ids of the objects to blame, where the call named several. */
+  readonly ids: string[]
   /** The request id in the service's log. */
   readonly requestId: string | null
 
@@ -52,10 +54,18 @@ export class MediaError extends Error {
     this.status = answer.status ?? 0
     this.errors = body.errors ?? []
     this.id = body.id
+    this.ids = body.ids ?? []
     this.requestId = answer.header?.('x-request-id') ?? null
   }
 }
-type ProblemBody = { code: ProblemCode; title: string; detail: string; errors: MediaError['errors']; id: string }
+type ProblemBody = {
+  code: ProblemCode
+  title: string
+  detail: string
+  errors: MediaError['errors']
+  id: string
+  ids: string[]
+}
 
 /** `once`: a call that succeeds only once; a repeat gets 404. */
 type Call = Sent & { json?: unknown; once?: boolean }

@@ -32,6 +32,8 @@ export type MediaObject = {
   status: 'active' | 'deleted'
   /** RFC 3339. */
   createdAt: string
+  /** RFC 3339; until when the object is held, unless it is claimed. Shown to the owner. */
+  expiresAt?: string | undefined
 }
 
 /** With links to the bytes that need no credentials. */

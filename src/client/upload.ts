@@ -8,6 +8,8 @@ export type UploadOptions = {
   /** Media type; default: the type of the file. The service checks it against the bytes. */
   type?: string
   visibility?: Visibility
+  /** The object goes to the bin so many seconds after the upload unless it is claimed: 60 to 2,592,000. */
+  holdSeconds?: number
   /** From 0 to the file size; never decreases. */
   onProgress?: Progress
   /** Stops the upload and aborts it at the service. */
@@ -27,6 +29,7 @@ const PARTS_AT_ONCE = 3
 const LINK_TRIES = 3
 
 type Told = Required<Pick<UploadOptions, 'name' | 'type' | 'visibility'>> & {
+  holdSeconds: number | undefined
   key: string
   signal: AbortSignal | undefined
   /** Reports the number of bytes sent of one piece of the file. */
@@ -34,9 +37,9 @@ type Told = Required<Pick<UploadOptions, 'name' | 'type' | 'visibility'>> & {
 }
 
 export async function upload(http: Http, file: Blob, options: UploadOptions = {}): Promise<MediaObject> {
-  const { name = nameOf(file), type = file.type, visibility = 'private', signal } = options
+  const { name = nameOf(file), type = file.type, visibility = 'private', holdSeconds, signal } = options
   const key = options.idempotencyKey ?? randomKey()
-  const told = { name, type, visibility, key, signal, sent: watch(file.size, options.onProgress) }
+  const told = { name, type, visibility, holdSeconds, key, signal, sent: watch(file.size, options.onProgress) }
   const object = await byWay(http, file, told)
   options.onProgress?.({ loaded: file.size, total: file.size })
   return object
@@ -73,9 +76,14 @@ async function byItsSize(http: Http, file: Blob, told: Told): Promise<MediaObjec
   return overLink(http, file, told)
 }
 
-async function direct(http: Http, file: Blob, { name, visibility, key, signal, sent }: Told): Promise<MediaObject> {
+async function direct(
+  http: Http,
+  file: Blob,
+  { name, visibility, holdSeconds, key, signal, sent }: Told,
+): Promise<MediaObject> {
   const body = new FormData()
   body.set('visibility', visibility)
+  if (holdSeconds !== undefined) body.set('holdSeconds', String(holdSeconds))
   body.set('file', file, name)
   const headers = { 'idempotency-key': key }
   return http.ask('/media/upload', { method: 'POST', body, headers, signal, onSent: (bytes) => sent(0, bytes) })
@@ -154,8 +162,9 @@ async function sendPart(http: Http, id: string, partNumber: number, sent: Sent):
   }
 }
 
-function begin<T>(http: Http, path: string, file: Blob, { name, type, visibility, key, signal }: Told): Promise<T> {
-  const json = { filename: name, fileType: type, size: file.size, visibility }
+function begin<T>(http: Http, path: string, file: Blob, told: Told): Promise<T> {
+  const { name, type, visibility, holdSeconds, key, signal } = told
+  const json = { filename: name, fileType: type, size: file.size, visibility, holdSeconds }
   return http.ask<T>(path, { method: 'POST', json, headers: { 'idempotency-key': key }, signal })
 }
 

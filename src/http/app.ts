@@ -20,6 +20,7 @@ import { docsRoutes } from './pages/docs.ts'
 import { addressOf, createIdentify, LIMIT_HEADERS } from './request/identify.ts'
 import { HttpProblem, problemResponse, toProblem } from './request/problem-response.ts'
 import { refuseInvalid } from './request/validation.ts'
+import { claimRoute } from './routes/claims.ts'
 import { eventRoutes } from './routes/events.ts'
 import { fileRoutes } from './routes/files.ts'
 import { healthRoutes } from './routes/health.ts'
@@ -87,6 +88,7 @@ export function createApp(given: AppDeps): OpenAPIHono {
   uppyRoutes(app, deps)
   ownerRoutes(app, deps)
   eventRoutes(app, deps)
+  claimRoute(app, deps)
   objectRoutes(app, deps)
   if (deps.disk !== undefined) fileRoutes(app, deps.disk)
   docsRoutes(app, deps.publicBaseUrl)

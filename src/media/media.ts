@@ -22,6 +22,7 @@ import type { Deps } from './deps.ts'
 import type { Addressed, VisibleObject } from './object/object.ts'
 import type { Quotas } from './object/quota.ts'
 import type { Viewer } from './object/viewer.ts'
+import { claim } from './objects/claim.ts'
 import { type Locating, locate, sign } from './objects/links.ts'
 import { type Change, get, list, listByIds, remove, restore, update } from './objects/objects.ts'
 import { type Erasure, erase, usage } from './objects/owners.ts'
@@ -152,6 +153,13 @@ interface Objects {
    */
   restore(id: string, caller: Caller): Promise<Addressed>
   /**
+   * Ends the hold of these objects (distinct ids) of one owner, all or none; those that are not held count as claimed.
+   * In the order of the ids. Source: `objects/claim.ts`.
+   * @throws Problem `not_found` when one is foreign or unknown, or `state_conflict` with the ids of those that are
+   * deleted or pending
+   */
+  claim(ids: readonly string[], userId: string): Promise<Addressed[]>
+  /**
    * A link, valid for SIGNED_URL_SECONDS, to the bytes that the viewer may read; never waits. While the public copy
    * does not exist yet, it is a link to `content` on this service, which makes the copy when it is followed.
    */
@@ -195,6 +203,7 @@ type Groups =
   | 'multipartUploads'
   | 'tusUploads'
   | 'objects'
+  | 'holds'
   | 'renditions'
   | 'outcomes'
   | 'transients'
@@ -223,6 +232,7 @@ export function createMedia(given: Deps<Groups>): Media {
       update: (id, caller, change) => update(deps, id, caller, change),
       remove: (id, caller) => remove(deps, id, caller),
       restore: (id, caller) => restore(deps, id, caller),
+      claim: (ids, userId) => claim(deps, ids, userId),
       sign: (object) => sign(deps, object),
       locate: (object, how) => locate(deps, object, how),
     },

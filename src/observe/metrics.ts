@@ -74,6 +74,7 @@ function countSteps({ counter, histogram }: Instruments): void {
 const UPKEEP_KINDS = [
   'completed',
   'expired',
+  'unclaimed',
   'retired',
   'emptied',
   'forgotten',

@@ -120,6 +120,7 @@ const others: Record<string, { path: string; sent?: Call; known: string; service
     known: '400 request_invalid',
   },
   'GET /media/usage': { path: '/media/usage', known: '200' },
+  'POST /media/claim': { path: '/media/claim', sent: { json: { ids: [] } }, known: '400 request_invalid' },
   'DELETE /media': { path: `/media?userId=${newUser()}`, known: '403 forbidden', service: '202' },
   'DELETE /media, of an owner': { path: `/media?userId=${owner}`, known: '403 forbidden', service: 'not asked' },
 }

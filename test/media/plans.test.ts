@@ -85,6 +85,8 @@ for (const { name, present, open } of databases) {
       'what has expired': (r) => r.purging.expire(100, { tried: true }),
       'what would expire without a look': (r) => r.arrivals.adopt(100),
       'whose bytes may have arrived': (r) => r.arrivals.claim(100),
+      'whose hold has ended': (r) => r.holds.end(100),
+      'a claim': (r) => r.holds.claim([id], owner.userId),
       'what has been in the bin for long': (r) => r.purging.retire(100),
       'what is to be purged': (r) => r.purging.claim(20),
       'what is to be swept': (r) => r.sweeps.claim(20),

@@ -104,6 +104,7 @@ test('a pass of upkeep that could not finish counts as failed, with its step, an
   state.now = 50_000
   const report = {
     expired: 1,
+    unclaimed: 1,
     retired: 2,
     emptied: 3,
     completed: 9,

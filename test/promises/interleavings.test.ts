@@ -174,6 +174,26 @@ for (const { name, present, open } of worlds) {
       )
     })
 
+    test('a claim and two upkeeps around the end of the hold: it stays, or is in the bin with one event', async () => {
+      const HOLD_SECONDS = 600
+      const almost = async () => {
+        const file = { name: 'a.gif', type: '', bytes: gif, visibility: 'private', idempotencyKey: undefined } as const
+        const held = { ...file, holdSeconds: HOLD_SECONDS }
+        const { id } = await soundly(world, ({ media }) => media.uploads.direct(person, held))
+        await world.clock.advance(HOLD_SECONDS - 30)
+        return id
+      }
+      await inAnyOrder(
+        almost,
+        (id) => [({ media }) => media.objects.claim([id], person.userId), upkeep, upkeep],
+        async ([answer = ''], id) => {
+          expect(['ok', 'state_conflict']).toContain(answer)
+          expect(await channels(id)).toEqual(['photo:uploaded', ...(answer === 'ok' ? [] : ['photo:deleted'])])
+        },
+        (turn) => turn(() => world.clock.advance(60)),
+      )
+    })
+
     test('a restore and two upkeeps around the end of the retention time: it is back with its bytes, or gone', async () => {
       const almost = async () => {
         const id = await deleted()

@@ -92,6 +92,7 @@ export function problemResponse(c: Context, problem: Problem): Response {
     code: problem.code,
     errors: errorsOf(problem),
     id: problem.id,
+    ids: problem.ids,
   }
   return c.body(JSON.stringify(body), status)
 }

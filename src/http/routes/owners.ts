@@ -6,6 +6,7 @@ import type { Deps } from '../deps.ts'
 import { Usage } from '../openapi/schemas/objects.ts'
 import { KNOWN, problems } from '../openapi/schemas/problems.ts'
 import { requireCaller } from '../request/context.ts'
+import { userName } from '../request/user-name.ts'
 
 const Erasure = z
   .object({
@@ -16,22 +17,7 @@ const Erasure = z
 
 const ownerQuery = (userIds: UserIds) =>
   z.strictObject({
-    userId: z
-      .string()
-      .min(1)
-      .max(255)
-      .transform((user, context) => {
-        const userId = userIds.ofParameter(user)
-        if (userId !== null) return userId
-        context.addIssue({ code: 'custom', message: 'is not the name of a user here' })
-        return z.NEVER
-      })
-      .openapi({
-        param: { name: 'userId', in: 'query' },
-        ...(userIds.pattern === null ? {} : { pattern: userIds.pattern }),
-        description: "The user's UUID, or where USER_ID_NAMESPACE is set their name at the identity provider.",
-        example: '11111111-2222-4333-8444-555555555555',
-      }),
+    userId: userName(userIds).openapi({ param: { name: 'userId', in: 'query' } }),
   })
 
 export function ownerRoutes(app: OpenAPIHono, { media, identify, userIds }: Deps): void {

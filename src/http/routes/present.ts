@@ -4,7 +4,7 @@ import type { Addressed, VisibleObject } from '../../media/object/object.ts'
 import type { Deps } from '../deps.ts'
 import type { MediaObject, SignedMediaObject } from '../openapi/schemas/objects.ts'
 
-/** A media object without a link. */
+/** A media object without a link, as its owner sees it. */
 export function present(row: Addressed, origin: string): z.infer<typeof MediaObject> {
   const { width, height, thumbHash = null, dominantColor = null } = row.metadata
   return {
@@ -19,6 +19,7 @@ export function present(row: Addressed, origin: string): z.infer<typeof MediaObj
     visibility: row.visibility,
     status: row.status,
     createdAt: row.createdAt.toISOString(),
+    ...(row.expiresAt !== null && { expiresAt: row.expiresAt.toISOString() }),
   }
 }
 
@@ -31,7 +32,7 @@ export async function presentSigned(
 ): Promise<z.infer<typeof SignedMediaObject>> {
   const { url, expiresAt } = await media.objects.sign(row)
   return {
-    ...present(row, origin),
+    ...present(row.own ? row : { ...row, expiresAt: null }, origin),
     signedUrl: absolute(url, origin),
     signedUrlExpiresAt: expiresAt.toISOString(),
     ...(widths && { renditions: renditionLinks.of(row, widths, origin) }),

@@ -62,8 +62,7 @@ function uploadRoute(app: OpenAPIHono, { media, publicBaseUrl, maxUploadBytes, u
     const idempotencyKey = c.req.valid('header')['idempotency-key']
     const limits = { fileLimit: maxUploadBytes, memory: uploadMemory, caller: caller.userId }
     const row = await withForm(c.req.raw, limits, ({ file, fields }) => {
-      const { visibility } = parse(UploadFields, fields)
-      return media.uploads.direct(caller, { ...file, visibility, idempotencyKey })
+      return media.uploads.direct(caller, { ...file, ...parse(UploadFields, fields), idempotencyKey })
     })
     return c.json(present(row, origin), 201, { Location: `${origin}/media/${row.id}` })
   })

@@ -21,7 +21,7 @@ import { xml } from './s3-xml.ts'
 
 /** The arguments of Uppy's `signRequest`, and the page's description of the file. */
 function signBody(limits: FileLimits) {
-  const { filename, fileType, size, visibility } = declaredFile(limits)
+  const { filename, fileType, size, visibility, holdSeconds } = declaredFile(limits)
   return z
     .object({
       method: z.enum(['GET', 'PUT', 'POST', 'DELETE']),
@@ -39,6 +39,7 @@ function signBody(limits: FileLimits) {
       fileType: fileType.optional(),
       size: size.optional(),
       visibility,
+      holdSeconds,
     })
     .openapi('SignRequest', {
       anyOf: uses(),

@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi'
 import { visibilities } from '../../media/object/object.ts'
 import type { TusDeclaration } from '../../media/uploads/tus.ts'
+import { HoldSeconds } from '../openapi/schemas/common.ts'
 import { parse } from '../request/validation.ts'
 
 // HEAD returns the metadata in a header, so it has to fit into one that clients accept.
@@ -13,12 +14,13 @@ const Metadata = z.object({
   name: z.string().max(1024).nullish(),
   filetype: z.string().max(127).nullish(),
   visibility: z.enum(visibilities).default('private'),
+  holdSeconds: z.coerce.number({ error: 'expected a number' }).pipe(HoldSeconds).optional(),
 })
 
 /** @throws Problem `request_invalid`, naming the keys of Upload-Metadata */
 export function declarationOf(headers: Headers, metadata: Record<string, string | null>): TusDeclaration {
   const sent = headers.get('upload-metadata') ?? ''
-  const { filename, name, filetype, visibility } = parse(
+  const { filename, name, filetype, visibility, holdSeconds } = parse(
     Metadata.refine(() => sent.length <= METADATA_BYTES, `expected at most ${METADATA_BYTES} bytes of Upload-Metadata`),
     metadata,
   )
@@ -28,6 +30,7 @@ export function declarationOf(headers: Headers, metadata: Record<string, string 
     fileType: filetype ?? undefined,
     size: length === null ? undefined : Number(length),
     visibility,
+    holdSeconds,
     metadata: sent,
   }
 }

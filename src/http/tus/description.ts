@@ -37,7 +37,7 @@ function describeCreation(registry: Registry, { maxObjectBytes }: FileLimits): v
     ],
     summary: 'Begin a tus upload',
     description:
-      'Upload-Metadata: `filetype` (an accepted media type; without it, the bytes decide), `filename`, `visibility`.',
+      'Upload-Metadata: `filetype` (an accepted media type; without it, the bytes decide), `filename`, `visibility`, `holdSeconds`.',
     responses: {
       201: {
         description: 'Created; send the bytes to `Location`, whose last segment is the id of the media object.',

@@ -14,6 +14,8 @@ export type NewObject = {
   metadata: Dimensions | Record<string, never>
   /** For how many seconds from now anyone can still write bytes under the object's prefix. */
   linksSeconds: number
+  /** How long from its completion on the object is held for a claim; absent: it stays. */
+  holdSeconds?: number | undefined
   /** In how many seconds upkeep first looks whether the bytes have arrived; null: never. */
   completeInSeconds: number | null
   idempotency: Idempotency | undefined

@@ -26,6 +26,8 @@ type Common = {
   /** The key of the public copy; null while there is none, or none is needed. */
   publicKey: string | null
   createdAt: Date
+  /** Until when the object is held, unless somebody claims it; null: it stays, or is not complete. */
+  expiresAt: Date | null
   /** The store's id of the multipart upload; null for other uploads. */
   uploadId: string | null
 }

@@ -93,9 +93,12 @@ function withinQuota(
 
 export const COLUMNS = `id, user_id AS "userId", original_name AS "originalName", mime_type AS "mimeType",
   size_bytes AS "sizeBytes", storage_key AS key, metadata, visibility, status, public_key AS "publicKey",
-  created_at AS "createdAt", upload_id AS "uploadId"`
+  created_at AS "createdAt", expires_at AS "expiresAt", upload_id AS "uploadId"`
 
 const EPOCH = 'extract(epoch FROM now())'
+
+/** The SET clause of the arrows to active: a hold begins when the object is complete, as a large upload takes hours. */
+export const HELD = "expires_at = now() + hold_seconds * interval '1 second'"
 
 /** The RETURNING columns of an object's transient keys, see `Transients`. */
 export const TRANSIENTS = `transient_keys AS "transientKeys", ${EPOCH}::text AS "asOf"`

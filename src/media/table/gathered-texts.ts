@@ -1,5 +1,5 @@
 /** SQL texts of the gathered statements, each also for a single call. */
-import { COLUMNS, owing, TRANSIENTS, WITHDRAWAL, without } from './fragments.ts'
+import { COLUMNS, HELD, owing, TRANSIENTS, WITHDRAWAL, without } from './fragments.ts'
 
 /**
  * The calls as rows: `n` numbers a call, `of` is the id of its object. Where a statement reads the table as well, no
@@ -45,25 +45,28 @@ const OWNED = '(by IS NULL OR user_id = by)'
 // Ordered by owner, because each row locks its owner's usage: one order for all statements avoids deadlocks.
 export const INSERT = `
   INSERT INTO media_objects
-    (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until, complete_due_at)
+    (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until, complete_due_at,
+    hold_seconds)
   SELECT of, "userId", "originalName", "mimeType", "sizeBytes", key, visibility, metadata,
-    now() + "linksSeconds" * interval '1 second', now() + "completeInSeconds" * interval '1 second'
+    now() + "linksSeconds" * interval '1 second', now() + "completeInSeconds" * interval '1 second',
+    "holdSeconds"
   FROM ${callsWith(`"madeAt" bigint, "userId" uuid, "originalName" text, "mimeType" text, "sizeBytes" bigint,
-    key text, visibility text, metadata jsonb, "linksSeconds" integer, "completeInSeconds" integer`)}
+    key text, visibility text, metadata jsonb, "linksSeconds" integer, "completeInSeconds" integer, "holdSeconds" integer`)}
   WHERE "madeAt" > extract(epoch FROM now() - $2::float8 / 2 * interval '1 second') * 1000
   ORDER BY "userId", of
   RETURNING id`
 
 export const INSERT_ONE = `
   INSERT INTO media_objects
-    (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until, complete_due_at)
+    (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until, complete_due_at,
+    hold_seconds)
   SELECT $1, $2, $3, $4, $5::bigint, $6, $7, $8, now() + $9::integer * interval '1 second',
-    now() + $10::integer * interval '1 second'
-  WHERE $11::bigint > extract(epoch FROM now() - $12::float8 / 2 * interval '1 second') * 1000
+    now() + $10::integer * interval '1 second', $11::integer
+  WHERE $12::bigint > extract(epoch FROM now() - $13::float8 / 2 * interval '1 second') * 1000
   RETURNING id`
 
 const ACTIVATION = (size: string, dimensions: string, channel: string, fields: string) =>
-  `status = 'active', status_changed_at = now(), size_bytes = ${size}, metadata = ${dimensions}, ${owing(channel, fields)}`
+  `status = 'active', status_changed_at = now(), size_bytes = ${size}, metadata = ${dimensions}, ${HELD}, ${owing(channel, fields)}`
 export const ACTIVATE = change({
   columns: 'size bigint, dimensions jsonb, channel text, fields jsonb',
   condition: "status = 'pending'",

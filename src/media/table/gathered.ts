@@ -77,7 +77,7 @@ function insert(sql: Queryable, pendingSeconds: number): Kind<NewObject, Inserte
     },
     async alone({ id, userId, originalName, mimeType, sizeBytes, key, visibility, ...rest }, ms) {
       const parameters = [id, userId, originalName, mimeType, sizeBytes, key, visibility, sql.json(rest.metadata)]
-      const times = [rest.linksSeconds, rest.completeInSeconds, rest.madeAt, pendingSeconds]
+      const times = [rest.linksSeconds, rest.completeInSeconds, rest.holdSeconds ?? null, rest.madeAt, pendingSeconds]
       const rows = await within(prepared(sql, INSERT_ONE, [...parameters, ...times]), ms)
       return rows.length === 1 ? 'inserted' : 'stale'
     },

@@ -55,7 +55,7 @@ export interface ObjectStatements {
    * null when it was not active, or is not the caller's.
    */
   remove(id: string, caller: Caller): Promise<({ outbox: MediaEvent[] } & Transients) | null>
-  /** deleted → active, within the retention time. */
+  /** deleted → active, within the retention time, and for good: a hold ends. */
   restore(id: string, caller: Caller, event: Announcement): Promise<ChangedObject | null>
 }
 
@@ -133,7 +133,7 @@ async function restore(
 ): Promise<ChangedObject | null> {
   const [row] = await within(sql<ChangedObject[]>`
     UPDATE media_objects
-    SET status = 'active', status_changed_at = now(), ${owe(event)}
+    SET status = 'active', status_changed_at = now(), expires_at = NULL, ${owe(event)}
     WHERE id = ${id} AND status = 'deleted' AND ${ownedBy(caller)}
       AND status_changed_at > now() - ${seconds(retentionSeconds)}
     RETURNING ${changed}`)

@@ -4,6 +4,7 @@ import { type ArrivalStatements, createArrivalStatements } from './arrivals.ts'
 import { createContext, type TableSettings } from './context.ts'
 import { createGatheredStatements } from './gathered.ts'
 import { createHealthStatements, type HealthStatements } from './health.ts'
+import { createHoldStatements, type HoldStatements } from './holds.ts'
 import { createKeyStatements, type KeyStatements } from './keys.ts'
 import { createMultipartUploadStatements, type MultipartUploadStatements } from './multipart-uploads.ts'
 import { createObjectStatements, type ObjectStatements } from './objects.ts'
@@ -38,6 +39,8 @@ export interface Repository {
   arrivals: ArrivalStatements
   /** Active and soft-deleted objects. */
   objects: ObjectStatements
+  /** Objects that are held for a claim. */
+  holds: HoldStatements
   /** Renditions of a picture: claimed, made, kept or dropped. */
   renditions: RenditionStatements
   /** Failures of decoding that a row remembers. */
@@ -78,6 +81,7 @@ export function createRepository({ quotas = NO_QUOTAS, ...settings }: Settings):
     tusUploads: createTusUploadStatements(context),
     arrivals: createArrivalStatements(context),
     objects: createObjectStatements(gathered),
+    holds: createHoldStatements(context),
     renditions: createRenditionStatements(gathered),
     outcomes: createOutcomeStatements(context),
     placeholders: createPlaceholderStatements(context),

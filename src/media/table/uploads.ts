@@ -5,7 +5,7 @@ import { violates } from '../../db/errors.ts'
 import type { Inserted, NewObject } from '../object/new-object.ts'
 import type { ChangedObject, Dimensions, MediaRow } from '../object/object.ts'
 import type { Context } from './context.ts'
-import { type Announcement, QUOTA } from './fragments.ts'
+import { type Announcement, HELD, QUOTA } from './fragments.ts'
 import type { GatheredContext } from './gathered.ts'
 
 /** `rekeyed`: the key that the bytes were copied to, and the type of the copy, if they were re-keyed. */
@@ -90,11 +90,11 @@ async function insert(
     const { count } = await within(sql`
       INSERT INTO media_objects
         (id, user_id, original_name, mime_type, size_bytes, storage_key, visibility, metadata, links_until,
-          complete_due_at, idempotency_key, idempotency_hash, tus_metadata)
+          complete_due_at, hold_seconds, idempotency_key, idempotency_hash, tus_metadata)
       SELECT ${object.id}, ${object.userId}, ${object.originalName}, ${object.mimeType},
         ${object.sizeBytes}::bigint, ${object.key}, ${object.visibility}, ${sql.json(object.metadata)},
         now() + ${seconds(object.linksSeconds)}, now() + ${object.completeInSeconds}::integer * interval '1 second',
-        ${idempotency?.key ?? null}, ${idempotency?.hash ?? null}, ${object.tusMetadata ?? null}
+        ${object.holdSeconds ?? null}::integer, ${idempotency?.key ?? null}, ${idempotency?.hash ?? null}, ${object.tusMetadata ?? null}
       WHERE CASE WHEN ${object.madeAt}::bigint > extract(epoch FROM now() - ${seconds(pendingSeconds / 2)}) * 1000
         THEN ${withinQuota(sql`${object.userId}::uuid`, { bytes: object.sizeBytes ?? 0, objects: 1 })} END`)
     return count === 1 ? 'inserted' : 'stale'
@@ -157,7 +157,7 @@ async function activate(
     UPDATE media_objects
     SET status = 'active', status_changed_at = now(), size_bytes = ${sizeBytes}, metadata = ${sql.json(metadata)},
       storage_key = ${rekeyed.key}, mime_type = ${rekeyed.mimeType},
-      transient_keys = transient_keys - ${rekeyed.key}::text, ${sweepSoon},
+      transient_keys = transient_keys - ${rekeyed.key}::text, ${sweepSoon}, ${sql.unsafe(HELD)},
       ${owe(event)}
     WHERE id = ${id} AND status = 'pending' AND ${reserved(rekeyed.key)}
     RETURNING ${changed}`)

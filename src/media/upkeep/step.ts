@@ -14,6 +14,8 @@ export type UpkeepReport = {
   completed: number
   /** Uploads that expired. */
   expired: number
+  /** Held objects that nobody claimed in time. */
+  unclaimed: number
   /** Soft-deleted objects whose retention time has ended. */
   retired: number
   /** Objects whose bytes were removed, for now or for good. */

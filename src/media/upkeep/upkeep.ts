@@ -5,6 +5,7 @@
  */
 import type { Step, UpkeepDeps, UpkeepReport } from './step.ts'
 import { completeArrived } from './steps/complete-arrived.ts'
+import { endHolds } from './steps/end-holds.ts'
 import { expire } from './steps/expire.ts'
 import { forgetOutcomes } from './steps/forget-outcomes.ts'
 import { mendJson } from './steps/mend-json.ts'
@@ -29,6 +30,7 @@ export type Upkeep = {
 
 type Groups =
   | 'arrivals'
+  | 'holds'
   | 'purging'
   | 'sweeps'
   | 'searches'
@@ -41,6 +43,7 @@ type Groups =
 
 /** In this order: what non-owners must no longer get goes first. */
 const steps: Record<string, Step<Groups>> = {
+  endHolds,
   withdrawUncleaned,
   removeTransients,
   mendJson,
@@ -60,6 +63,7 @@ const steps: Record<string, Step<Groups>> = {
 const NOTHING = {
   completed: 0,
   expired: 0,
+  unclaimed: 0,
   retired: 0,
   emptied: 0,
   forgotten: 0,

@@ -10,7 +10,7 @@ import { safeFileName } from '../object/file-name.ts'
 import { WRITER_GRACE_SECONDS } from '../object/graces.ts'
 import type { NewObject } from '../object/new-object.ts'
 import { type Addressed, type ChangedObject, dispositionOf, type Visibility } from '../object/object.ts'
-import { earlierUpload, idempotencyOf } from './idempotency.ts'
+import { earlierUpload, heldFor, idempotencyOf } from './idempotency.ts'
 import { newId, refusal, tooSlow } from './new-object.ts'
 import { announced, discard, empty, type Found, type Uploading, uploadedEvent } from './settle.ts'
 
@@ -20,6 +20,8 @@ export type Upload = {
   type?: string | undefined
   bytes: Uint8Array
   visibility: Visibility
+  /** See `NewObject`. */
+  holdSeconds?: number | undefined
   idempotencyKey: string | undefined
 }
 
@@ -27,11 +29,11 @@ export type Upload = {
 export async function uploadDirectly(deps: Uploading, caller: Caller, upload: Upload): Promise<Addressed> {
   const { now, publicAccess } = deps
   const { autoCompleteSeconds } = deps.limits
-  const { name, type, bytes, visibility } = upload
+  const { name, type, bytes, visibility, holdSeconds } = upload
   if (bytes.length === 0) throw empty()
   const inspection = await deps.inspect(bytes, { declared: type })
   const { userId } = caller
-  const idempotency = idempotencyOf(upload.idempotencyKey, 'upload', name, visibility, bytes)
+  const idempotency = idempotencyOf(upload.idempotencyKey, 'upload', name, visibility, ...heldFor(holdSeconds), bytes)
   const putSeconds = Math.ceil(putDeadlineMs(bytes.length) / 1000)
   const attemptSeconds = putSeconds + DATABASE_DEADLINE_MS / 1000
   const earlier = () =>
@@ -47,6 +49,7 @@ export async function uploadDirectly(deps: Uploading, caller: Caller, upload: Up
     sizeBytes: bytes.length,
     visibility,
     metadata: inspection.dimensions,
+    holdSeconds,
     linksSeconds: putSeconds + WRITER_GRACE_SECONDS,
     // Not while this attempt may still be running.
     completeInSeconds: autoCompleteSeconds === null ? null : attemptSeconds + autoCompleteSeconds,

@@ -79,3 +79,8 @@ function settled({ id, status }: MediaRow): Problem {
   const became = status === 'active' ? 'is complete: call complete, or get it' : 'was deleted'
   return new Problem('state_conflict', `The upload of this Idempotency-Key ${became}.`, { id })
 }
+
+/** A part that a request without a hold lacks, so that its hash is what it was before there were holds. */
+export function heldFor(holdSeconds: number | undefined): { holdSeconds: number }[] {
+  return holdSeconds === undefined ? [] : [{ holdSeconds }]
+}

@@ -30,6 +30,8 @@ export type MultipartDeclaration = {
   /** The checksum that the client will name for each part, if any. */
   partChecksums: 'md5' | undefined
   visibility: Visibility
+  /** See `NewObject`. */
+  holdSeconds?: number | undefined
   idempotencyKey: string | undefined
 }
 
@@ -48,7 +50,7 @@ export async function beginMultipart(
   { idempotencyKey, partChecksums, ...declaration }: MultipartDeclaration,
 ): Promise<MultipartUpload> {
   const { repository, storage, now, limits } = deps
-  const { filename, size, visibility } = declaration
+  const { filename, size, visibility, holdSeconds } = declaration
   if (multipartOf(storage).needsMd5 && partChecksums === undefined) throw md5Required()
   if (declaration.sha256 !== undefined)
     throw new Problem('checksum_unenforceable', 'No store checks the SHA-256 of a multipart upload. Leave it out.')
@@ -61,7 +63,7 @@ export async function beginMultipart(
 
   const object = newId(now(), mimeType)
   const originalName = safeFileName(filename)
-  const described = { userId, originalName, mimeType, sizeBytes: size, visibility, metadata: {} }
+  const described = { userId, originalName, mimeType, sizeBytes: size, visibility, holdSeconds, metadata: {} }
   const linksSeconds = limits.uploadUrlSeconds + WRITER_GRACE_SECONDS
   const times = { linksSeconds, completeInSeconds: limits.autoCompleteSeconds }
   const inserted = await repository.uploads.insert({ ...object, ...described, ...times, idempotency })

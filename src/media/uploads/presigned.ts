@@ -22,6 +22,8 @@ export type Declaration = {
   /** 64 hexadecimal digits. */
   sha256: string | undefined
   visibility: Visibility
+  /** See `NewObject`. */
+  holdSeconds?: number | undefined
   idempotencyKey: string | undefined
 }
 
@@ -41,7 +43,7 @@ export async function presign(deps: Uploading, caller: Caller, declared: Declara
   const { repository, now, limits } = deps
   const { idempotencyKey, ...declaration } = declared
   const mimeType = acceptDeclaration(deps, declaration)
-  const { filename, size, sha256, visibility } = declaration
+  const { filename, size, sha256, visibility, holdSeconds } = declaration
   const content = { contentType: mimeType, size, sha256 }
   const { userId } = caller
   const idempotency = idempotencyOf(idempotencyKey, 'presign', declaration)
@@ -57,6 +59,7 @@ export async function presign(deps: Uploading, caller: Caller, declared: Declara
     mimeType,
     sizeBytes: size ?? null,
     visibility,
+    holdSeconds,
     metadata: {},
     linksSeconds: limits.uploadUrlSeconds + WRITER_GRACE_SECONDS,
     completeInSeconds: limits.autoCompleteSeconds,

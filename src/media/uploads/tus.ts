@@ -23,6 +23,8 @@ export type TusDeclaration = {
   /** Bytes; undefined if the client declares them later. */
   size: number | undefined
   visibility: Visibility
+  /** See `NewObject`. */
+  holdSeconds?: number | undefined
   /** The Upload-Metadata as it was sent. */
   metadata: string
 }
@@ -67,7 +69,7 @@ export function createTusUploads(deps: Deps<'uploads' | 'tusUploads'>): TusUploa
 }
 
 async function begin({ repository, now, limits }: Deps<'uploads'>, caller: Caller, declared: TusDeclaration) {
-  const { filename, fileType, size, visibility, metadata } = declared
+  const { filename, fileType, size, visibility, holdSeconds, metadata } = declared
   const mimeType = acceptDeclared(fileType, limits.allowedTypes)
   if (size === undefined && areLimited(limits.quotas)) throw sizeRequired()
   if (size === 0) throw empty()
@@ -80,6 +82,7 @@ async function begin({ repository, now, limits }: Deps<'uploads'>, caller: Calle
     mimeType,
     sizeBytes: size ?? null,
     visibility,
+    holdSeconds,
     metadata: {},
     linksSeconds: TUS_LINKS_SECONDS,
     completeInSeconds: limits.autoCompleteSeconds,

@@ -8,6 +8,7 @@ export const JWT_SECRET = 'the secret of the acceptance tests that is long enoug
 
 export type { MediaObject, MediaPage as Page, Presigned, SignedMediaObject } from '../../../src/client/types.ts'
 export type ProblemBody = {
+  ids?: string[]
   type: string
   title: string
   status: number

@@ -9,4 +9,10 @@ export const FileName = z.string().min(1).max(1024).openapi({ example: 'holiday.
 export const MediaType = z.string().max(127).openapi({ format: 'media-range', example: 'image/jpeg' })
 export const DeclaredType = z.string().max(127).openapi({ format: 'media-type', example: 'image/jpeg' })
 
+/** From a minute, so that nobody loses an object to a slow form, to thirty days. */
+export const HoldSeconds = z.int().min(60).max(2_592_000).openapi({
+  description:
+    'The object goes to the bin this long after its completion unless it is claimed (`POST /media/claim`). Absent: it stays.',
+})
+
 export const IdParam = z.object({ id: Id.openapi({ param: { name: 'id', in: 'path' } }) })

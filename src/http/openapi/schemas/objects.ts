@@ -37,6 +37,9 @@ export const MediaObject = z
     visibility: Visibility,
     status: z.enum(['active', 'deleted']),
     createdAt: Time,
+    expiresAt: Time.optional().openapi({
+      description: 'Shown to the owner, until when the object is held unless it is claimed.',
+    }),
   })
   .openapi('MediaObject')
 

@@ -12,6 +12,7 @@ const ProblemBody = z
     code: z.enum(problemCodes),
     errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
     id: z.uuid().optional().openapi({ description: 'Id of the media object that the Idempotency-Key belongs to.' }),
+    ids: z.array(z.uuid()).optional().openapi({ description: 'Ids of the media objects to blame.' }),
   })
   .openapi('Problem')
 

@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi'
 import { visibilities } from '../../../media/object/object.ts'
 import { MAX_PARTS } from '../../../storage/multipart.ts'
-import { DeclaredType, FileName, Id, Time, Visibility } from './common.ts'
+import { DeclaredType, FileName, HoldSeconds, Id, Time, Visibility } from './common.ts'
 
 export const IdempotencyHeader = z.object({
   'idempotency-key': z
@@ -16,7 +16,12 @@ export const IdempotencyHeader = z.object({
 })
 
 /** The form fields of `POST /media/upload`, apart from the file. */
-export const UploadFields = z.strictObject({ visibility: Visibility.default('private') })
+export const UploadFields = z.strictObject({
+  visibility: Visibility.default('private'),
+  holdSeconds: z.coerce.number().pipe(HoldSeconds).optional(),
+})
+
+const HOLD = 'How long the object is held for a claim; absent: it stays.'
 
 /** Documentation only: the handler reads the body into reserved memory, so no validator may parse it first. */
 export const uploadBody = {
@@ -32,6 +37,7 @@ export const uploadBody = {
         description: 'The file; the service detects its type from the bytes.',
       },
       visibility: { type: 'string' as const, enum: [...visibilities], default: 'private' },
+      holdSeconds: { type: 'integer' as const, minimum: 60, maximum: 2_592_000, description: HOLD },
     },
   },
   encoding: { file: { contentType: 'image/png, image/jpeg, application/octet-stream' } },
@@ -59,6 +65,7 @@ export function declaredFile({ allowedTypes, maxObjectBytes }: FileLimits) {
       .transform((hex) => hex.toLowerCase())
       .optional(),
     visibility: Visibility.default('private'),
+    holdSeconds: HoldSeconds.optional(),
   }
 }
 
