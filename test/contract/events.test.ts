@@ -3,16 +3,12 @@ import { channels, compareIds, FOLLOWER_EVENTS, type Followed, type MediaEvent }
 import { createMemoryEventBus } from '../../src/events/memory.ts'
 import { until } from '../support/clock/until.ts'
 import { newEvent, type OpenBus, openMemory, openRedis } from '../support/events.ts'
-import { type OwnRedis, startOwnRedis } from '../support/services/own-redis.ts'
+import { ownRedis } from '../support/services/own-redis.ts'
 import { haveServices } from '../support/services/shared.ts'
 
 const have = await haveServices()
 // Not the shared one, whose stream has one name for all.
-let own: OwnRedis
-beforeAll(async () => {
-  if (have) own = await startOwnRedis()
-}, 60_000)
-afterAll(() => own?.stop(), 60_000)
+const own = ownRedis(have)
 
 for (const { name, present, open } of [
   { name: 'redis', present: have, open: () => openRedis(own.redis.url) },

@@ -6,16 +6,12 @@ import { until } from '../support/clock/until.ts'
 import { newEvent, openRedis } from '../support/events.ts'
 import { startProxy } from '../support/process/proxy.ts'
 import { createRecordingLog } from '../support/process/recording-log.ts'
-import { type OwnRedis, startOwnRedis } from '../support/services/own-redis.ts'
+import { ownRedis } from '../support/services/own-redis.ts'
 import { haveServices } from '../support/services/shared.ts'
 
 const have = await haveServices()
 // Not the shared one, whose stream has one name for all.
-let own: OwnRedis
-beforeAll(async () => {
-  if (have) own = await startOwnRedis()
-}, 60_000)
-afterAll(() => own?.stop(), 60_000)
+const own = ownRedis(have)
 
 describe.skipIf(!have)('the redis event bus beside Pub/Sub', () => {
   test('writes the same to the stream, in the same order, for consumers that were offline', async () => {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { beforeEach, describe, expect, test } from 'bun:test'
 import type { Media } from '../../src/media/media.ts'
 import { NO_QUOTAS } from '../../src/media/object/quota.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
@@ -8,8 +8,8 @@ import { Problem, type ProblemCode, problemCodes } from '../../src/problem.ts'
 import { refusal } from '../support/http/refusal.ts'
 import { domainOn } from '../support/media/domain.ts'
 import { newCaller } from '../support/media/objects.ts'
+import { openRowsAndBytes } from '../support/media/rows-and-bytes.ts'
 import { readCorpus } from '../support/pictures/corpus.ts'
-import type { OpenDatabase } from '../support/services/databases.ts'
 import { openPGlite } from '../support/services/pglite.ts'
 import { openDisk } from '../support/services/stores.ts'
 
@@ -31,16 +31,7 @@ const BAD_BYTES = new Set<ProblemCode>([
 ])
 
 describe('an upload whose picture is not read in time', () => {
-  let database: OpenDatabase
-  let store: Awaited<ReturnType<typeof openDisk>>
-  beforeAll(async () => {
-    database = await openPGlite({ migrated: true })
-    store = await openDisk()
-  }, 60_000)
-  afterAll(async () => {
-    await store.close()
-    await database.close()
-  }, 30_000)
+  const on = openRowsAndBytes(openPGlite, openDisk)
 
   /** What becomes of the reading of a header. */
   let read: typeof libvips
@@ -48,8 +39,8 @@ describe('an upload whose picture is not read in time', () => {
   const caller = newCaller()
   beforeEach(() => {
     read = libvips
-    const { storage } = store
-    const repository = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
+    const { storage } = on.store
+    const repository = createRepository({ sql: on.database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
     const probeImage: typeof libvips = (bytes, mimeType) => read(bytes, mimeType)
     media = domainOn({ repository, storage, probeImage }, limits).media
   })
@@ -59,18 +50,18 @@ describe('an upload whose picture is not read in time', () => {
       ...{ filename: 'a.jpg', fileType: 'image/jpeg', size: rocket.length, sha256: undefined },
       ...{ visibility: 'private' as const, idempotencyKey: undefined },
     })
-    const url = new URL(link.uploadUrl, store.origin)
+    const url = new URL(link.uploadUrl, on.store.origin)
     expect((await fetch(url, { method: 'PUT', headers: link.headers, body: rocket })).ok).toBe(true)
     return link
   }
-  const statusOf = async (id: string) => (await database.sql`SELECT status FROM media_objects WHERE id = ${id}`)[0]
+  const statusOf = async (id: string) => (await on.database.sql`SELECT status FROM media_objects WHERE id = ${id}`)[0]
 
   test('is 503, stays pending and keeps its bytes; the next complete takes it', async () => {
     const { id, key } = await arrived()
     read = hanging
     expect(await refusal(media.uploads.complete(id, caller))).toMatchObject({ code: 'overloaded', kind: 'outage' })
     expect(await statusOf(id)).toEqual({ status: 'pending' })
-    expect(await store.storage.head(key)).toMatchObject({ size: rocket.length })
+    expect(await on.store.storage.head(key)).toMatchObject({ size: rocket.length })
     read = libvips
     expect(await media.uploads.complete(id, caller)).toMatchObject({ id, status: 'active', sizeBytes: rocket.length })
   })
@@ -78,9 +69,9 @@ describe('an upload whose picture is not read in time', () => {
   test('is 503 where its bytes came along, and nothing is stored', async () => {
     read = hanging
     const upload = { name: 'a.jpg', bytes: rocket, visibility: 'private', idempotencyKey: undefined } as const
-    const before = await database.sql`SELECT count(*) FROM media_objects`
+    const before = await on.database.sql`SELECT count(*) FROM media_objects`
     expect(await refusal(media.uploads.direct(caller, upload))).toMatchObject({ code: 'overloaded' })
-    expect(await database.sql`SELECT count(*) FROM media_objects`).toEqual(before)
+    expect(await on.database.sql`SELECT count(*) FROM media_objects`).toEqual(before)
   })
 
   test.each(problemCodes.map((code) => [code]))('loses its bytes for what they are alone: %s', async (code) => {
@@ -90,6 +81,6 @@ describe('an upload whose picture is not read in time', () => {
     }
     expect(await refusal(media.uploads.complete(id, caller))).toMatchObject({ code })
     expect(await statusOf(id)).toEqual({ status: BAD_BYTES.has(code) ? 'purging' : 'pending' })
-    expect((await store.storage.head(key)) === null).toBe(BAD_BYTES.has(code))
+    expect((await on.store.storage.head(key)) === null).toBe(BAD_BYTES.has(code))
   })
 })

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { cp, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import sharp from 'sharp'
@@ -13,12 +13,13 @@ import { createImageProbe } from '../../src/pictures/image.ts'
 import type { Storage } from '../../src/storage/storage.ts'
 import { domainOn } from '../support/media/domain.ts'
 import { arrived, callerOf, newObject } from '../support/media/objects.ts'
+import { openEmptied } from '../support/media/rows-and-bytes.ts'
 import { accepted, DEFAULT_TYPES, readCorpus } from '../support/pictures/corpus.ts'
 import { createInProcessDecoders } from '../support/pictures/in-process.ts'
 import { failureOf, job } from '../support/pictures/pool.ts'
-import { databases, type OpenDatabase } from '../support/services/databases.ts'
+import { databases } from '../support/services/databases.ts'
 import { createFolder } from '../support/services/folder.ts'
-import { JPEG, type OpenStore, stores } from '../support/services/stores.ts'
+import { JPEG, stores } from '../support/services/stores.ts'
 
 // Sets libvips up, which the decoders of this test share.
 createImageProbe({ allowedTypes: DEFAULT_TYPES, maxPixels: 100_000_000 })
@@ -112,22 +113,9 @@ const [disk = expect.unreachable()] = stores.filter(({ name }) => name === 'disk
 
 for (const { name, present, open } of databases) {
   describe.skipIf(!present)(`placeholders made by upkeep, on ${name}`, () => {
-    let database: OpenDatabase
-    let store: OpenStore
-    beforeAll(async () => {
-      database = await open({ migrated: true })
-      store = await disk.open()
-    }, 60_000)
-    beforeEach(async () => {
-      await database.sql`DELETE FROM media_objects`
-      await store.storage.removePrefix('media/')
-    })
-    afterAll(async () => {
-      await store.close()
-      await database.close()
-    }, 30_000)
+    const on = openEmptied(open, disk.open)
 
-    function replica({ decoders = createInProcessDecoders(), storage = store.storage, sql = database.sql } = {}) {
+    function replica({ decoders = createInProcessDecoders(), storage = on.store.storage, sql = on.database.sql } = {}) {
       const repository = createRepository({ sql, pendingSeconds: 1000, retentionSeconds: 1000 })
       return { repository, upkeep: domainOn({ repository, storage, decoders }).upkeep }
     }
@@ -137,14 +125,15 @@ for (const { name, present, open } of databases) {
     async function stored(bytes: Uint8Array = rocket, some: Partial<NewObject> = {}) {
       const object = newObject(some)
       await repository().uploads.insert(object)
-      await store.storage.put(object.key, bytes, JPEG)
+      await on.store.storage.put(object.key, bytes, JPEG)
       await repository().uploads.activate(object.id, { ...arrived, sizeBytes: bytes.length })
       return object
     }
     const metadataOf = async (object: NewObject) =>
       (await repository().objects.findVisible(object.id, callerOf(object)))?.metadata
     const later = (seconds: number) =>
-      database.sql`UPDATE media_objects SET placeholder_due_at = placeholder_due_at - ${seconds} * interval '1 second'`
+      on.database
+        .sql`UPDATE media_objects SET placeholder_due_at = placeholder_due_at - ${seconds} * interval '1 second'`
 
     test('come a minute after the upload, once, and say nothing to consumers', async () => {
       const object = await stored()
@@ -154,7 +143,7 @@ for (const { name, present, open } of databases) {
       expect(await metadataOf(object)).toEqual({ ...arrived.metadata, ...(await made(rocket, 'image/jpeg')) })
       await later(1_000_000)
       expect((await upkeep().run()).placeholders).toBe(0)
-      const [row] = await database.sql`SELECT event_seq AS seq FROM media_objects`
+      const [row] = await on.database.sql`SELECT event_seq AS seq FROM media_objects`
       expect(row?.seq).toBe(1)
     })
 
@@ -184,7 +173,7 @@ for (const { name, present, open } of databases) {
     test('are tried again, ever later, a day apart at last, for as long as the store fails or the process dies of it', async () => {
       await stored()
       await later(61)
-      const failing: Storage = { ...store.storage, read: async () => Promise.reject(new Error('the store is down')) }
+      const failing: Storage = { ...on.store.storage, read: async () => Promise.reject(new Error('the store is down')) }
       const failed = async () => (await replica({ storage: failing }).upkeep.run()).failed.length
       for (const seconds of [600, 2400, 9600, 38_400, 86_400, 86_400, 86_400]) {
         expect(await failed()).toBe(1)
@@ -206,7 +195,7 @@ for (const { name, present, open } of databases) {
         expect(await replica({ decoders }).upkeep.run()).toMatchObject({ placeholders: 0, failed: [] })
         expect(decoders.usage().outcomes['not-done']).toBe(1)
       }
-      const [row] = await database.sql`
+      const [row] = await on.database.sql`
         SELECT placeholder_tries, decode_outcomes, decode_version,
           placeholder_due_at <= now() + interval '1 minute' AS soon FROM media_objects`
       expect(row).toEqual({ placeholder_tries: 0, decode_outcomes: {}, decode_version: null, soon: true })
@@ -235,9 +224,11 @@ for (const { name, present, open } of databases) {
       await later(61)
       const read: Storage['read'] = async (key, range) => {
         if (key === first.key) throw new Error('the bytes are gone')
-        return store.storage.read(key, range)
+        return on.store.storage.read(key, range)
       }
-      expect((await replica({ storage: { ...store.storage, read } }).upkeep.run()).failed).toEqual(['makePlaceholders'])
+      expect((await replica({ storage: { ...on.store.storage, read } }).upkeep.run()).failed).toEqual([
+        'makePlaceholders',
+      ])
       expect((await metadataOf(second))?.thumbHash).toBeDefined()
     })
 
@@ -245,13 +236,13 @@ for (const { name, present, open } of databases) {
       await Promise.all(Array.from({ length: 120 }, () => stored()))
       await later(61)
       const made = new Map<string, number>()
-      const second = database.connectAgain()
-      const passes = [database.sql, second].map((sql) => {
+      const second = on.database.connectAgain()
+      const passes = [on.database.sql, second].map((sql) => {
         const storage: Storage = {
-          ...store.storage,
+          ...on.store.storage,
           async read(key, range) {
             made.set(key, (made.get(key) ?? 0) + 1)
-            return store.storage.read(key, range)
+            return on.store.storage.read(key, range)
           },
         }
         const placeholder = { thumbHash: 'AAAA', dominantColor: '#000000' }
@@ -274,7 +265,7 @@ for (const { name, present, open } of databases) {
         for (const file of older) await cp(join(MIGRATIONS_FOLDER, file), join(folder.path, file))
         await migrate(before.sql, folder.path)
         const { key } = newObject()
-        await store.storage.put(key, rocket, JPEG)
+        await on.store.storage.put(key, rocket, JPEG)
         await before.sql`
           INSERT INTO media_objects (id, user_id, original_name, mime_type, size_bytes, storage_key, links_until, status)
           VALUES (${key.split('/')[1]!}, gen_random_uuid(), 'a.jpg', 'image/jpeg', ${rocket.length}, ${key}, now(), 'active')`

@@ -1,12 +1,12 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { beforeEach, describe, expect, test } from 'bun:test'
 import type { Media } from '../../src/media/media.ts'
 import { NO_QUOTAS } from '../../src/media/object/quota.ts'
 import { createRepository, type Repository } from '../../src/media/table/repository.ts'
 import type { Storage } from '../../src/storage/storage.ts'
 import { domainOn } from '../support/media/domain.ts'
 import { newCaller } from '../support/media/objects.ts'
+import { openRowsAndBytes } from '../support/media/rows-and-bytes.ts'
 import { readCorpus } from '../support/pictures/corpus.ts'
-import type { OpenDatabase } from '../support/services/databases.ts'
 import { openPGlite } from '../support/services/pglite.ts'
 import { openDisk } from '../support/services/stores.ts'
 
@@ -18,16 +18,7 @@ const limits = {
 }
 
 describe('a presign with the key of an earlier one, on a store whose links work more than once', () => {
-  let database: OpenDatabase
-  let store: Awaited<ReturnType<typeof openDisk>>
-  beforeAll(async () => {
-    database = await openPGlite({ migrated: true })
-    store = await openDisk()
-  }, 60_000)
-  afterAll(async () => {
-    await store.close()
-    await database.close()
-  }, 30_000)
+  const on = openRowsAndBytes(openPGlite, openDisk)
 
   let signed: string[]
   let media: Media
@@ -39,18 +30,18 @@ describe('a presign with the key of an earlier one, on a store whose links work 
     ...{ visibility: 'private' as const, idempotencyKey: 'key' },
   }
   beforeEach(async () => {
-    await database.sql`DELETE FROM media_objects`
+    await on.database.sql`DELETE FROM media_objects`
     signed = []
     meanwhile = async () => {}
     const storage: Storage = {
-      ...store.storage,
+      ...on.store.storage,
       enforces: { once: false, checksum: true, whole: true },
       signPut(key, options) {
         signed.push(key)
-        return store.storage.signPut(key, options)
+        return on.store.storage.signPut(key, options)
       },
     }
-    const made = createRepository({ sql: database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
+    const made = createRepository({ sql: on.database.sql, pendingSeconds: 1000, retentionSeconds: 1000 })
     const repository: Repository = {
       ...made,
       uploads: {
@@ -67,7 +58,7 @@ describe('a presign with the key of an earlier one, on a store whose links work 
 
   const uploaded = async () => {
     const link = await media.uploads.presign(caller, declared)
-    const url = new URL(link.uploadUrl, store.origin)
+    const url = new URL(link.uploadUrl, on.store.origin)
     expect((await fetch(url, { method: 'PUT', headers: link.headers, body: rocket })).ok).toBe(true)
     return link
   }
@@ -111,7 +102,7 @@ describe('a presign with the key of an earlier one, on a store whose links work 
   })
 
   async function linksUntil(id: string): Promise<{ links_until: Date }> {
-    const [row] = await database.sql<{ links_until: Date }[]>`SELECT links_until FROM media_objects WHERE id = ${id}`
+    const [row] = await on.database.sql<{ links_until: Date }[]>`SELECT links_until FROM media_objects WHERE id = ${id}`
     if (row === undefined) throw new Error(`no row of ${id}`)
     return row
   }

@@ -1,13 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import type { NewObject } from '../../src/media/object/new-object.ts'
 import { prefixOf } from '../../src/media/object/object.ts'
 import { createRepository } from '../../src/media/table/repository.ts'
 import { reconcile } from '../../src/media/upkeep/reconcile.ts'
 import { domainOn } from '../support/media/domain.ts'
 import { arrived, callerOf, newCaller, newObject, service } from '../support/media/objects.ts'
-import type { OpenDatabase } from '../support/services/databases.ts'
+import { openRowsAndBytes } from '../support/media/rows-and-bytes.ts'
 import { openPGlite } from '../support/services/pglite.ts'
-import { type OpenStore, stores } from '../support/services/stores.ts'
+import { stores } from '../support/services/stores.ts'
 
 const HOUR = 3600_000
 const settings = { pendingSeconds: 100, retentionSeconds: 1000 }
@@ -15,34 +15,25 @@ const JPEG = { contentType: 'image/jpeg' }
 
 for (const { name, present, open } of stores) {
   describe.skipIf(!present)(`a tus upload with the ${name} store`, () => {
-    let database: OpenDatabase
-    let store: OpenStore
-    beforeAll(async () => {
-      database = await openPGlite({ migrated: true })
-      store = await open()
-    }, 60_000)
-    afterAll(async () => {
-      await store.close()
-      await database.close()
-    }, 30_000)
+    const on = openRowsAndBytes(openPGlite, open)
 
-    const repositoryOf = () => createRepository({ sql: database.sql, ...settings })
+    const repositoryOf = () => createRepository({ sql: on.database.sql, ...settings })
     const upkeepAt = (ahead: number) => {
-      const ports = { repository: repositoryOf(), storage: store.storage, now: () => Date.now() + ahead }
+      const ports = { repository: repositoryOf(), storage: on.store.storage, now: () => Date.now() + ahead }
       return domainOn(ports, settings).upkeep
     }
     const keysOf = async ({ id }: NewObject) =>
-      (await store.storage.list({ prefix: prefixOf(id), limit: 10 })).map(({ key }) => key)
+      (await on.store.storage.list({ prefix: prefixOf(id), limit: 10 })).map(({ key }) => key)
     /** An upload of which a piece has come, whose writer died. */
     const begun = async () => {
       const upload = newObject({ tusMetadata: 'filename YQ==', sizeBytes: null })
       await repositoryOf().uploads.insert(upload)
       await repositoryOf().tusUploads.takeLease(upload.key, crypto.randomUUID(), { ask: false })
-      await store.storage.put(`${upload.key}.part3`, new Uint8Array(5), JPEG)
+      await on.store.storage.put(`${upload.key}.part3`, new Uint8Array(5), JPEG)
       return upload
     }
     const pass = async (seconds: number) => {
-      await database.sql`
+      await on.database.sql`
         UPDATE media_objects SET links_until = links_until - ${seconds} * interval '1 second',
           sweep_due_at = sweep_due_at - ${seconds} * interval '1 second'`
     }
@@ -56,7 +47,7 @@ for (const { name, present, open } of stores) {
       expect(await upkeepAt(HOUR).run()).toMatchObject({ orphans: 0, failed: [] })
       const deps = {
         repository: repositoryOf(),
-        storage: store.storage,
+        storage: on.store.storage,
         now: () => Date.now() + HOUR,
         graceSeconds: 100,
       }
@@ -68,7 +59,7 @@ for (const { name, present, open } of stores) {
 
     test('that became an object as its process died leaves no pieces behind', async () => {
       const upload = await begun()
-      await store.storage.put(upload.key, new Uint8Array(12), JPEG)
+      await on.store.storage.put(upload.key, new Uint8Array(12), JPEG)
       await repositoryOf().uploads.activate(upload.id, arrived)
       expect(await repositoryOf().keys.known([`${upload.key}.part3`])).toEqual(new Set())
       await pass(2 * 3600)
@@ -81,12 +72,12 @@ for (const { name, present, open } of stores) {
       await repositoryOf().uploads.abandon(upload.id)
       await upkeepAt(0).run()
       expect(await keysOf(upload)).toEqual([])
-      await store.storage.put(`${upload.key}.part4`, new Uint8Array(5), JPEG)
+      await on.store.storage.put(`${upload.key}.part4`, new Uint8Array(5), JPEG)
       await pass(2 * 3600)
-      await database.sql`UPDATE media_objects SET upkeep_due_at = now() WHERE status = 'purging'`
+      await on.database.sql`UPDATE media_objects SET upkeep_due_at = now() WHERE status = 'purging'`
       await upkeepAt(0).run()
       expect(await keysOf(upload)).toEqual([])
-      expect(await database.sql`SELECT 1 FROM media_objects WHERE id = ${upload.id}`).toHaveLength(0)
+      expect(await on.database.sql`SELECT 1 FROM media_objects WHERE id = ${upload.id}`).toHaveLength(0)
     })
 
     test('is there for its owner and a service, under way or complete, and for nobody else', async () => {

@@ -12,11 +12,12 @@ import { createS3Storage } from '../../src/storage/s3/storage.ts'
 import type { Storage } from '../../src/storage/storage.ts'
 import { domainOn } from '../support/media/domain.ts'
 import { arrived, callerOf, newObject } from '../support/media/objects.ts'
+import { openRowsAndBytes } from '../support/media/rows-and-bytes.ts'
 import { removeBucket, s3Client } from '../support/services/buckets.ts'
 import type { OpenDatabase } from '../support/services/databases.ts'
 import { createFolder } from '../support/services/folder.ts'
 import { openPGlite } from '../support/services/pglite.ts'
-import { type OpenStore, s3Config, stores } from '../support/services/stores.ts'
+import { s3Config, stores } from '../support/services/stores.ts'
 
 // Each of these starts and ends dozens of calls to the store.
 setDefaultTimeout(60_000)
@@ -43,25 +44,16 @@ const foreign = [
 
 for (const { name, present, open } of stores) {
   describe.skipIf(!present)(`upkeep on the ${name} store`, () => {
-    let database: OpenDatabase
-    let store: OpenStore
-    beforeAll(async () => {
-      database = await openPGlite({ migrated: true })
-      store = await open()
-    }, 60_000)
+    const on = openRowsAndBytes(openPGlite, open)
     beforeEach(async () => {
-      await database.sql`DELETE FROM media_objects`
-      await database.sql`UPDATE media_upkeep SET position = '', taken_until = '-infinity'`
-      for (const home of ['media/', 'public/']) await store.storage.removePrefix(home)
+      await on.database.sql`DELETE FROM media_objects`
+      await on.database.sql`UPDATE media_upkeep SET position = '', taken_until = '-infinity'`
+      for (const home of ['media/', 'public/']) await on.store.storage.removePrefix(home)
     })
-    afterAll(async () => {
-      await store.close()
-      await database.close()
-    }, 30_000)
 
-    function createService(storage: Storage = store.storage) {
+    function createService(storage: Storage = on.store.storage) {
       const repository = createRepository({
-        sql: database.sql,
+        sql: on.database.sql,
         pendingSeconds: PENDING_SECONDS,
         retentionSeconds: PENDING_SECONDS,
       })
@@ -70,17 +62,17 @@ for (const { name, present, open } of stores) {
       return { repository, upkeep }
     }
 
-    const keys = async () => (await store.storage.list({ prefix: '', limit: 1000 })).map(({ key }) => key)
+    const keys = async () => (await on.store.storage.list({ prefix: '', limit: 1000 })).map(({ key }) => key)
     /** Some bytes of an id that never had a row. */
     const orphan = async () => {
       const key = `media/${uuidv7({ msecs: Date.now() - 2 * PENDING_SECONDS * 1000 })}/original.jpg`
-      await store.storage.put(key, bytes, JPEG)
+      await on.store.storage.put(key, bytes, JPEG)
       return key
     }
     const active = async () => {
       const { repository } = createService()
       const object = newObject({ userId: person.userId })
-      await store.storage.put(object.key, bytes, JPEG)
+      await on.store.storage.put(object.key, bytes, JPEG)
       await repository.uploads.insert(object)
       await repository.uploads.activate(object.id, arrived)
       return object
@@ -88,7 +80,8 @@ for (const { name, present, open } of stores) {
     const purging = async () => {
       const object = await active()
       await createService().repository.purging.giveUp(object.id, object.key)
-      await database.sql`UPDATE media_objects SET links_until = now() - interval '1 second', outbox = '[]', outbox_due_at = NULL`
+      await on.database
+        .sql`UPDATE media_objects SET links_until = now() - interval '1 second', outbox = '[]', outbox_due_at = NULL`
       return object
     }
 
@@ -98,12 +91,12 @@ for (const { name, present, open } of stores) {
       const others = [await purging(), await purging()]
       const removePrefix: Storage['removePrefix'] = async (prefix, options) => {
         if (stuck.some((id) => prefix.includes(id))) throw new Error('a legal hold')
-        return store.storage.removePrefix(prefix, options)
+        return on.store.storage.removePrefix(prefix, options)
       }
-      const { upkeep } = createService({ ...store.storage, removePrefix })
+      const { upkeep } = createService({ ...on.store.storage, removePrefix })
       expect(await upkeep.run()).toMatchObject({ forgotten: 2, failed: ['purge'] })
       expect((await keys()).some((key) => others.some(({ id }) => key.includes(id)))).toBe(false)
-      await database.sql`UPDATE media_objects SET upkeep_due_at = now()`
+      await on.database.sql`UPDATE media_objects SET upkeep_due_at = now()`
       expect(await createService().upkeep.run()).toMatchObject({ forgotten: 25, failed: [] })
     })
 
@@ -112,10 +105,10 @@ for (const { name, present, open } of stores) {
       const others = [await orphan(), await orphan()]
       const remove: Storage['remove'] = async (removed, options) => {
         const free = removed.filter((key) => key !== stuck)
-        if (free.length > 0) await store.storage.remove(free, options)
+        if (free.length > 0) await on.store.storage.remove(free, options)
         if (free.length < removed.length) throw new Error('a legal hold')
       }
-      const { upkeep } = createService({ ...store.storage, remove })
+      const { upkeep } = createService({ ...on.store.storage, remove })
       expect((await upkeep.run()).failed).toEqual(['removeOrphans', 'recheckOrphans'])
       expect(await keys()).toEqual([stuck])
       expect(others).not.toContain(stuck)
@@ -123,20 +116,20 @@ for (const { name, present, open } of stores) {
       expect((await upkeep.run()).failed).toEqual([])
       expect(await keys()).toEqual([stuck])
       expect(later).not.toBe(stuck)
-      await database.sql`UPDATE media_upkeep SET taken_until = now()`
+      await on.database.sql`UPDATE media_upkeep SET taken_until = now()`
       expect(await createService().upkeep.run()).toMatchObject({ orphans: 1, failed: [] })
       expect(await keys()).toEqual([])
     })
 
     test('an object whose prefix cannot be listed keeps no other from being swept', async () => {
       const [stuck, other] = [await active(), await active()]
-      for (const { id } of [stuck, other]) await store.storage.put(`media/${id}/0123456789ab/x.jpg`, bytes, JPEG)
-      await database.sql`UPDATE media_objects SET links_until = now() - interval '1 second', sweep_due_at = now()`
+      for (const { id } of [stuck, other]) await on.store.storage.put(`media/${id}/0123456789ab/x.jpg`, bytes, JPEG)
+      await on.database.sql`UPDATE media_objects SET links_until = now() - interval '1 second', sweep_due_at = now()`
       const list: Storage['list'] = async (options) => {
         if (options.prefix.includes(stuck.id)) throw new Error('too slow')
-        return store.storage.list(options)
+        return on.store.storage.list(options)
       }
-      const { upkeep } = createService({ ...store.storage, list })
+      const { upkeep } = createService({ ...on.store.storage, list })
       expect(await upkeep.run()).toMatchObject({ orphans: 1, failed: ['sweep'] })
       expect(await keys()).toEqual([`media/${stuck.id}/0123456789ab/x.jpg`, stuck.key, other.key].toSorted())
     })
@@ -144,7 +137,7 @@ for (const { name, present, open } of stores) {
     test('the second search goes on where it was, at most ten pages a minute', async () => {
       let lists = 0
       const list: Storage['list'] = async ({ startAfter = '', ...options }) => {
-        if (options.prefix !== 'media/') return store.storage.list({ startAfter, ...options })
+        if (options.prefix !== 'media/') return on.store.storage.list({ startAfter, ...options })
         lists += 1
         const first = Number(startAfter.slice('media/x'.length) || '0')
         return Array.from({ length: options.limit }, (_, index) => ({
@@ -153,13 +146,13 @@ for (const { name, present, open } of stores) {
           lastModified: new Date(),
         }))
       }
-      const { upkeep } = createService({ ...store.storage, list })
+      const { upkeep } = createService({ ...on.store.storage, list })
       await upkeep.run()
       // One page is the first search's, which has nothing to look for that far.
       expect(lists).toBe(11)
       await upkeep.run()
       expect(lists).toBe(12)
-      const [row] = await database.sql<{ position: string; wait: number }[]>`
+      const [row] = await on.database.sql<{ position: string; wait: number }[]>`
         SELECT position, extract(epoch FROM taken_until - now())::float8 AS wait
         FROM media_upkeep WHERE job = 'recheck of media/'`
       expect(row?.position).toBe('media/x000010000')
@@ -169,23 +162,23 @@ for (const { name, present, open } of stores) {
 
     test('reconcile mends what is beside a living object, and gives up no row whose bytes were moved meanwhile', async () => {
       const { repository } = createService()
-      const deps = { repository, storage: store.storage }
+      const deps = { repository, storage: on.store.storage }
       const object = await active()
-      await store.storage.remove([object.key])
+      await on.store.storage.remove([object.key])
       const [lost] = await Array.fromAsync(reconcile(deps))
       expect(lost).toEqual({ kind: 'row_without_bytes', id: object.id, key: object.key })
       const moved = object.key.replace('original', '0123456789ab/original')
-      await store.storage.put(moved, bytes, JPEG)
-      await database.sql`UPDATE media_objects SET storage_key = ${moved}`
+      await on.store.storage.put(moved, bytes, JPEG)
+      await on.database.sql`UPDATE media_objects SET storage_key = ${moved}`
       if (lost) await repair(lost, deps)
       expect((await repository.objects.findOwned(object.id, callerOf(object)))?.status).toBe('active')
 
       const stray = object.key.replace('original', 'ba9876543210/original')
-      await store.storage.put(stray, bytes, JPEG)
-      const later = createRepository({ sql: database.sql, pendingSeconds: 0, retentionSeconds: 0 })
+      await on.store.storage.put(stray, bytes, JPEG)
+      const later = createRepository({ sql: on.database.sql, pendingSeconds: 0, retentionSeconds: 0 })
       // Somebody may be about to make it the object's own.
       expect(await Array.fromAsync(reconcile({ ...deps, repository: later }))).toEqual([])
-      await database.sql`UPDATE media_objects SET links_until = now() - interval '1 second'`
+      await on.database.sql`UPDATE media_objects SET links_until = now() - interval '1 second'`
       const [found] = await Array.fromAsync(reconcile({ ...deps, repository: later }))
       expect(found).toEqual({ kind: 'stray_bytes', id: object.id, key: stray, size: 12 })
       if (found) await repair(found, deps)

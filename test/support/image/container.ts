@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { until } from '../http/client.ts'
 import { expectNoSecrets } from '../http/secrets.ts'
-import { processTree, tied } from '../process/process.ts'
+import { outputOf, processTree, tied } from '../process/process.ts'
 import { residentOf } from '../process/process-memory.ts'
 import type { Image } from './image.ts'
 
@@ -68,18 +68,13 @@ export function startContainer(
     stdout: 'pipe',
     stderr: 'pipe',
   })
-  let written = ''
-  const reading = Promise.all(
-    [child.stdout, child.stderr].map(async (stream) => {
-      for await (const text of stream.pipeThrough(new TextDecoderStream())) written += text
-    }),
-  )
+  const output = outputOf(child)
   /** The first process inside, and all under it. */
   const processes = () => processTree(child.pid).slice(1)
   const first = () => until(async () => isInside(processes()[0]), 30_000)
 
   return {
-    logs: () => written,
+    logs: output.text,
     async memory() {
       const all = processes()
       const bytes = await Promise.all(all.map(residentOf))
@@ -99,8 +94,8 @@ export function startContainer(
       const since = performance.now()
       process.kill(await first(), config.StopSignal)
       const code = await child.exited
-      await reading
-      expectNoSecrets(written, env)
+      await output.ended
+      expectNoSecrets(output.text(), env)
       return { code, ms: performance.now() - since }
     },
   }

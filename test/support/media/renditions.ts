@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, expect } from 'bun:test'
+import { expect } from 'bun:test'
 import sharp from 'sharp'
 import type { Quotas } from '../../../src/media/object/quota.ts'
 import { NO_QUOTAS } from '../../../src/media/object/quota.ts'
@@ -14,7 +14,8 @@ import { newCaller } from '../media/objects.ts'
 import { DEFAULT_TYPES } from '../pictures/corpus.ts'
 import { createInProcessDecoders } from '../pictures/in-process.ts'
 import type { OpenDatabase, Wanted } from '../services/databases.ts'
-import { type OpenStore, stores } from '../services/stores.ts'
+import { stores } from '../services/stores.ts'
+import { openEmptied } from './rows-and-bytes.ts'
 
 export const SIZES = [160, 320, 480, 640, 800, 1280, 1920, 2560, 3840]
 export const ACCEPTS = ['image/avif', 'image/webp', '*/*']
@@ -47,21 +48,8 @@ export const wishOf = (width: number | undefined, more: Partial<Wish> = {}): Wis
 
 /** A database and a store for the tests of a `describe`, both empty before each, and replicas on them. */
 export function setUpRenditions(open: (wanted: Wanted) => Promise<OpenDatabase>) {
-  let database: OpenDatabase
-  let store: OpenStore
+  const on = openEmptied(open, disk.open)
   const owner = newCaller()
-  beforeAll(async () => {
-    database = await open({ migrated: true })
-    store = await disk.open()
-  }, 60_000)
-  beforeEach(async () => {
-    await database.sql`DELETE FROM media_objects`
-    await store.storage.removePrefix('media/')
-  })
-  afterAll(async () => {
-    await store.close()
-    await database.close()
-  }, 30_000)
 
   type Some = {
     perform?: (task: DecodeTask, bytes: Uint8Array) => Promise<DecodeResult>
@@ -71,8 +59,8 @@ export function setUpRenditions(open: (wanted: Wanted) => Promise<OpenDatabase>)
     ahead?: number
   }
   /** One replica. */
-  function service({ quotas = NO_QUOTAS, storage = store.storage, ahead = 0, ...some }: Some = {}) {
-    const repository = createRepository({ sql: database.sql, pendingSeconds: 1e6, retentionSeconds: 1e6, quotas })
+  function service({ quotas = NO_QUOTAS, storage = on.store.storage, ahead = 0, ...some }: Some = {}) {
+    const repository = createRepository({ sql: on.database.sql, pendingSeconds: 1e6, retentionSeconds: 1e6, quotas })
     const decoders = createInProcessDecoders(some)
     const ports = { repository, storage, decoders, now: () => Date.now() + ahead }
     const { media, upkeep } = domainOn(ports, { ...limits, quotas, pendingSeconds: 1e6 })
@@ -93,23 +81,23 @@ export function setUpRenditions(open: (wanted: Wanted) => Promise<OpenDatabase>)
     return (await service().media.uploads.direct(owner, file)).id
   }
   const rowOf = async (id: string) => {
-    const [row] = await database.sql`
+    const [row] = await on.database.sql`
       SELECT renditions, rendition_bytes AS own, stranger_bytes AS strangers, metadata, decode_outcomes AS outcomes
       FROM media_objects WHERE id = ${id}`
     return row ?? expect.unreachable()
   }
   const keysOf = async (id: string) =>
-    (await store.storage.list({ prefix: `media/${id}/r/`, limit: 1000 })).map(({ key }) => key)
+    (await on.store.storage.list({ prefix: `media/${id}/r/`, limit: 1000 })).map(({ key }) => key)
   const today = Math.floor(Date.now() / 86_400_000)
-  const setUse = (id: string, day: number) => database.sql`
+  const setUse = (id: string, day: number) => on.database.sql`
     UPDATE media_objects SET renditions = (SELECT jsonb_object_agg(name, value || jsonb_build_object('used', ${day}::int))
       FROM jsonb_each(renditions) AS each (name, value)) WHERE id = ${id}`
   return {
     get database() {
-      return database
+      return on.database
     },
     get store() {
-      return store
+      return on.store
     },
     ...{ owner, service, making, failing, uploaded, rowOf, keysOf, today, setUse },
   }

@@ -52,6 +52,17 @@ export function processTree(root: number): number[] {
   return tree
 }
 
+/** Everything a program writes, stdout and stderr as they come; `ended` once it has closed both. */
+export function outputOf(child: Bun.Subprocess<'ignore', 'pipe', 'pipe'>): { text(): string; ended: Promise<unknown> } {
+  let written = ''
+  const ended = Promise.all(
+    [child.stdout, child.stderr].map(async (stream) => {
+      for await (const text of stream.pipeThrough(new TextDecoderStream())) written += text
+    }),
+  )
+  return { text: () => written, ended }
+}
+
 /** Runs a program to its end; one that fails is an error with what it wrote to stderr. */
 export async function runToEnd(
   command: string[],

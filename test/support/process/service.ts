@@ -4,7 +4,7 @@ import { expectNoSecrets } from '../http/secrets.ts'
 import { repository } from '../repository.ts'
 import { triedService } from '../tried.ts'
 import { freePort } from './port.ts'
-import { runToEnd, tied } from './process.ts'
+import { outputOf, runToEnd, tied } from './process.ts'
 
 export type Runtime = 'bun' | 'deno'
 export type Backend = 'real' | 'embedded'
@@ -45,31 +45,26 @@ export async function startService(options: {
     stdout: 'pipe',
     stderr: 'pipe',
   })
-  let written = ''
-  const reading = Promise.all(
-    [child.stdout, child.stderr].map(async (stream) => {
-      for await (const text of stream.pipeThrough(new TextDecoderStream())) written += text
-    }),
-  )
+  const output = outputOf(child)
   let told = false
   const end = async (signal: NodeJS.Signals) => {
     told = true
     child.kill(signal)
     const code = await child.exited
-    await reading
-    expectNoSecrets(written, options.env)
-    if (options.code === undefined) triedService(service.baseUrl, written, options.env)
+    await output.ended
+    expectNoSecrets(output.text(), options.env)
+    if (options.code === undefined) triedService(service.baseUrl, output.text(), options.env)
     return code
   }
   const service: RunningService = {
     baseUrl: `http://127.0.0.1:${port}`,
     pid: child.pid,
-    logs: () => written,
+    logs: output.text,
     async stop() {
       const ended = child.exitCode ?? child.signalCode
       if (ended !== null && !told) {
-        await reading
-        throw new Error(`The service ended by itself (${ended}):\n${written.slice(-4000)}`)
+        await output.ended
+        throw new Error(`The service ended by itself (${ended}):\n${output.text().slice(-4000)}`)
       }
       const inTime = new AbortController()
       const late = sleep(30_000, undefined, { signal: inTime.signal }).then(
