@@ -154,7 +154,7 @@ export async function expectProblem(response: Response, status: number, code: st
   if (status === 405) expect(response.headers.get('allow')).toBeTruthy()
   if (status === 429 || status === 503) expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0)
   const problem: ProblemBody = JSON.parse(text)
-  const { errors, id, ...body } = problem
+  const { errors, id, ids, ...body } = problem
   expect(body).toEqual({
     type: expect.stringContaining(code),
     title: expect.stringMatching(/\S/),
