@@ -11,6 +11,7 @@ import { canBeAsked, mayInstall } from './support/process/consent.ts'
 import { findHelm, findKubeconform, findSchemas, HELM, KUBECONFORM, SCHEMAS } from './support/process/kubernetes.ts'
 import { ENVOY_ENVIRONMENT, ENVOY_WHEEL, findGateway } from './support/services/gateways.ts'
 import { findMinio } from './support/services/minio.ts'
+import { findNewer, getNewer, NEWER } from './support/services/newer.ts'
 import { findNginx } from './support/services/nginx.ts'
 import { findPgBouncer } from './support/services/pgbouncer.ts'
 import { findPostgres } from './support/services/postgres.ts'
@@ -36,6 +37,12 @@ const programs: Program[] = [
   { name: 'versitygw', find: findVersitygw, forServices: false, install: () => installWithGo(versitygwModule) },
   { name: 'schemathesis', find: findSchemathesis, forServices: false, install: installSchemathesis },
   { name: 'PgBouncer', find: findPgBouncer, forServices: false, install: () => installPackage('pgbouncer') },
+  {
+    name: 'Newer PgBouncer, and Valkey',
+    find: () => findNewer('valkey-server'),
+    forServices: false,
+    install: installNewer,
+  },
   { name: 'nginx', find: findNginx, forServices: false, install: () => installPackage('nginx') },
   { name: 'actionlint', find: findActionlint, forServices: false, install: () => installWithGo(actionlintModule) },
   { name: 'buildah', find: findBuildah, forServices: false, install: () => installPackage('buildah') },
@@ -149,6 +156,12 @@ async function installDebian(): Promise<string> {
   if (!Bun.which('mmdebstrap')) await installPackage('mmdebstrap')
   await getDebian((command) => run([...asRoot(), ...command]))
   return `made ${DEBIAN}`
+}
+
+async function installNewer(): Promise<string> {
+  if (!Bun.which('mmdebstrap')) await installPackage('mmdebstrap')
+  await getNewer((command) => run([...asRoot(), ...command]))
+  return `made ${NEWER}`
 }
 
 /** What to put before a command that only root may run. */

@@ -1,5 +1,5 @@
 /** The pool of decoder processes, which decode untrusted pictures under limits that the operating system enforces. */
-import sharp from 'sharp'
+import { readFileSync } from 'node:fs'
 import type { Log } from '../log.ts'
 import { timed } from '../telemetry/record.ts'
 import { DecodeFailure, type DecodeRequest, type DecodeResult, type Decoders, type Outcome } from './decoding.ts'
@@ -155,8 +155,10 @@ async function stop(pool: Pool, ms: number): Promise<void> {
 
 /** Identifies the decoders and limits: with other versions or limits, an outcome may differ. */
 function versionOf(limits: Pick<Settings, 'decoderMemoryBytes' | 'decoderCpuSeconds'>): string {
-  const { sharp: own, vips } = sharp.versions
-  return `sharp ${own}, libvips ${vips}, ${limits.decoderMemoryBytes} bytes, ${limits.decoderCpuSeconds} s`
+  // Each version of sharp has its own libvips. Loading it for its `versions` would take 10 MB.
+  const text = readFileSync(new URL('../package.json', import.meta.resolve('sharp')), 'utf8')
+  const { version }: { version?: unknown } = JSON.parse(text)
+  return `sharp ${version}, ${limits.decoderMemoryBytes} bytes, ${limits.decoderCpuSeconds} s`
 }
 
 // The messages are for clients; the process's own error text is in the cause.

@@ -1,6 +1,5 @@
 /** Probes a picture: reads its dimensions from the beginning of the file, or by a few ranges from further behind. */
 import { availableParallelism } from 'node:os'
-import sharp from 'sharp'
 import type { Dimensions } from '../media/object/object.ts'
 import type { Problem } from '../problem.ts'
 import { timed } from '../telemetry/record.ts'
@@ -8,7 +7,6 @@ import { readGif } from './gif.ts'
 import { checkAvif, checkHeic } from './heif.ts'
 import { outlineOfHeif, sizeOfHeif } from './heif-picture.ts'
 import { checkJpeg } from './jpeg.ts'
-import { limitLoaders } from './libvips.ts'
 import { checkFrames, isPixelLimit, type PictureHeader, tooLarge, unreadable } from './limits.ts'
 import { type Outline, outlineOfGif, outlineOfJpeg, outlineOfPng, outlineOfTiff, outlineOfWebp } from './outline.ts'
 import { checkPng, readPng } from './png.ts'
@@ -26,8 +24,9 @@ const ANIMATION_FACTOR = 10
 const DEADLINE_MS = 5000
 
 /**
- * Sets up libvips for this process: no cache, and only the loaders that the allowed types need. The probe throws
- * Problem `image_unreadable`, `image_too_large` or `overloaded`. Files that are not pictures have no dimensions.
+ * The probe throws Problem `image_unreadable`, `image_too_large` or `overloaded`. Files that are not pictures have no
+ * dimensions. The first picture loads libvips, which takes 10 MB that a replica without pictures saves, and sets it up
+ * for this process: no cache, and only the loaders that the allowed types need.
  */
 export function createImageProbe({
   allowedTypes,
@@ -37,7 +36,14 @@ export function createImageProbe({
   maxPixels: number
 }): ProbeImage {
   const probe = createProbing({ concurrency: availableParallelism(), deadlineMs: DEADLINE_MS })
-  limitLoaders([...allowedTypes])
+  const types = [...allowedTypes]
+  loaded?.limitLoaders(types)
+  let loading: Promise<void> | undefined
+  const readMetadata = async (seen: Uint8Array, most: number) => {
+    loading ??= loaded === undefined ? loadLibvips(types) : Promise.resolve()
+    await loading
+    return readWithLibvips(seen, most)
+  }
 
   return async function probeImage(bytes, mimeType, rest) {
     const read = READERS[mimeType]
@@ -50,6 +56,23 @@ export function createImageProbe({
     const inAll = maxPixels * ANIMATION_FACTOR
     if (frames * width * height > inAll) throw tooLarge(`All frames together have more than ${inAll} pixels.`)
     return { width, height }
+  }
+}
+
+let loaded: Pick<typeof import('./libvips.ts'), 'limitLoaders' | 'readAutoOriented'> | undefined
+
+async function loadLibvips(types: readonly string[]): Promise<void> {
+  const { limitLoaders, readAutoOriented } = await import('./libvips.ts')
+  limitLoaders(types)
+  loaded = { limitLoaders, readAutoOriented }
+}
+
+async function readWithLibvips(bytes: Uint8Array, maxPixels: number): Promise<{ width: number; height: number }> {
+  try {
+    return (await loaded?.readAutoOriented(bytes, maxPixels)) ?? unreadable()
+  } catch (error) {
+    if (error instanceof Error && isPixelLimit(error.message)) throw tooManyPixels(maxPixels)
+    return unreadable(undefined, error)
   }
 }
 
@@ -99,16 +122,6 @@ const READERS: Record<string, Reader> = {
     return sizeOfHeif(bytes)
   }, outlineOfHeif),
   'image/tiff': own(readTiff, outlineOfTiff),
-}
-
-async function readMetadata(bytes: Uint8Array, maxPixels: number): Promise<{ width: number; height: number }> {
-  try {
-    const { autoOrient } = await sharp(bytes, { limitInputPixels: maxPixels, failOn: 'none' }).metadata()
-    return { width: autoOrient.width, height: autoOrient.height }
-  } catch (error) {
-    if (error instanceof Error && isPixelLimit(error.message)) throw tooManyPixels(maxPixels)
-    return unreadable(undefined, error)
-  }
 }
 
 function tooManyPixels(maxPixels: number): Problem {

@@ -1,4 +1,4 @@
-/** Set-up of libvips in a decoder process, and reading a picture's header with it. */
+/** Set-up of libvips in a process, and reading a picture's header with it. */
 import sharp from 'sharp'
 import type { PictureHeader } from './limits.ts'
 
@@ -24,6 +24,15 @@ export function limitLoaders(types: readonly string[]): void {
   sharp.cache(false)
   sharp.block({ operation: ['VipsForeignLoad'] })
   sharp.unblock({ operation: types.flatMap((type) => LOADERS[type] ?? []) })
+}
+
+/**
+ * Reads the header only: the size that a viewer sees.
+ * @throws libvips' errors, and for more pixels than `maxPixels`
+ */
+export async function readAutoOriented(bytes: Uint8Array, maxPixels: number) {
+  const { autoOrient } = await sharp(bytes, { limitInputPixels: maxPixels, failOn: 'none' }).metadata()
+  return { width: autoOrient.width, height: autoOrient.height }
 }
 
 /**

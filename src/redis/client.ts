@@ -48,7 +48,8 @@ export function createClient({ url, sentinels, cluster }: RedisTarget, given: Op
     sentinelRetryStrategy: retryStrategy,
     ...(own.username !== undefined && { sentinelUsername: own.username }),
     ...(own.password !== undefined && { sentinelPassword: own.password }),
-    ...(login.tls && { enableTLSForSentinelMode: tls }),
+    // For the master; the Sentinels may be reached without TLS, or the other way round.
+    ...(login.tls && { enableTLSForSentinelMode: true }),
     ...(tls && { sentinelTLS: {} }),
   })
 }

@@ -5,7 +5,7 @@ import { type Finding, findingsAbout, SetupError } from '../finding.ts'
 import { createClient, modeIn, type RedisClient, readInfo } from './client.ts'
 import { isRefusal } from './errors.ts'
 import { type RedisCommand, rehearse } from './rehearse.ts'
-import type { RedisTarget } from './target.ts'
+import type { RedisTarget, Sentinels } from './target.ts'
 
 export type RedisFound = {
   version: string | null
@@ -16,6 +16,8 @@ export type RedisFound = {
   /** Whether it keeps every write on disk (`appendonly`). */
   appendOnly: boolean
 }
+
+type Setting = 'REDIS_URL' | 'REDIS_SENTINELS'
 
 /** `serverTime`: Unix time in milliseconds, by its own clock; `findings`: what does not end the start. */
 export type RedisProbe = { found: RedisFound; serverTime: number | undefined; findings: Finding[] }
@@ -30,7 +32,10 @@ export async function probeRedis(
   groups: readonly (readonly RedisCommand[])[],
 ): Promise<RedisProbe | undefined> {
   const single = await connected({ ...target, cluster: false })
-  if (single === undefined) return undefined
+  if (single === undefined) {
+    if (target.sentinels !== undefined) await requireSentinels(target.sentinels)
+    return undefined
+  }
   try {
     const info = await readInfo(single)
     const found = foundIn(info)
@@ -68,8 +73,32 @@ async function probeCluster(
   }
 }
 
-/** A client with a connection; undefined if there is none to be had. */
-async function connected(target: RedisTarget): Promise<RedisClient | undefined> {
+/**
+ * ioredis (6.0.0) says that Sentinels could not be asked, and not why.
+ * @throws SetupError when one refuses the service and none lets it in
+ */
+async function requireSentinels({ hosts, username = '', password = '', tls }: Sentinels): Promise<void> {
+  const login = password === '' ? '' : `${encodeURIComponent(username)}:${encodeURIComponent(password)}@`
+  let refused: unknown
+  for (const { host, port } of hosts) {
+    const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
+    const url = `${tls ? 'rediss' : 'redis'}://${login}${address}`
+    try {
+      const client = await connected({ url, cluster: false }, 'REDIS_SENTINELS')
+      client?.disconnect()
+      if (client !== undefined) return
+    } catch (error) {
+      refused ??= error
+    }
+  }
+  if (refused !== undefined) throw refused
+}
+
+/**
+ * A client with a connection; undefined if there is none to be had.
+ * @param setting names the address
+ */
+async function connected(target: RedisTarget, setting: Setting = 'REDIS_URL'): Promise<RedisClient | undefined> {
   const client = createClient(target, {
     connectTimeout: 1000,
     commandTimeout: 2000,
@@ -85,7 +114,7 @@ async function connected(target: RedisTarget): Promise<RedisClient | undefined> 
     return client
   } catch (error) {
     client.disconnect()
-    return undefinedUnlessRefused(errors.find(isRefusal) ?? error)
+    return undefinedUnlessRefused(errors.find(isRefusal) ?? error, setting)
   }
 }
 
@@ -130,17 +159,17 @@ async function useRights(
 }
 
 /** What is no refusal may pass. */
-function undefinedUnlessRefused(error: unknown): undefined {
+function undefinedUnlessRefused(error: unknown, setting: Setting = 'REDIS_URL'): undefined {
   if (error instanceof SetupError) throw error
-  if (isRefusal(error)) throw new SetupError([findingOf(error)], { cause: error })
+  if (isRefusal(error)) throw new SetupError([findingOf(error, setting)], { cause: error })
 }
 
-function findingOf(error: unknown): Finding {
+function findingOf(error: unknown, setting: Setting): Finding {
   const message = error instanceof Error ? error.message : ''
-  if (isCertificateError(error)) return UNTRUSTED
+  if (isCertificateError(error)) return untrusted(setting)
   if (/^NOPERM/.test(message)) return denied('+info +multi +discard')
   if (/^ERR (DB index|SELECT)/i.test(message)) return NO_DATABASE
-  return NOT_LET_IN
+  return notLetIn(setting)
 }
 
 const { wrong, warning } = findingsAbout('redis')
@@ -149,17 +178,11 @@ const SENTINEL = wrong(
   'names a Sentinel',
   'REDIS_SENTINELS is for those, and the host of REDIS_URL is the name of the master',
 )
-const UNTRUSTED = wrong(
-  'REDIS_URL',
-  "the server's certificate is not accepted",
-  `${CA_VARIABLES} names the file of its CA`,
-)
+const untrusted = (setting: Setting) =>
+  wrong(setting, "the server's certificate is not accepted", `${CA_VARIABLES} names the file of its CA`)
 const NO_DATABASE = wrong('REDIS_URL', 'there is no such database', 'name one from 0 on at its end')
-const NOT_LET_IN = wrong(
-  'REDIS_URL',
-  'Redis does not let the service in',
-  'the user or password may be wrong or missing',
-)
+const notLetIn = (setting: Setting) =>
+  wrong(setting, 'Redis does not let the service in', 'the user or password may be wrong or missing')
 const denied = (rights: string) =>
   wrong('REDIS_URL', `the user may not do all that is needed: ${rights}`, 'add it with ACL SETUSER')
 const evicting = (policy: string) =>

@@ -8,7 +8,8 @@ import { arrived, callerOf, newObject } from '../support/media/objects.ts'
 import { createDatabase, type TestDatabase } from '../support/services/database.ts'
 import { createFolder, type Folder } from '../support/services/folder.ts'
 import type { ServiceControl } from '../support/services/native.ts'
-import { havePgBouncer, pgBouncerCarries, startPgBouncer } from '../support/services/pgbouncer.ts'
+import { findNewer, haveNewer } from '../support/services/newer.ts'
+import { findPgBouncer, havePgBouncer, pgBouncerCarries, startPgBouncer } from '../support/services/pgbouncer.ts'
 import { haveServices } from '../support/services/shared.ts'
 
 const present = (await haveServices()) && havePgBouncer()
@@ -19,15 +20,28 @@ test.skipIf(!(await haveServices()))('a server without a pooler carries prepared
   await database.drop()
 })
 
-for (const mode of ['transaction', 'session'] as const) {
-  describe.skipIf(!present)(`behind PgBouncer in ${mode} mode`, () => {
+const newer = haveNewer('pgbouncer') ? [{ mode: 'transaction', newer: true } as const] : []
+test.skipIf(newer.length === 0)(
+  'one of these versions of PgBouncer carries prepared statements in transaction mode',
+  async () => {
+    expect(await pgBouncerCarries(findNewer('pgbouncer'))).toBeTrue()
+  },
+)
+
+for (const { mode, ...version } of [
+  { mode: 'transaction', newer: false } as const,
+  { mode: 'session', newer: false } as const,
+  ...newer,
+]) {
+  describe.skipIf(!present)(`behind ${version.newer ? 'a newer ' : ''}PgBouncer in ${mode} mode`, () => {
+    const program = version.newer ? findNewer('pgbouncer') : findPgBouncer()
     let folder: Folder
     let database: TestDatabase
     let pooler: ServiceControl
     beforeAll(async () => {
       folder = await createFolder()
       database = await createDatabase()
-      pooler = await startPgBouncer(folder.path, database.url, mode)
+      pooler = await startPgBouncer(folder.path, database.url, mode, version)
     }, 60_000)
     afterAll(async () => {
       await pooler.stop()
@@ -36,7 +50,7 @@ for (const mode of ['transaction', 'session'] as const) {
     }, 30_000)
 
     test('is found out the same under load of other clients, which take and return sessions all the time', async () => {
-      const expected = mode === 'session' || (await pgBouncerCarries())
+      const expected = mode === 'session' || (await pgBouncerCarries(program))
       let over = false
       const others = Array.from({ length: 6 }, async () => {
         const sql = postgres(pooler.url, { max: 1, prepare: false, onnotice: () => {} })
@@ -51,7 +65,7 @@ for (const mode of ['transaction', 'session'] as const) {
     }, 60_000)
 
     test('is found out at run time, too, and costs no call', async () => {
-      const carries = mode === 'session' || (await pgBouncerCarries())
+      const carries = mode === 'session' || (await pgBouncerCarries(program))
       let plain = 0
       const replicas = Array.from({ length: 2 }, () =>
         connect({ url: pooler.url, prepare: true, onPlain: () => plain++ }),
@@ -68,9 +82,8 @@ for (const mode of ['transaction', 'session'] as const) {
     }, 60_000)
 
     test('is found out whether it carries prepared statements, and every change is stored as it should be', async () => {
-      // Debian 12 has 1.18, which does not know of prepared statements; later versions do.
       const prepare = await carriesPreparedStatements(pooler.url)
-      expect(prepare).toBe(mode === 'session' || (await pgBouncerCarries()))
+      expect(prepare).toBe(mode === 'session' || (await pgBouncerCarries(program)))
       // Two replicas, so that sessions change hands.
       const replicas = [connect({ url: pooler.url, prepare }), connect({ url: pooler.url, prepare })]
       for (const sql of replicas) await migrate(sql)

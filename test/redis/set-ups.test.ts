@@ -116,6 +116,12 @@ describe.each(programs)('a master of %s that Sentinels name', (of) => {
     expect(await replica.redis.xlen(EVENT_STREAM)).toBe(2)
     expect(lines.filter(({ level }) => level >= 50)).toEqual([])
     for (const close of closers.reverse()) await close()
+    await sentinel.redis.call('ACL', 'SETUSER', 'default', 'resetpass', `>${PASSWORD}`)
+    for (const wrong of ['', 'user-of-none:wrong@', ':wrong@'])
+      await expect(
+        openBuses({ ...settings, redisSentinels: parseSentinels(`${wrong}127.0.0.1:${sentinel.port}`) }, log, []),
+      ).rejects.toThrow('REDIS_SENTINELS: Redis does not let the service in')
+    await sentinel.redis.call('ACL', 'SETUSER', 'default', 'nopass')
     await expect(
       openBuses({ ...settings, redisUrl: sentinel.url, redisSentinels: undefined }, log, []),
     ).rejects.toThrow('REDIS_URL: names a Sentinel')

@@ -10,7 +10,7 @@ import { type Identify, peerOf } from '../request/identify.ts'
 import { type Asset, createAssets } from './assets.ts'
 
 export type ConsoleDeps = {
-  storage: Pick<Storage, 'name' | 'signGet'>
+  storage: Pick<Storage, 'name' | 'signGet' | 'multipart'>
   /** Makes the token that signs in a visitor from this machine; absent: no automatic sign-in. */
   developmentToken: (() => Promise<string>) | undefined
   /** The public origins of the service and of the CDN, where configured. */
@@ -49,13 +49,18 @@ export function consoleRoutes(app: OpenAPIHono, deps: ConsoleDeps & { identify: 
     const session: ConsoleSession = {
       token: developmentToken !== undefined && isFromThisMachine(c) ? await developmentToken() : null,
       known: (await deps.identify(c)) !== null,
-      uploads: deps.storage.name === 's3' ? 's3' : 'tus',
+      uploads: takesPartsOfUppy(deps.storage) ? 's3' : 'tus',
       allowedTypes: [...allowedTypes],
       maxObjectBytes,
       retentionSeconds,
     }
     return c.json(session)
   })
+}
+
+/** Uppy names no MD5 of its parts; the service does so for the parts of a tus upload. */
+function takesPartsOfUppy({ name, multipart }: ConsoleDeps['storage']): boolean {
+  return name === 's3' && multipart?.needsMd5 !== true
 }
 
 async function readBuilt(file: URL): Promise<Uint8Array<ArrayBuffer>> {

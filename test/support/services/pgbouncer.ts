@@ -7,6 +7,7 @@ import { inCi } from '../process/ci.ts'
 import { freePort } from '../process/port.ts'
 import { triedPooler } from '../tried.ts'
 import { type ServiceControl, startNative } from './native.ts'
+import { newerIn } from './newer.ts'
 
 // Where Debian's package puts it, which is not on everybody's PATH.
 const DEBIAN = '/usr/sbin/pgbouncer'
@@ -24,19 +25,23 @@ export function havePgBouncer(): boolean {
   return false
 }
 
-/** Whether this version prepares a client's statements on whichever session a transaction gets (from 1.21 on). */
-export async function pgBouncerCarries(): Promise<boolean> {
-  const told = await $`${findPgBouncer()} --version`.text()
+/** Whether a version prepares a client's statements on whichever session a transaction gets (from 1.21 on). */
+export async function pgBouncerCarries(program = findPgBouncer()): Promise<boolean> {
+  const told = await $`${program} --version`.text()
   return semver.satisfies(/PgBouncer ([\d.]+)/.exec(told)?.[1] ?? '', '>=1.21')
 }
 
-/** Starts PgBouncer in front of the server of a database; `url` is that of the same database through it. */
+/**
+ * Starts PgBouncer in front of the server of a database; `url` is that of the same database through it.
+ * @param newer that of a later Debian, instead of this machine's
+ */
 export async function startPgBouncer(
   folder: string,
   databaseUrl: string,
   mode: 'transaction' | 'session',
+  { newer = false } = {},
 ): Promise<ServiceControl> {
-  const binary = findPgBouncer()
+  const binary = newer ? await newerIn(folder, 'pgbouncer') : findPgBouncer()
   if (binary === null) throw new Error('PgBouncer is not installed')
   const own = join(folder, `pgbouncer-${mode}`)
   await mkdir(own)

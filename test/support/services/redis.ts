@@ -5,6 +5,7 @@ import { Redis } from 'ioredis'
 import { freePort } from '../process/port.ts'
 import { triedPart } from '../tried.ts'
 import { type ServiceControl, startNative } from './native.ts'
+import { findNewer } from './newer.ts'
 
 /** One that can be recognised where it should not be. */
 export const REDIS_PASSWORD = 'the-password-of-the-test-redis'
@@ -57,7 +58,8 @@ export function findRedis(): string | undefined {
 
 /** The servers of this machine that speak Redis' protocol. */
 export function redisPrograms(): string[] {
-  return ['redis-server', 'valkey-server'].flatMap((name) => Bun.which(name) ?? [])
+  const own = ['redis-server', 'valkey-server'].flatMap((name) => Bun.which(name) ?? [])
+  return own.some((path) => path.endsWith('valkey-server')) ? own : [...own, findNewer('valkey-server') ?? []].flat()
 }
 
 export type RedisServer = ServiceControl & { readonly port: number; readonly redis: Redis }
