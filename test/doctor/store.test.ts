@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test'
+import { GetBucketCorsCommand, PutBucketCorsCommand, S3Client } from '@aws-sdk/client-s3'
 import { closedUrl, expectOneLine, linesOf, rightSetUp, type WrongSetUp } from '../support/doctor.ts'
 import { type Alteration, keepsHalves, startAlteredStore } from '../support/services/altered-store.ts'
 import { findVersitygw, startVersitygw } from '../support/services/versitygw.ts'
@@ -77,6 +78,28 @@ describe.skipIf(!setUp.present)('the store', () => {
       ),
     ],
     [
+      'an ETag that pages may not read',
+      'warning store: CORS_ORIGINS: the store does not expose ETag, which uploads in parts need, to pages of https://app.',
+      () => {
+        const { S3_ENDPOINT = '' } = setUp.settings()
+        const server = Bun.serve({
+          hostname: '127.0.0.1',
+          port: 0,
+          async fetch(request) {
+            const { pathname, search } = new URL(request.url)
+            // With the host that was signed.
+            const { method, headers } = request
+            const body = method === 'PUT' ? await request.arrayBuffer() : null
+            const answer = await fetch(S3_ENDPOINT + pathname + search, { method, headers, body })
+            answer.headers.delete('access-control-expose-headers')
+            return answer
+          },
+        })
+        setUp.ends.push(() => server.stop(true))
+        return { S3_PUBLIC_ENDPOINT: server.url.origin }
+      },
+    ],
+    [
       'no answer to preflights',
       'warning store: CORS_ORIGINS: the store lets no uploads in from pages of https://app.example.com, https://www.ex',
       answering(403, (method) => method === 'OPTIONS'),
@@ -104,6 +127,17 @@ describe.skipIf(!setUp.present)('the store', () => {
       await expectOneLine(env, 'the store lets no uploads in from pages of https://www.example.com; ')
       expect(await linesOf(env, { fix: true })).toEqual([])
       expect(await linesOf(env)).toEqual([])
+
+      const { AWS_ACCESS_KEY_ID = '', AWS_SECRET_ACCESS_KEY = '', S3_REGION = '', S3_BUCKET: Bucket } = setUp.settings()
+      const credentials = { accessKeyId: AWS_ACCESS_KEY_ID, secretAccessKey: AWS_SECRET_ACCESS_KEY }
+      const client = new S3Client({ endpoint: url, region: S3_REGION, credentials, forcePathStyle: true })
+      setUp.ends.push(() => client.destroy())
+      const rule = { ID: 'theirs', AllowedOrigins: ['*'], AllowedMethods: ['GET'] }
+      await client.send(new PutBucketCorsCommand({ Bucket, CORSConfiguration: { CORSRules: [rule] } }))
+      await expectOneLine(one, 'the store lets no uploads in from pages of https://app.example.com; ')
+      expect(await linesOf(one, { fix: true })).toEqual([])
+      const { CORSRules = [] } = await client.send(new GetBucketCorsCommand({ Bucket }))
+      expect(CORSRules.map(({ ID }) => ID)).toEqual(['media-service', 'theirs'])
     },
   )
 })
