@@ -143,6 +143,7 @@ test.each([
   ['IMAGE/JPEG', 'image/jpeg'],
   ['image/png; charset=binary', 'image/png'],
   ['image/jpg', 'image/jpeg'],
+  ['image/heif', 'image/heic'],
   ['application/octet-stream', 'application/octet-stream'],
   ['', 'application/octet-stream'],
   [undefined, 'application/octet-stream'],

@@ -4,7 +4,8 @@ import sharp from 'sharp'
 import { cpuSecondsOf } from '../../src/pictures/system.ts'
 import { until as untilTrue } from '../support/clock/until.ts'
 import { readCorpus } from '../support/pictures/corpus.ts'
-import { heic, turn } from '../support/pictures/heic.ts'
+import { type Coded, codedOf, FOUR_COLOURS, heic, turn } from '../support/pictures/heic.ts'
+import { encodeHeic, findHeifEnc } from '../support/pictures/heif-enc.ts'
 import { decodersOf, failureOf, job, openPool, renditionOf } from '../support/pictures/pool.ts'
 
 setDefaultTimeout(120_000)
@@ -14,7 +15,7 @@ const mimeType = 'image/heic'
 const rocket = await readCorpus('accept/rocket.jpg')
 // As phones make them, of tiles and on their side.
 const of48 = () => heic({ columns: 32, rows: 24, width: 8064, height: 6048, properties: [turn(3)] })
-const of12 = () => heic({ columns: 16, rows: 12, width: 4032, height: 3024, properties: [turn(3)] })
+const of12 = (coded: Coded) => heic({ coded, columns: 16, rows: 12, width: 4032, height: 3024, properties: [turn(3)] })
 
 describe('at the default limits', () => {
   const pool = openPool()
@@ -30,14 +31,19 @@ describe('at the default limits', () => {
     expect(made).toMatchObject({ width: 6048, height: 8064, placeholder: { dominantColor: expect.any(String) } })
   })
 
-  test('12 megapixels become 640 pixels', async () => {
+  test('12 megapixels become 640 pixels, and what that costs is printed', async () => {
     const task = renditionOf(mimeType, 3024, 4032)
     if (task.kind !== 'rendition') throw new Error('another task')
     const rendition = { ...task.rendition, width: 480, height: 640 }
-    const [pid = 0] = decodersOf()
-    const before = (await cpuSecondsOf(pid)) ?? 0
-    await pool.run(job({ ...task, rendition }, of12()))
-    rows.push(`| 12 megapixels to 640 px, flat | ${(((await cpuSecondsOf(pid)) ?? 0) - before).toFixed(2)} |`)
+    // Flat, and where there is an encoder, with about as much detail as photos of phones have: 2 to 3 MB.
+    const tiles = { flat: FOUR_COLOURS, ...(findHeifEnc() !== null && { detailed: await detailedTile() }) }
+    for (const [name, coded] of Object.entries(tiles)) {
+      const before = await cpuOfDecoders()
+      await pool.run(job({ ...task, rendition }, of12(coded)))
+      const megabytes = (coded.data.length * 16 * 12) / 1e6
+      const seconds = (await cpuOfDecoders()) - before
+      rows.push(`| 12 megapixels to 640 px, ${name}: as of ${megabytes.toFixed(1)} MB | ${seconds.toFixed(2)} |`)
+    }
   })
 })
 
@@ -80,3 +86,14 @@ test('bytes that libheif refuses are bad, and cost no other picture its decoder'
   })
   expect((await pool.run(job({ kind: 'placeholder', mimeType }, heic()))).width).toBe(256)
 })
+
+/** A tile out of a photo of stars. */
+async function detailedTile(): Promise<Coded> {
+  const stars = sharp(await readCorpus('accept/hubble.jpg')).extract({ left: 200, top: 200, width: 256, height: 256 })
+  return codedOf(await encodeHeic(await stars.png().toBuffer(), 'png', '-q', '45'), 256)
+}
+
+async function cpuOfDecoders(): Promise<number> {
+  const seconds = await Promise.all(decodersOf().map(cpuSecondsOf))
+  return seconds.reduce<number>((sum, one) => sum + (one ?? 0), 0)
+}

@@ -20,6 +20,8 @@ export type Inspect = (bytes: Uint8Array, about?: { declared?: string | undefine
 
 // file-type is reliable from this many bytes on; more only cost time.
 const TYPE_BYTES = 4100
+const HEIC = 'image/heic'
+const HEIF_TYPES = new Set(['image/heif', 'image/heic-sequence', 'image/heif-sequence'])
 const XML = 'application/xml'
 
 /**
@@ -56,8 +58,13 @@ function typeOf(bytes: Uint8Array, detected: string | undefined, declared: strin
  * @throws Problem `media_type_unsupported`
  */
 export function acceptDeclared(declared: string | undefined, allowedTypes: ReadonlySet<string>): string {
-  const type = declaredType(declared ?? '')
+  const type = heicFor(declaredType(declared ?? ''), allowedTypes)
   return type === UNDECLARED ? type : acceptType(type, allowedTypes)
+}
+
+/** Systems declare HEIC by the extension: `.heif` as `image/heif`, bursts as sequences. What the bytes are decides later. */
+function heicFor(type: string, allowedTypes: ReadonlySet<string>): string {
+  return HEIF_TYPES.has(type) && !allowedTypes.has(type) ? HEIC : type
 }
 
 /**

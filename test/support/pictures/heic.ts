@@ -100,7 +100,7 @@ export function heic({ coded = FOUR_COLOURS, columns = 1, rows = 1, ...given }: 
 }
 
 /** The picture of a file of heif-enc that has only one. */
-function codedOf(file: Bytes, side: number): Coded {
+export function codedOf(file: Bytes, side: number): Coded {
   const view = new DataView(file.buffer)
   const inside = (place: { data: number; end: number } | undefined, before = 0) =>
     place === undefined ? [] : boxesIn(view, { start: place.data + before, end: place.end }, () => {})
