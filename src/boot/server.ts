@@ -77,7 +77,7 @@ export async function createServer(service: Service, config: Config, { log, trus
     tus: tusOf(service, config, stopping, log),
     onRequest: recorder(metrics, traces, createRequestLog({ log, trusted })),
   })
-  const requests = drainable((request, peer) => app.fetch(request, { peer }))
+  const requests = drainable((request, peer) => app.fetch(withUrl(request), { peer }))
   return {
     fetch: requests.fetch,
     start() {
@@ -136,4 +136,13 @@ function recorder(metrics: Metrics, traces: Traces | undefined, logRequest: Retu
 /** Loads OpenTelemetry only if a collector is set. */
 async function openTraces({ traces: { endpoint } }: Config, log: Log): Promise<Traces | undefined> {
   return endpoint === undefined ? undefined : (await import('../observe/traces.ts')).createTraces({ endpoint, log })
+}
+
+/**
+ * HTTP/1.0 needs no Host, and health checks of load balancers send none: Bun 1.4 then gives a path in place of the URL.
+ */
+function withUrl(request: Request): Request {
+  return request.url.startsWith('/') && request.headers.get('host') === null
+    ? new Request(`http://localhost${request.url}`, request)
+    : request
 }

@@ -113,11 +113,32 @@ describe('a rendition', () => {
     const torn = await answered<MediaObject>(201, await stage.upload(user, whole.slice(0, 10_000)))
     await expectProblem(await rendition(torn.id, 'w=100', { as: user }), 422, 'image_unreadable')
     const { id } = await stage.uploaded(user, rocket)
-    for (const query of ['w=0', 'w=-1', 'w=1e9', 'h=x', 'q=0', 'q=101', 'fit=fill', 'format=gif', 'blur=3'])
+    for (const query of ['w=0', 'w=-1', 'w=1e9', 'h=x', 'q=0', 'q=101', 'fit=fill', 'format=gif'])
       await expectProblem(await rendition(id, query, { as: user }), 400, 'request_invalid')
     if (inside === undefined) return
     expect((await keysOf(torn.id)).length).toBe(1)
     expect((await inside.rowOf(torn.id)) as unknown).toMatchObject({ renditions: {}, rendition_bytes: 0 })
+  })
+
+  test('comes with the parameters that others add to links, and with the whole name of its file', async () => {
+    const user = newUser()
+    const bytes = await readCorpus(rocket)
+    const named = { fields: { visibility: 'public' }, name: 'Report v1.2 final draft' }
+    const { id } = await answered<MediaObject>(201, await stage.upload(user, bytes, named))
+    const redirect = await stage.call(`/media/${id}/content?fbclid=x&utm_source=y&w=160&download`)
+    expect(redirect.status).toBe(302)
+    const location = redirect.headers.get('location') ?? ''
+    expect(location).not.toMatch(/fbclid|utm_source/)
+    const { headers } = await fetch(location)
+    expect(headers.get('content-disposition')).toMatch(/^attachment; filename="Report v1\.2 final draft\.(png|jpeg)"$/)
+    const listed = await answered<MediaObject>(200, await stage.call(`/media/${id}?renditions=160`, { as: user }))
+    const link = listed.renditions?.[0]?.url ?? ''
+    for (const [added, status] of [
+      ['&fbclid=x', 302],
+      ['&format=png', 403],
+      ['&h=160', 403],
+    ] as const)
+      expect([added, (await fetch(link + added, { redirect: 'manual' })).status]).toEqual([added, status])
   })
 
   test('is served to the owner of a private picture, and to everyone for a public one', async () => {

@@ -219,7 +219,6 @@ describe('the tus endpoint', () => {
     await expectProblem(await create(user, picture, 0), 400, 'file_empty')
     await expectProblem(await create(user, picture, MAX + 1), 413, 'file_too_large')
     await expectProblem(await create(user, picture, -1), 400, 'request_invalid')
-    await expectProblem(await create(user, picture, 5, { 'upload-metadata': 'filename !!!' }), 400, 'request_invalid')
     await expectProblem(await create(user, picture, 5, { 'upload-concat': 'partial' }), 400, 'request_invalid')
     const long = described({ ...picture, more: 'x'.repeat(4000) })
     await expectProblem(await create(user, picture, 5, { 'upload-metadata': long }), 400, 'request_invalid')

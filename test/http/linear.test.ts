@@ -7,7 +7,8 @@ import ipaddr from 'ipaddr.js'
 import { withForm } from '../../src/http/body/form.ts'
 import { partsOf } from '../../src/http/body/form-data.ts'
 import { createUploadMemory } from '../../src/http/body/memory.ts'
-import { isNamed } from '../../src/http/request/etag.ts'
+import { isMatched, isNamed } from '../../src/http/request/etag.ts'
+import { metadataOf } from '../../src/http/tus/declaration.ts'
 import { safeFileName } from '../../src/media/object/file-name.ts'
 import { renditionOf } from '../../src/media/object/rendition.ts'
 import { requestOf } from '../support/http/bodies.ts'
@@ -81,6 +82,8 @@ describe('text of a client is read in time linear in its length', () => {
     ['an address', (text) => ipaddr.isValid(text)],
     ['Accept', (accept) => renditionOf(WISH, PICTURE, { sizes: [160], accept })],
     ['Upload-Metadata', (text) => refused(() => Metadata.parse(text))],
+    ['Upload-Metadata as it comes', (text) => refused(() => metadataOf(new Headers({ 'upload-metadata': text })))],
+    ['If-Match', (text) => isMatched('"x"', text)],
     ['Content-Type', (text) => refused(() => void formOf(`multipart/form-data${text}`, new Uint8Array()))],
     ['Content-Disposition', (text) => parseDisposition(`form-data; name=file; ${text}`, { multipart: true })],
   ]
@@ -108,6 +111,11 @@ test('an ETag is named by itself, weakly, without quotes or by all', () => {
   for (const sent of ['"y"', '', 'W/"y"', '"x', undefined, null]) expect(isNamed('"x"', sent)).toBe(false)
 })
 
+test('an ETag is matched by itself or by all, not weakly', () => {
+  for (const sent of ['"x"', '*', '"a", "x"', undefined, null]) expect(isMatched('"x"', sent)).toBe(true)
+  for (const sent of ['"y"', '', 'W/"x"']) expect(isMatched('"x"', sent)).toBe(false)
+})
+
 const WISH = { width: 1, height: 1, fit: 'inside', format: 'auto', quality: 75 } as const
 const PICTURE = { mimeType: 'image/png', metadata: { width: 1, height: 1 } }
 
@@ -123,7 +131,7 @@ const formOf = (contentType: string, body: Uint8Array) =>
   refusal(
     withForm(
       requestOf(body, { 'content-type': contentType }),
-      { fileLimit: 1e6, memory: createUploadMemory(1e7), caller: 'somebody' },
+      { fileLimit: 1e6, memory: createUploadMemory(1e7), caller: 'somebody', names: ['visibility'] },
       async () => {},
     ),
   )

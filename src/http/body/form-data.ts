@@ -11,6 +11,8 @@ export type Part = { disposition: string; type: string; content: Uint8Array }
 const MOST_PADDING = 1000
 const HEADERS_END = '\r\n\r\n'
 const utf8 = new TextDecoder('utf-8', { fatal: true })
+// Of a name in a local code page, as `curl.exe` sends it, the replacement characters stay.
+const lenient = new TextDecoder()
 
 /**
  * Finds the fields in time linear in the body length for every boundary: the search includes the line break before the
@@ -25,10 +27,13 @@ export async function partsOf(
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.length)
   const delimiter = `\r\n--${boundary}`
   const textAt = (at: number, length: number) => bytes.toString('latin1', at, at + length)
-  // Unity and others begin with the line break that is part of every later delimiter.
-  const first = textAt(0, 2) === '\r\n' ? delimiter : delimiter.slice(2)
-  let at = first.length
-  if (textAt(0, at) !== first) throw malformed('The body does not begin with the boundary.')
+  let at = delimiter.length - 2
+  // Else there is a preamble (RFC 2046, section 5.1.1): mostly the line break that is part of every later delimiter.
+  if (textAt(0, at) !== delimiter.slice(2)) {
+    const found = await find(delimiter, bytes, 0)
+    if (found === -1) throw malformed('The boundary of the content type is not in the body.')
+    at = found + delimiter.length
+  }
   const parts: Part[] = []
   while (textAt(at, 2) !== '--') {
     // Transport padding (RFC 2046), which no known client sends.
@@ -42,7 +47,7 @@ export async function partsOf(
     const end = await find(delimiter, bytes, start)
     if (end === -1) throw malformed('The body ends inside a field.')
     if (parts.length === maxParts) throw new Problem('too_many_parts', `The body may have at most ${maxParts} fields.`)
-    const headers = textOf(head.subarray(0, length)).split('\r\n')
+    const headers = lenient.decode(head.subarray(0, length)).split('\r\n')
     parts.push({
       disposition: headerOf(headers, 'content-disposition'),
       type: headerOf(headers, 'content-type'),

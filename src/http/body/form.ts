@@ -18,12 +18,18 @@ const FRAME_BYTES = PARTS * (PART_HEADER_BYTES + FIELD_BYTES)
  * Reads the body into one buffer, for which memory is reserved first, and finds the fields in it without copying them.
  * Returns the result of `use`, and releases the memory when `use` ends.
  * @param fileLimit maximum size of the file in bytes
+ * @param names of the fields beside the file; others, which libraries add, are ignored
  * @throws Problem `content_type_unsupported`, `multipart_malformed`, `file_missing`, `too_many_parts`,
  *   `file_too_large`, `body_too_large`, `request_timeout` or `overloaded`
  */
 export async function withForm<T>(
   request: Request,
-  { fileLimit, memory, caller }: { fileLimit: number; memory: UploadMemory; caller: string },
+  {
+    fileLimit,
+    memory,
+    caller,
+    names,
+  }: { fileLimit: number; memory: UploadMemory; caller: string; names: readonly string[] },
   use: (form: Form) => Promise<T>,
 ): Promise<T> {
   const boundary = boundaryOf(request.headers.get('content-type') ?? '')
@@ -35,7 +41,7 @@ export async function withForm<T>(
   let body: Uint8Array<ArrayBuffer> | undefined
   try {
     body = await readBody(request, limits)
-    const form = collect(await partsOf(body, boundary, { maxParts: PARTS, maxHeaderBytes: PART_HEADER_BYTES }))
+    const form = collect(await partsOf(body, boundary, { maxParts: PARTS, maxHeaderBytes: PART_HEADER_BYTES }), names)
     if (form.file.bytes.length > fileLimit) throw tooLarge()
     return await use(form)
   } finally {
@@ -48,14 +54,14 @@ export async function withForm<T>(
 function boundaryOf(contentType: string): string {
   if (!/^multipart\/form-data\s*(;|$)/i.test(contentType))
     throw new Problem('content_type_unsupported', 'Send the request as multipart/form-data.')
-  // RFC 2046, section 5.1.1: a boundary has 1 to 70 of these characters.
-  const found = /;\s*boundary=(?:"([\w'()+,./:=? -]{1,70})"|([\w'+./:=?-]{1,70}))\s*(?:;|$)/i.exec(contentType)
+  // RFC 2046, section 5.1.1, allows fewer characters than clients send, such as asterisks.
+  const found = /;\s*boundary=(?:"([ !#-~]{1,70})"|([!#-+\--:<-~]{1,70}))\s*(?:;|$)/i.exec(contentType)
   const boundary = found?.[1] ?? found?.[2]
   if (boundary === undefined) throw malformed('The content type has no valid boundary.')
   return boundary
 }
 
-function collect(parts: Part[]): Form {
+function collect(parts: Part[], names: readonly string[]): Form {
   let file: Form['file'] | undefined
   // A map, because a client may name a field `__proto__`.
   const fields = new Map<string, string>()
@@ -66,7 +72,12 @@ function collect(parts: Part[]): Form {
       file = { name: fileName, type, bytes: content }
     } else if (name === 'file') {
       throw new Problem('file_missing', 'The field named file has no file name, so it is not a file.')
-    } else {
+    } else if (fileName !== undefined) {
+      throw new Problem(
+        'file_missing',
+        `The file is in a field named ${JSON.stringify(name.slice(0, 64))}; name it file.`,
+      )
+    } else if (names.includes(name)) {
       if (fields.has(name)) throw tooManyParts('The body has two fields of the same name.')
       fields.set(name, readText(content))
     }
@@ -75,11 +86,15 @@ function collect(parts: Part[]): Form {
   return { file, fields: Object.fromEntries(fields) }
 }
 
+// A quote behind a backslash that does not end its parameter.
+const ESCAPED_QUOTE = /\\"(?![ \t]*(?:;|$))/g
+
 /**
- * Decodes names as browsers encode them (WHATWG HTML, multipart/form-data): backslashes are literal, a quote is %22.
+ * Decodes names as browsers encode them (WHATWG HTML, multipart/form-data): backslashes are literal, a quote is %22. Go
+ * and curl before 7.81 escape quotes by backslashes.
  */
 function readDisposition(disposition: string): { name: string; fileName: string | undefined } {
-  const { type, parameters } = parseDisposition(disposition, { multipart: true })
+  const { type, parameters } = parseDisposition(disposition.replace(ESCAPED_QUOTE, '%22'), { multipart: true })
   if (type !== 'form-data' || parameters.name === undefined)
     throw malformed('Each field needs a Content-Disposition of form-data with a name.')
   return { name: parameters.name, fileName: parameters.filename }

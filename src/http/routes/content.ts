@@ -44,7 +44,7 @@ export function contentRoute(
     const { download: saved, expires, signature, ...asked } = c.req.valid('query')
     const download = saved !== undefined
     const signed = expires !== undefined || signature !== undefined
-    if (signed && !renditionLinks.allows(id, c.req.query())) throw invalidLink()
+    if (signed && !renditionLinks.allows(id, knownOf(c.req.query()))) throw invalidLink()
     const viewer = signed ? 'link' : c.var.viewer
     const wish = wishOf(asked)
     const accept = c.req.header('accept') ?? ''
@@ -62,6 +62,10 @@ export function contentRoute(
     if (wish?.format === 'auto') c.header('vary', 'accept', { append: true })
     return c.redirect(absolute(url, originOf(c, publicBaseUrl)), 302)
   })
+}
+
+function knownOf(query: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(query).filter(([name]) => Object.hasOwn(ContentQuery.shape, name)))
 }
 
 /** Null for the original. */

@@ -6,7 +6,7 @@ import { Problem } from '../../problem.ts'
 import type { Grant } from '../../storage/disk/links.ts'
 import { FILES_PATH } from '../../storage/disk/links.ts'
 import type { DiskStorage } from '../../storage/disk/storage.ts'
-import { isNamed } from '../request/etag.ts'
+import { isMatched, isNamed } from '../request/etag.ts'
 import { HttpProblem } from '../request/problem-response.ts'
 
 export function fileRoutes(app: OpenAPIHono, disk: DiskStorage): void {
@@ -25,17 +25,21 @@ export function fileRoutes(app: OpenAPIHono, disk: DiskStorage): void {
       'content-security-policy': "default-src 'none'; sandbox",
       'cross-origin-resource-policy': 'cross-origin',
     }
+    // In the order of RFC 9110, section 13.2.2; Range is defined for GET only (section 14.2).
+    if (!isMatched(etag, c.req.header('if-match')))
+      throw new Problem('precondition_failed', 'The file has another ETag than If-Match names.')
     if (isNamed(etag, c.req.header('if-none-match'))) return c.body(null, 304, headers)
-    const range = rangeOf(c.req.raw.headers, { size, etag })
+    const range = c.req.method === 'GET' ? rangeOf(c.req.raw.headers, { size, etag }) : null
     if (range === 'unsatisfiable')
       throw new HttpProblem('range_not_satisfiable', `The file has ${size} bytes.`, {
         headers: { 'content-range': `bytes */${size}` },
       })
     const { start, end } = range ?? { start: 0, end: size - 1 }
-    const body = c.req.method === 'HEAD' ? null : disk.stream(grant.key, { start, end })
+    const body = c.req.method === 'HEAD' ? null : await disk.body(grant.key, { start, end })
     const length = { 'content-length': String(end - start + 1) }
-    if (range === null) return c.newResponse(body, 200, { ...headers, ...length })
-    return c.newResponse(body, 206, { ...headers, ...length, 'content-range': `bytes ${start}-${end}/${size}` })
+    if (range === null) return new Response(body, { headers: { ...headers, ...length } })
+    const partial = { ...headers, ...length, 'content-range': `bytes ${start}-${end}/${size}` }
+    return new Response(body, { status: 206, headers: partial })
   })
 
   app.put(`${FILES_PATH}*`, async (c) => {
@@ -63,7 +67,10 @@ function rangeOf(
   { size, etag }: { size: number; etag: string },
 ): { start: number; end: number } | 'unsatisfiable' | null {
   if (!IfRange.from(headers.get('if-range')).matches({ etag })) return null
-  const asked = Range.from(headers.get('range'))
+  // Units have no case.
+  const asked = Range.from(headers.get('range')?.toLowerCase() ?? null)
   if (asked.unit !== 'bytes' || asked.ranges.length !== 1) return null
-  return asked.normalize(size)[0] ?? 'unsatisfiable'
+  const range = asked.normalize(size)[0]
+  // The last zero bytes are none.
+  return range === undefined || range.end < range.start ? 'unsatisfiable' : range
 }

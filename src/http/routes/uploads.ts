@@ -60,7 +60,8 @@ function uploadRoute(app: OpenAPIHono, { media, publicBaseUrl, maxUploadBytes, u
     const { caller } = c.var
     const origin = originOf(c, publicBaseUrl)
     const idempotencyKey = c.req.valid('header')['idempotency-key']
-    const limits = { fileLimit: maxUploadBytes, memory: uploadMemory, caller: caller.userId }
+    const names = Object.keys(UploadFields.shape)
+    const limits = { fileLimit: maxUploadBytes, memory: uploadMemory, caller: caller.userId, names }
     const row = await withForm(c.req.raw, limits, ({ file, fields }) => {
       return media.uploads.direct(caller, { ...file, ...parse(UploadFields, fields), idempotencyKey })
     })

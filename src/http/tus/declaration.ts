@@ -17,9 +17,23 @@ const Metadata = z.object({
   holdSeconds: z.coerce.number({ error: 'expected a number' }).pipe(HoldSeconds).optional(),
 })
 
+/**
+ * Upload-Metadata as tusd reads it, which `@tus/server` is stricter about: spaces around a comma are ignored (TUSKit sends
+ * them), as are elements without a key and those whose value is no base64. Null without the header.
+ */
+export function metadataOf(headers: Headers): string | null {
+  const sent = headers.get('upload-metadata')
+  if (sent === null) return null
+  return sent
+    .split(',')
+    .map((element) => element.trim())
+    .filter((element) => /^[\x21-\x7e]+( ([a-z0-9+/]{4})*([a-z0-9+/]{2}==|[a-z0-9+/]{3}=)?)?$/i.test(element))
+    .join(',')
+}
+
 /** @throws Problem `request_invalid`, naming the keys of Upload-Metadata */
 export function declarationOf(headers: Headers, metadata: Record<string, string | null>): TusDeclaration {
-  const sent = headers.get('upload-metadata') ?? ''
+  const sent = metadataOf(headers) ?? ''
   const { filename, name, filetype, visibility, holdSeconds } = parse(
     Metadata.refine(() => sent.length <= METADATA_BYTES, `expected at most ${METADATA_BYTES} bytes of Upload-Metadata`),
     metadata,

@@ -2,6 +2,7 @@
 import { Server } from '@tus/server'
 import { arriving } from './body.ts'
 import { finish } from './completion.ts'
+import { metadataOf } from './declaration.ts'
 import { openStore, type Target, TUS_PATH, type TusDeps, type TusRequest } from './deps.ts'
 import { refusalOf } from './errors.ts'
 
@@ -81,7 +82,11 @@ function reasonOf(writing: Promise<unknown>, failure: unknown): Promise<unknown>
   )
 }
 
-function withBody({ url, method, headers }: Request, body: ReadableStream<Uint8Array> | undefined): Request {
+function withBody({ url, method, headers: sent }: Request, body: ReadableStream<Uint8Array> | undefined): Request {
+  const headers = new Headers(sent)
+  const metadata = metadataOf(sent)
+  if (metadata) headers.set('upload-metadata', metadata)
+  else headers.delete('upload-metadata')
   if (body === undefined) return new Request(url, { method, headers })
   const init: RequestInit & { duplex: 'half' } = { method, headers, body, duplex: 'half' }
   return new Request(url, init)

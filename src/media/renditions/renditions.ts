@@ -7,6 +7,7 @@ import { Problem } from '../../problem.ts'
 import { signKey } from '../bytes/links.ts'
 import { groupOf } from '../decoding/decode.ts'
 import type { Deps } from '../deps.ts'
+import { withExtension } from '../object/file-name.ts'
 import { missing } from '../object/missing.ts'
 import { renditionsPrefix, type VisibleObject } from '../object/object.ts'
 import { forNonOwners, outcomeOf, refusalOf } from '../object/outcomes.ts'
@@ -105,7 +106,7 @@ async function stored(
       .noteUse(object.id, name, entry)
       .catch((error) => log.warn({ err: error, id: object.id }, 'rendition: use not noted'))
   const { own } = object
-  const originalName = `${object.originalName.replace(/\.[^.]*$/, '')}.${made.format}`
+  const originalName = withExtension(object.originalName, `.${made.format}`)
   return { key: entry.key, mimeType: `image/${made.format}`, originalName, own, made }
 }
 

@@ -1,7 +1,9 @@
 /** Reads objects of the disk store: head, beginning, range, stream, and the listing of keys. */
 import { createHash } from 'node:crypto'
+import { openAsBlob } from 'node:fs'
 import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import process from 'node:process'
 import type { ListedObject, Storage, StoredHead } from '../storage.ts'
 import { ifMissing, reach, readFrom } from './files.ts'
 import { type Folders, objectPath, typePath } from './folders.ts'
@@ -86,8 +88,16 @@ async function* keysInOrder(root: string, folder: string, prefix: string, startA
 
 const CHUNK_BYTES = 256 * 1024
 
+/**
+ * Bun (1.4) sends a stream without Content-Length, whatever its headers say, but reads a file's blob as it sends it; Deno
+ * (2.9) would read the whole file into memory for the blob.
+ */
+export async function bodyOf(path: string, start: number, end: number): Promise<Blob | ReadableStream<Uint8Array>> {
+  return process.versions.bun ? (await openAsBlob(path)).slice(start, end) : streamFile(path, start, end)
+}
+
 /** Opens the file when the first bytes are read, and closes it after the last. */
-export function streamFile(path: string, start: number, end: number): ReadableStream<Uint8Array> {
+function streamFile(path: string, start: number, end: number): ReadableStream<Uint8Array> {
   let file: FileHandle | undefined
   let position = start
   return new ReadableStream({

@@ -12,15 +12,15 @@ import type { Storage } from '../storage.ts'
 import { reach } from './files.ts'
 import { type Folders, objectPath, openFolders, typePath, uploadPath } from './folders.ts'
 import { type Grant, readLink, signLink } from './links.ts'
-import { createReading, streamFile } from './reading.ts'
+import { bodyOf, createReading } from './reading.ts'
 import { type Body, createWriting } from './writing.ts'
 
 /** The disk store, which serves its own links: it adds to the port what `/files/*` needs. */
 export type DiskStorage = Storage & {
   /** What a link to this store allows; null when it is invalid or has expired. */
   readLink(link: URL): Grant | null
-  /** The bytes from `start` to `end`, both included. The caller reads or cancels the stream. */
-  stream(key: string, range: { start: number; end: number }): ReadableStream<Uint8Array>
+  /** The bytes from `start` to `end`, both included, for a response. The caller reads or cancels a stream. */
+  body(key: string, range: { start: number; end: number }): Promise<Blob | ReadableStream<Uint8Array>>
   /**
    * Stores a body under the grant's key if it has the granted size and SHA-256 and nothing is stored there yet.
    * Otherwise stores nothing and throws Problem `size_mismatch`, `checksum_mismatch`, `file_too_large` or
@@ -54,7 +54,7 @@ export async function createDiskStorage({ root, linkSecrets, maxBytes, now }: Se
     ...createWriting(folders, maxBytes),
     ...createRemoving(folders),
     ...createSigning(linkSecrets[0], now),
-    stream: (key, { start, end }) => streamFile(objectPath(folders, key), start, end + 1),
+    body: (key, { start, end }) => bodyOf(objectPath(folders, key), start, end + 1),
     readLink: (link) => readLink(link, linkSecrets, now()),
 
     async check({ signal } = {}) {

@@ -138,7 +138,8 @@ const LINKED = 'For objects of other owners a signed link is required; without o
 const pixels = z.coerce.number().int().min(1).max(MOST_PIXELS).optional()
 
 /** Without any of `w`, `h`, `fit`, `format` and `q`, the original is served. */
-export const ContentQuery = z.strictObject({
+/** Other parameters, which social networks add to links, are ignored. */
+export const ContentQuery = z.object({
   download: z
     .enum(['', '1', 'true'])
     .optional()

@@ -15,8 +15,8 @@ export const IdempotencyHeader = z.object({
     }),
 })
 
-/** The form fields of `POST /media/upload`, apart from the file. */
-export const UploadFields = z.strictObject({
+/** The form fields of `POST /media/upload`, apart from the file. Others, which libraries for uploads add, are ignored. */
+export const UploadFields = z.object({
   visibility: Visibility.default('private'),
   holdSeconds: z.coerce.number().pipe(HoldSeconds).optional(),
 })
@@ -28,7 +28,6 @@ export const uploadBody = {
   schema: {
     type: 'object' as const,
     required: ['file'],
-    additionalProperties: false,
     properties: {
       file: {
         type: 'string' as const,
