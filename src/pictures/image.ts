@@ -79,14 +79,6 @@ async function readWithLibvips(bytes: Uint8Array, maxPixels: number): Promise<{ 
 type Libvips = (bytes: Uint8Array) => Promise<{ width: number; height: number }>
 type Reader = (reading: Reading, libvips: Libvips) => Promise<PictureHeader>
 
-/** For formats of which libvips reads the header only; the beginning of the file has to pass `check` first. */
-const still =
-  (check: (bytes: Uint8Array) => void): Reader =>
-  async ({ beginning }, libvips) => {
-    check(beginning)
-    return { ...(await libvips(beginning)), frames: 1 }
-  }
-
 /** For formats of which libvips would read the whole file. The outline says what `read` did not find in the beginning. */
 const own =
   (
@@ -100,6 +92,8 @@ const own =
     if (found !== undefined && (reading.sizeBytes <= beginning.length || isFound(found, beginning))) return found
     return read((await outlineOf(reading)) ?? unreadable()) ?? unreadable()
   }
+
+const readBoxes = own(sizeOfHeif, outlineOfHeif)
 
 const READERS: Record<string, Reader> = {
   'image/jpeg': async (reading, libvips) => {
@@ -116,11 +110,17 @@ const READERS: Record<string, Reader> = {
   // The orientation of a still picture lies behind its pixels.
   'image/webp': own(readWebp, outlineOfWebp, ({ frames }, bytes) => frames > 1 || !isWebpWithExif(bytes)),
   'image/gif': own(readGif, outlineOfGif),
-  'image/avif': still(checkAvif),
-  'image/heic': own((bytes) => {
-    checkHeic(bytes)
-    return sizeOfHeif(bytes)
-  }, outlineOfHeif),
+  'image/avif': async (reading, libvips) => {
+    const { beginning, sizeBytes } = reading
+    checkAvif(beginning)
+    // Of a file that is cut off libheif (1.23) refuses even the size where EXIF lies behind.
+    if (sizeBytes > beginning.length) return readBoxes(reading, libvips)
+    return { ...(await libvips(beginning)), frames: 1 }
+  },
+  'image/heic': async (reading, libvips) => {
+    checkHeic(reading.beginning)
+    return readBoxes(reading, libvips)
+  },
   'image/tiff': own(readTiff, outlineOfTiff),
 }
 

@@ -1,7 +1,8 @@
 /** Reads and cuts the chunks of a PNG (https://www.w3.org/TR/png-3/). */
-import { inflateSync } from 'node:zlib'
+import { crc32, deflateSync, inflateSync } from 'node:zlib'
 import { createCut, fourCC, textAt, viewOf } from './bytes.ts'
 import { checkFrames, countPieces, MAX_PROFILE_BYTES } from './limits.ts'
+import { profileOf } from './profile.ts'
 
 const SIGNATURE_BYTES = 8
 // Length, type and checksum of a chunk.
@@ -11,10 +12,14 @@ const FDAT = fourCC('fdAT')
 const IEND = fourCC('IEND')
 const ACTL = fourCC('acTL')
 const ICCP = fourCC('iCCP')
+const CICP = fourCC('cICP')
+// Signature and IHDR.
+const HEADER_BYTES = 33
 
 const SIZE = typesOf('IHDR PLTE tRNS eXIf')
 const STILL = typesOf('IHDR PLTE tRNS IDAT IEND gAMA cHRM sRGB cICP sBIT')
 const ORIENTED = new Set([...STILL, ...typesOf('eXIf')])
+const UNCOLOURED = typesOf('IHDR PLTE tRNS IDAT IEND sBIT eXIf')
 const ANIMATED = new Set([...STILL, ...typesOf('acTL fcTL fdAT')])
 
 /**
@@ -67,10 +72,35 @@ export function pixelsOfPng(bytes: Uint8Array): Uint8Array {
 
 /**
  * The first frame of a PNG for libpng: without text, and with a colour profile only if it decompresses to at most
- * `MAX_PROFILE_BYTES`, because libpng has no limit of its own.
+ * `MAX_PROFILE_BYTES`, because libpng has no limit of its own. Code points of colour (cICP), which count more than a
+ * profile, become the profile that they mean.
  */
 export function cutPng(bytes: Uint8Array): Uint8Array {
-  return only(bytes, ORIENTED)
+  const profile = meantProfile(bytes)
+  if (profile === undefined) return only(bytes, ORIENTED)
+  const cut = only(bytes, UNCOLOURED, 0)
+  return Buffer.concat([cut.subarray(0, HEADER_BYTES), profileChunk(profile), cut.subarray(HEADER_BYTES)])
+}
+
+/** For code points of RGB in full range, the only ones that the format allows. */
+function meantProfile(bytes: Uint8Array): Uint8Array | undefined {
+  let profile: Uint8Array | undefined
+  walk(bytes, (type, at, end) => {
+    if (type !== CICP) return type !== IDAT
+    const [primaries = 0, transfer = 0, matrix, fullRange] = bytes.subarray(at + 8, end)
+    if (end - at === FRAME_BYTES + 4 && matrix === 0 && fullRange === 1)
+      profile = profileOf({ primaries, transfer, video: 'BT.1886' })
+    return false
+  })
+  return profile
+}
+
+function profileChunk(profile: Uint8Array): Uint8Array {
+  const body = Buffer.concat([Buffer.from('iCCPCICP\0\0', 'latin1'), deflateSync(profile)])
+  const frame = Buffer.alloc(8)
+  frame.writeUInt32BE(body.length - 4)
+  frame.writeUInt32BE(crc32(body), 4)
+  return Buffer.concat([frame.subarray(0, 4), body, frame.subarray(4)])
 }
 
 type Visit = (type: number, at: number, end: number) => boolean
@@ -91,14 +121,15 @@ function walk(bytes: Uint8Array, visit: Visit): void {
   }
 }
 
-function only(bytes: Uint8Array, types: ReadonlySet<number>): Uint8Array {
+function only(bytes: Uint8Array, types: ReadonlySet<number>, mostProfiles = 1): Uint8Array {
   const cut = createCut(bytes)
   cut.keep(0, SIGNATURE_BYTES)
   let profiles = 0
   walk(bytes, (type, at, end) => {
     if (type === ICCP) profiles += 1
     // The format allows one profile, and decompressing each one is costly.
-    const shown = type === ICCP ? profiles === 1 && isSmallProfile(bytes.subarray(at + 8, end - 4)) : types.has(type)
+    const isFirst = profiles === 1 && mostProfiles > 0
+    const shown = type === ICCP ? isFirst && isSmallProfile(bytes.subarray(at + 8, end - 4)) : types.has(type)
     if (shown) cut.keep(at, Math.min(end, bytes.length))
     return true
   })

@@ -1,4 +1,5 @@
 /** Checks and cuts a whole picture, by its type, before it is decoded. Runs in decoder processes only. */
+import { avifWithProfile } from './avif-colour.ts'
 import { readGif } from './gif.ts'
 import { checkAvif, checkHeic } from './heif.ts'
 import { checkJpeg, cutJpeg } from './jpeg.ts'
@@ -27,9 +28,11 @@ export function checkStructure(bytes: Uint8Array, mimeType: string): void {
 
 /**
  * The bytes for the decoder of a file that passed `checkStructure`: without text, and without colour profiles that
- * decompress to more than 8 MiB. The file itself if there is nothing to leave out, else a copy.
+ * decompress to more than 8 MiB; and with the profile that code points of colour mean. The file itself if there is
+ * nothing to change, else a copy.
  */
 export function cutForDecoding(bytes: Uint8Array, mimeType: string): Uint8Array {
   if (mimeType === 'image/jpeg') return cutJpeg(bytes)
+  if (mimeType === 'image/avif') return avifWithProfile(bytes)
   return mimeType === 'image/png' || mimeType === 'image/apng' ? cutPng(bytes) : bytes
 }

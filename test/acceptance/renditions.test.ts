@@ -131,8 +131,9 @@ describe('a rendition', () => {
     expect(location).not.toMatch(/fbclid|utm_source/)
     const { headers } = await fetch(location)
     expect(headers.get('content-disposition')).toMatch(/^attachment; filename="Report v1\.2 final draft\.(png|jpeg)"$/)
-    const listed = await answered<MediaObject>(200, await stage.call(`/media/${id}?renditions=160`, { as: user }))
-    const link = listed.renditions?.[0]?.url ?? ''
+    type Linked = { renditions: { url: string }[] }
+    const { renditions } = await answered<Linked>(200, await stage.call(`/media/${id}?renditions=160`, { as: user }))
+    const link = renditions[0]?.url ?? ''
     for (const [added, status] of [
       ['&fbclid=x', 302],
       ['&format=png', 403],

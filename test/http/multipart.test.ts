@@ -330,7 +330,7 @@ test('a client that disconnects while it waits for memory gives its place up', a
   const gone = new AbortController()
   const headers = { 'content-type': `multipart/form-data; boundary=${BOUNDARY}`, 'content-length': '400' }
   const init = { method: 'POST', body: new Uint8Array(400), headers, signal: gone.signal }
-  const limits = { fileLimit: FILE_LIMIT, memory, caller: 'somebody' }
+  const limits = { fileLimit: FILE_LIMIT, memory, caller: 'somebody', names: [] }
   const refused = refusal(withForm(new Request('http://service.test/', init), limits, async () => 'used'))
   await until(() => memory.usage().waiting === 1)
   gone.abort()

@@ -121,6 +121,7 @@ test.each([
   ['depth-map-of-2mib-in-xmp.jpg.gz', 'image/jpeg', 240, 160],
   ['icc-of-1.8mb.jpg.gz', 'image/jpeg', 240, 160],
   ['directory-behind-pixels.tiff', 'image/tiff', 60, 40],
+  ['exif-behind-1mib.avif.gz', 'image/avif', 240, 160],
 ] as const)('%s is %s of %d × %d, as a whole and by ranges', async (file, mimeType, width, height) => {
   const open = inspectorOf(new Set([...DEFAULT_TYPES, 'image/tiff']))
   const bytes = await readCase(file)

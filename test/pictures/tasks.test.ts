@@ -3,7 +3,7 @@ import sharp, { type Sharp } from 'sharp'
 import type { DecodeTask } from '../../src/pictures/decoding.ts'
 import { perform } from '../../src/pictures/tasks.ts'
 import { readCase, readCorpus } from '../support/pictures/corpus.ts'
-import { join, little16 } from '../support/pictures/picture-pieces.ts'
+import { chunk, join, little16 } from '../support/pictures/picture-pieces.ts'
 
 // The service, which other tests of this process set up, lets libvips read some formats only.
 beforeAll(() => sharp.unblock({ operation: ['VipsForeignLoad'] }))
@@ -124,4 +124,35 @@ test('an animation with an orientation is shown as browsers show it, and goes on
   for (const made of [await render(bytes, 'image/webp', 'webp'), await clean(bytes, 'image/webp')])
     expect(await sizeOf(made)).toEqual([30, 20, 2])
   expect(await sizeOf(await render(bytes, 'image/webp'))).toEqual([30, 20, 1])
+})
+
+describe('colours that code points describe become sRGB', () => {
+  const near = (found: number[], expected: readonly number[]) => {
+    for (const [at, value] of expected.entries()) expect(Math.abs((found[at] ?? 0) - value)).toBeLessThan(4)
+  }
+
+  test('P3 of an AVIF', async () => {
+    const bytes = await readCase('p3-by-cicp.avif')
+    for (const made of [await render(bytes, 'image/avif'), await clean(bytes, 'image/avif')]) {
+      near(await pixelAt(made, 10, 10), [217, 42, 39])
+      near(await pixelAt(made, 30, 10), [0, 183, 30])
+      near(await pixelAt(made, 50, 10), [60, 60, 208])
+    }
+  })
+
+  // As Chromium 150 shows them.
+  test.each([
+    ['P3', 12, 13, [215, 93, 31]],
+    ['BT.2020', 9, 14, [239, 63, 5]],
+    ['linear light', 1, 8, [229, 168, 122]],
+    ['sRGB', 1, 13, [200, 100, 50]],
+    ['a reserved number', 3, 3, [200, 100, 50]],
+  ])('%s of a PNG', async (_, primaries, transfer, expected) => {
+    const bytes = await sharp({ create: { width: 4, height: 4, channels: 3, background: { r: 200, g: 100, b: 50 } } })
+      .png()
+      .toBuffer()
+    const coded = join(bytes.subarray(0, 33), chunk('cICP', [primaries, transfer, 0, 1]), bytes.subarray(33))
+    for (const made of [await render(coded, 'image/png'), await clean(coded, 'image/png')])
+      near(await pixelAt(made, 1, 1), expected)
+  })
 })
