@@ -66,7 +66,7 @@ default_pool_size = 20
   await chmod(folder, 0o755)
   const url = new URL(databaseUrl)
   url.port = String(port)
-  triedPooler(`PgBouncer${(await pgBouncerCarries()) ? ' 1.21 or later' : ''}`, url.href, [binary, '--version'])
+  triedPooler(`PgBouncer${(await pgBouncerCarries(binary)) ? ' 1.21 or later' : ''}`, url.href, [binary, '--version'])
   return startNative({
     name: 'PgBouncer',
     url: url.href,
