@@ -144,5 +144,7 @@ function check(heif: LibHeif, error: number): void {
   const [code = 0, , text = 0] = heif.HEAPU32.subarray(error >> 2, (error >> 2) + 3)
   if (code === 0) return
   const end = heif.HEAPU8.indexOf(0, text)
-  throw new Error(`libheif: ${new TextDecoder().decode(heif.HEAPU8.slice(text, end))}`)
+  const said = new TextDecoder().decode(heif.HEAPU8.slice(text, end))
+  // Its own limits on what a file claims are no lack of memory.
+  throw new Error(`libheif: ${said.replace(/^Memory allocation error: (?=Security limit)/, '')}`)
 }

@@ -84,6 +84,9 @@ test('bytes that libheif refuses are bad, and cost no other picture its decoder'
     kind: 'bad-bytes',
     code: 'image_unreadable',
   })
+  // libheif calls its own limits on what a file claims an error of memory.
+  const claims = heic({ properties: Array.from({ length: 100 }, () => turn(1)) })
+  expect(await failureOf(pool.run(job({ kind: 'clean', mimeType }, claims)))).toMatchObject({ kind: 'bad-bytes' })
   expect((await pool.run(job({ kind: 'placeholder', mimeType }, heic()))).width).toBe(256)
 })
 
