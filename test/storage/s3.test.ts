@@ -1,5 +1,7 @@
 import { afterAll, afterEach, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
 import { prepareBucket } from '../../src/storage/s3/bucket.ts'
 import type { S3Settings } from '../../src/storage/s3/settings.ts'
 import type { StoreTraits } from '../../src/storage/s3/signing.ts'
@@ -95,6 +97,58 @@ test.skipIf(!(await haveServices()))('what an uploader calls packed is read as i
   } finally {
     await removeBucket(config.bucket)
   }
+})
+
+describe('a range of an S3 store', () => {
+  /** What is read of a store that answers so. */
+  async function readFrom(answer: (request: Request) => Response): Promise<string> {
+    const store = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: answer })
+    try {
+      return await readAt(`http://127.0.0.1:${store.port}`)
+    } finally {
+      await store.stop(true)
+    }
+  }
+
+  async function readAt(endpoint: string): Promise<string> {
+    const credentials = { accessKeyId: 'somebody', secretAccessKey: 'something' }
+    const place = { endpoint, publicEndpoint: endpoint, region: 'us-east-1', bucket: 'media', forcePathStyle: true }
+    const storage = createS3Storage({ ...place, credentials }, TRAITS)
+    try {
+      return Buffer.from(await storage.read(KEY, { start: 2, length: 5 })).toString()
+    } finally {
+      storage.close()
+    }
+  }
+
+  test('is what was asked for', async () => {
+    expect(await readFrom(({ headers }) => new Response(headers.get('range'), { status: 206 }))).toBe('bytes=2-6')
+    expect(await readFrom(() => new Response('first', { status: 206 }))).toBe('first')
+  })
+
+  test('behind the end is empty; of a store that does not know ranges it is an outage, however long the answer', async () => {
+    expect(await readFrom(() => new Response('<Error/>', { status: 416 }))).toBe('')
+    for (const body of ['first', 'a'.repeat(10_000_000)])
+      expect(await readFrom(() => new Response(body)).catch(({ code }) => code)).toBe('storage_unavailable')
+    const redirects = () => new Response(null, { status: 307, headers: { location: 'http://127.0.0.1:1/' } })
+    expect(await readFrom(redirects).catch(({ code }) => code)).toBe('storage_unavailable')
+  })
+
+  test('is read again when the connection breaks in the middle', async () => {
+    let asked = 0
+    const store = createServer((_, answer) => {
+      asked += 1
+      answer.writeHead(206, { 'content-length': '5' })
+      if (asked > 1) answer.end('first')
+      else answer.write('fi', () => answer.destroy())
+    })
+    await once(store.listen(0, '127.0.0.1'), 'listening')
+    const address = store.address()
+    const port = typeof address === 'object' && address !== null ? address.port : expect.unreachable()
+    expect(await readAt(`http://127.0.0.1:${port}`)).toBe('first')
+    expect(asked).toBe(2)
+    store.close()
+  })
 })
 
 describe('peek at an S3 store that', () => {

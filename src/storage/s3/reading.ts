@@ -6,6 +6,7 @@ import { STORE_DEADLINE_MS, type Storage, type StoredHead } from '../storage.ts'
 import { unavailable } from '../unavailable.ts'
 import { reach } from './client.ts'
 import type { createSendGet } from './get.ts'
+import { createGetRange } from './get-range.ts'
 import { isSameClass } from './headers.ts'
 import type { Signing } from './signing.ts'
 
@@ -24,6 +25,8 @@ export function createReading({ signing, gets, storageClass }: Deps): Pick<Stora
     const maxBytes = Math.max(range?.length ?? 0, REFUSAL_BYTES)
     return reach(() => gets.send({ method, url, headers, maxBytes, signal: deadline(STORE_DEADLINE_MS, signal) }))
   }
+
+  const getRange = createGetRange()
 
   function stored(size: number, headers: IncomingHttpHeaders): StoredHead {
     const { 'content-type': contentType = '', etag = '' } = headers
@@ -57,6 +60,12 @@ export function createReading({ signing, gets, storageClass }: Deps): Pick<Stora
     },
 
     async read(key, { start, length, signal }) {
+      const url = await signing.own('GET', key)
+      const range = `bytes=${start}-${start + length - 1}`
+      const found = await reach(() =>
+        getRange({ url, headers: { range }, maxBytes: length, signal: deadline(STORE_DEADLINE_MS, signal) }),
+      )
+      if (found !== undefined) return found
       const { status, bytes } = await ask('GET', key, { range: { start, length }, signal })
       // The range lies outside the object (RFC 9110, section 15.5.17).
       if (status === 416) return new Uint8Array()
