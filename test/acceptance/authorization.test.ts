@@ -108,7 +108,7 @@ const others: Record<string, { path: string; sent?: Call; known: string; service
   'POST /media/multipart': { path: '/media/multipart', sent: { json: {} }, known: '400 request_invalid' },
   'POST /media/sign, of a new file': {
     path: '/media/sign',
-    sent: { json: { method: 'PUT', key: 'a' } },
+    sent: { json: { method: 'POST', key: 'a' } },
     known: '400 request_invalid',
   },
   'POST /media/tus': { path: '/media/tus', known: '412 precondition_failed' },
