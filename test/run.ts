@@ -29,13 +29,12 @@ for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP:
 await run(chosen(process.argv.slice(2)))
 
 /**
- * Runs the stages, three at a time on two cores, whatever fails, and ends with `N passed, N failed` as the last line. What
+ * Runs the stages, two at a time on two cores, whatever fails, and ends with `N passed, N failed` as the last line. What
  * they write comes out stage by stage: that of the first one still at work as it comes, that of the others in its turn.
  */
 async function run(selected: Stage[]): Promise<void> {
   const total: Count = { passed: 0, failed: 0, skipped: 0 }
-  // One more than there are cores: each waits for a third of its time, for deadlines, other processes and the store.
-  const atOnce = pLimit(availableParallelism() + 1)
+  const atOnce = pLimit(Math.max(2, availableParallelism()))
   let services: Services | undefined
   let trouble: unknown
   // Killed in the middle, a service cannot take its temporary files with it.
