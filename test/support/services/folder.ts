@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, statfs } from 'node:fs/promises'
+import { chmod, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -8,27 +8,12 @@ export type Folder = { path: string; remove(): Promise<void> }
  * A temporary folder for services, which goes away when `remove` is called or this process ends, be it by SIGKILL.
  * Whatever still runs by then of what left its pid in `FOLDER/NAME/pid` is ended first.
  */
-export async function createFolder(parent = tmpdir()): Promise<Folder> {
-  const path = await mkdtemp(join(parent, 'media-service-test-'))
+export async function createFolder(): Promise<Folder> {
+  const path = await mkdtemp(join(tmpdir(), 'media-service-test-'))
   // Postgres may run as another user and has to get through to its own folder.
   await chmod(path, 0o711)
   return { path, remove: atEnd(removeFolder, [path]) }
 }
-
-/**
- * Where services keep data that no power cut has to leave behind: memory, where there is enough of it. MinIO, which writes
- * past the kernel's cache, then takes half of the time and of the system's.
- */
-export async function quickestFolder(): Promise<string> {
-  const memory = '/dev/shm'
-  const { type, bavail, bsize } = await statfs(memory).catch(() => ({ type: 0, bavail: 0, bsize: 0 }))
-  return type === TMPFS && bavail * bsize > MEMORY_NEEDED ? memory : tmpdir()
-}
-
-// TMPFS_MAGIC of statfs(2).
-const TMPFS = 0x01021994
-// Several times what the services of a whole run hold at once.
-const MEMORY_NEEDED = 2 * 1024 ** 3
 
 /**
  * Has a shell script run once, in a process of its own, when the returned function is called or else when this process

@@ -12,8 +12,8 @@ export const minioAccount = {
   secretAccessKey: 'test-secret-access-key',
 }
 
-/** Starts MinIO with its data in `folder`/minio; on one core, unless it is measured. */
-export async function startMinio(folder: string, { durable = false } = {}): Promise<ServiceControl> {
+/** Starts MinIO with its data in `folder`/minio. */
+export async function startMinio(folder: string): Promise<ServiceControl> {
   const binary = findMinio()
   if (!binary) throw new Error('MinIO is not installed')
   const own = join(folder, 'minio')
@@ -32,8 +32,6 @@ export async function startMinio(folder: string, { durable = false } = {}): Prom
       MINIO_REGION: minioAccount.region,
       MINIO_BROWSER: 'off',
       MINIO_UPDATE: 'off',
-      // Half of the CPU time for the small requests of tests: its many threads wake each other up.
-      ...(durable ? {} : { GOMAXPROCS: '1' }),
     },
     folder: own,
     stopSignal: 'SIGTERM',

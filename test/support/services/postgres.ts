@@ -65,7 +65,7 @@ async function serve({ binaries, own, user, durable, settings }: Serving): Promi
       ...['-c', `unix_socket_directories=${own}`],
       ...['-c', 'max_connections=200'],
       ...settings,
-      ...(durable ? [] : ['-c', 'fsync=off', '-c', 'full_page_writes=off', '-c', 'max_wal_size=256MB']),
+      ...(durable ? [] : ['-c', 'fsync=off', '-c', 'full_page_writes=off']),
       // Keeps its shared memory in the data folder instead of /dev/shm, where a SIGKILL would leave it.
       ...['-c', 'dynamic_shared_memory_type=mmap'],
     ],

@@ -1,5 +1,5 @@
 import { composeAnswers, startCompose } from './compose.ts'
-import { createFolder, quickestFolder } from './folder.ts'
+import { createFolder } from './folder.ts'
 import { findMinio, minioAccount, startMinio } from './minio.ts'
 import type { ServiceControl } from './native.ts'
 import { findPostgres, startPostgres } from './postgres.ts'
@@ -105,11 +105,11 @@ function missingPrograms(): string[] {
 }
 
 async function withNative({ durable }: { durable: boolean }): Promise<Services> {
-  const folder = await createFolder(durable ? undefined : await quickestFolder())
+  const folder = await createFolder()
   const starts = await Promise.allSettled([
     startPostgres(folder.path, { durable }),
     startRedis(folder.path),
-    startMinio(folder.path, { durable }),
+    startMinio(folder.path),
   ] as const)
   const [postgres, redis, minio] = starts
   if (postgres.status === 'fulfilled' && redis.status === 'fulfilled' && minio.status === 'fulfilled') {
