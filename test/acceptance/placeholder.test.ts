@@ -54,7 +54,7 @@ describe.skipIf(backend === 'embedded')('upkeep', () => {
       expect(found.metadata.thumbHash).not.toBeNull()
       return found
     }, 25_000)
-    expect(metadata).toMatchObject({ width: 640, height: 427, dominantColor: '#122d4f' })
+    expect(metadata).toMatchObject({ width: 640, height: 427, dominantColor: '#112d4f' })
     const ratio = thumbHashToApproximateAspectRatio(Buffer.from(metadata.thumbHash ?? '', 'base64'))
     expect(Math.abs(ratio - 640 / 427)).toBeLessThan(0.2)
     const { metadata: _, ...before } = picture

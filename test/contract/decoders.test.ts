@@ -11,8 +11,6 @@ const rocket = await readCorpus('accept/rocket.jpg')
 const gif = await readCorpus('accept/three-frames-120x80.gif')
 const bomb = await readCorpus('refuse/bomb-900-megapixels.png')
 
-const aboutNight = expect.stringMatching(/^#1[0-3]2[b-f](4[d-f]|5[01])$/)
-
 for (const [name, open] of [
   ['in one process', createInProcessDecoders],
   ['of a pool of processes', openPool],
@@ -24,7 +22,7 @@ for (const [name, open] of [
     test('make a rendition, tell the size that they found, and bring the placeholder where it is wanted', async () => {
       const task = renditionOf('image/jpeg', 640, 427)
       const made = await decoders.run(job(task, rocket))
-      expect(made).toMatchObject({ width: 640, height: 427, placeholder: { dominantColor: aboutNight } })
+      expect(made).toMatchObject({ width: 640, height: 427, placeholder: { dominantColor: '#112d4f' } })
       const { width, height, format } = await sharp(made.bytes).metadata()
       expect([width, height, format]).toEqual([64, 43, 'webp'])
     })
@@ -39,7 +37,7 @@ for (const [name, open] of [
       expect(copy).toMatchObject({ width: 120, height: 80 })
       expect((await sharp(copy.bytes).metadata()).pages).toBe(3)
       const { bytes, placeholder } = await decoders.run(job({ kind: 'placeholder', mimeType: 'image/jpeg' }, rocket))
-      expect([bytes, placeholder?.dominantColor]).toEqual([undefined, aboutNight])
+      expect([bytes, placeholder?.dominantColor]).toEqual([undefined, '#112d4f'])
     })
 
     test('tell bytes that are bad from bytes that are too many', async () => {

@@ -1,5 +1,6 @@
 /** Generates a curl example for each operation from the OpenAPI document. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
+import { EXAMPLE_ID } from './schemas/common.ts'
 
 type Document = ReturnType<OpenAPIHono['getOpenAPI31Document']>
 type PathItem = NonNullable<Document['paths']>[string]
@@ -63,5 +64,7 @@ function bodyOf(document: Document, { requestBody }: Operation): string[] {
   const [type, { schema } = {}] = Object.entries(content)[0] ?? []
   if (type !== 'application/json') return [`-H 'Content-Type: ${type}' --data-binary @rocket.jpg`]
   const name = (schema as Schema | undefined)?.$ref?.split('/').at(-1) ?? ''
-  return [`--json '${JSON.stringify((document.components?.schemas?.[name] as Schema | undefined)?.example)}'`]
+  const json = JSON.stringify((document.components?.schemas?.[name] as Schema | undefined)?.example)
+  // Within the quotes of the shell nothing would stand for the id.
+  return [`--json '${json?.replaceAll(EXAMPLE_ID, `'"$ID"'`)}'`]
 }

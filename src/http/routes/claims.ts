@@ -4,7 +4,7 @@ import type { Caller } from '../../auth/caller.ts'
 import type { UserIds } from '../../auth/user-id.ts'
 import { jsonOnly } from '../body/read.ts'
 import type { Deps } from '../deps.ts'
-import { Id } from '../openapi/schemas/common.ts'
+import { EXAMPLE_ID, Id } from '../openapi/schemas/common.ts'
 import { MediaObject } from '../openapi/schemas/objects.ts'
 import { JSON_BODY, problems } from '../openapi/schemas/problems.ts'
 import { originOf, requireCaller } from '../request/context.ts'
@@ -25,7 +25,7 @@ function claimBody(userIds: UserIds) {
         .openapi({ uniqueItems: true }),
       userId: userName(userIds).optional(),
     })
-    .openapi('ClaimRequest', { example: { ids: ['019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11'] } })
+    .openapi('ClaimRequest', { example: { ids: [EXAMPLE_ID] } })
 }
 
 export function claimRoute(app: OpenAPIHono, { media, publicBaseUrl, identify, userIds }: Deps): void {

@@ -2,7 +2,9 @@
 import { z } from '@hono/zod-openapi'
 import { visibilities } from '../../../media/object/object.ts'
 
-export const Id = z.uuid().openapi({ example: '019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11' })
+/** Any media object in the examples; `$ID` in those for curl. */
+export const EXAMPLE_ID = '019ab1c2-7c5e-7d52-b54b-3f7c1f0e6a11'
+export const Id = z.uuid().openapi({ example: EXAMPLE_ID })
 export const Visibility = z.enum(visibilities)
 export const Time = z.iso.datetime().openapi({ example: '2026-11-22T12:00:00.000Z' })
 export const FileName = z.string().min(1).max(1024).openapi({ example: 'holiday.jpg' })
