@@ -1,14 +1,13 @@
 /** Gives an AVIF the colour profile that its code points mean (ISO/IEC 23008-12; nclx of ISO/IEC 14496-12, 12.1.5). */
 
-import { listOf, type Placed } from './box-lists.ts'
-import type { Box } from './boxes.ts'
+import { type Box, listOf, type Placed } from './boxes.ts'
 import { fourCC, viewOf } from './bytes.ts'
+import { associationsOf, FULL_BOX_BYTES, primaryItemOf } from './item-properties.ts'
 import { profileOf } from './profile.ts'
 
 const [META, IPRP, IPCO, IPMA, PITM, COLR] = ['meta', 'iprp', 'ipco', 'ipma', 'pitm', 'colr'].map(fourCC)
 const NCLX = fourCC('nclx')
 const FREE = fourCC('free')
-const FULL_BOX_BYTES = 4
 // A number of more bits would be needed beyond it.
 const MOST_PROPERTIES = 127
 const MOST_ASSOCIATIONS = 255
@@ -34,11 +33,13 @@ function withProfile(bytes: Uint8Array): Uint8Array | undefined {
   const children = meta === undefined ? [] : list(meta, FULL_BOX_BYTES)
   const [pitm, iprp] = [PITM, IPRP].map((wanted) => children.find(({ type }) => type === wanted))
   if (meta === undefined || pitm === undefined || iprp === undefined) return undefined
-  const isWide = view.getUint8(pitm.data) > 0
-  const id = isWide ? view.getUint32(pitm.data + FULL_BOX_BYTES) : view.getUint16(pitm.data + FULL_BOX_BYTES)
+  const id = primaryItemOf(view, pitm)
   const inner = list(iprp)
   const ipco = inner.find(({ type }) => type === IPCO)
-  const ipma = inner.flatMap((box) => (box.type === IPMA ? (associationsOf(view, box, id) ?? []) : []))[0]
+  const [ipma] = inner.flatMap((box) => {
+    const found = box.type === IPMA ? associationsOf(view, box, id) : undefined
+    return found === undefined ? [] : { box, ...found }
+  })
   if (ipco === undefined || ipma === undefined) return undefined
   const properties = list(ipco)
   const profile = meantProfile(
@@ -63,27 +64,6 @@ function withProfile(bytes: Uint8Array): Uint8Array | undefined {
   viewOf(copy).setUint32(meta.start, meta.end - meta.start)
   viewOf(copy).setUint32(meta.start + 4, FREE)
   return Buffer.concat([copy, boxOf('meta', part(meta.data, meta.data + FULL_BOX_BYTES), ...pieces)])
-}
-
-/** The properties of an item, as numbers from 1 on; `at`: where their number stands; `end`: where they end. */
-function associationsOf(view: DataView, box: Placed, wanted: number) {
-  const wideIds = view.getUint8(box.data) > 0
-  const isWide = (view.getUint8(box.data + 3) & 1) === 1
-  const each = isWide ? 2 : 1
-  const entries = view.getUint32(box.data + FULL_BOX_BYTES)
-  let at = box.data + 2 * FULL_BOX_BYTES
-  for (let entry = 0; entry < entries && at < box.end; entry += 1) {
-    const id = wideIds ? view.getUint32(at) : view.getUint16(at)
-    at += wideIds ? 4 : 2
-    const first = at + 1
-    const count = view.getUint8(at)
-    const end = first + count * each
-    // The highest bit says whether the property is essential.
-    const indexAt = (n: number) => (isWide ? view.getUint16(first + 2 * n) & 0x7fff : view.getUint8(first + n) & 0x7f)
-    if (id === wanted) return { box, at, end, isWide, indices: Array.from({ length: count }, (_, n) => indexAt(n)) }
-    at = end
-  }
-  return undefined
 }
 
 /** Undefined if the picture has a profile, which counts more. */

@@ -1,5 +1,6 @@
 /** Reads boxes of the ISO base media file format (ISO/IEC 14496-12), of which AVIF and HEIC consist. */
-import { fourCC } from './bytes.ts'
+import { fourCC, viewOf } from './bytes.ts'
+import { countPieces } from './limits.ts'
 
 export const BOX_HEADER_BYTES = 8
 const LARGE_BOX_HEADER_BYTES = 16
@@ -33,6 +34,23 @@ export function findBox(boxes: Iterable<Box>, type: string): Box | undefined {
   const wanted = fourCC(type)
   for (const box of boxes) if (box.type === wanted) return box
   return undefined
+}
+
+/** With its place in the file. */
+export type Placed = Box & { start: number }
+
+/** Lists the boxes in a box, behind so many bytes, all of them counted together. */
+export function listOf(bytes: Uint8Array) {
+  const view = viewOf(bytes)
+  const { piece } = countPieces(bytes.length)
+  return ({ data, end }: Pick<Box, 'data' | 'end'>, before = 0): Placed[] => {
+    let start = data + before
+    return [...boxesIn(view, { start, end }, piece)].map((box) => {
+      const placed = { ...box, start }
+      start = box.end
+      return placed
+    })
+  }
 }
 
 /** Size 0: the box extends to the end of the enclosing one; size 1: a 64-bit size follows. */

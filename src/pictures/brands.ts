@@ -1,7 +1,7 @@
 /** Tells AVIF from HEIC by the brands of a file (ISO/IEC 14496-12, section 4.3; MIAF, ISO/IEC 23000-22). */
+import { BOX_HEADER_BYTES } from './boxes.ts'
 import { textAt, viewOf } from './bytes.ts'
 
-const BOX_HEADER_BYTES = 8
 // Size, type, major brand and minor version.
 const FIXED_BYTES = 16
 const BRAND_BYTES = 4

@@ -1,6 +1,7 @@
 /** Reads what the boxes of an AVIF or HEIC declare about its primary picture (ISO/IEC 23008-12), without decoding it. */
 import { BOX_HEADER_BYTES, type Box, boxAt, boxesIn, findBox } from './boxes.ts'
 import { fourCC, viewOf } from './bytes.ts'
+import { associationsOf, FULL_BOX_BYTES, primaryItemOf } from './item-properties.ts'
 import { countPieces, INSPECTED_BYTES, type PictureHeader } from './limits.ts'
 import type { Outline } from './outline.ts'
 import { place, type Transform } from './placement.ts'
@@ -15,8 +16,6 @@ const ISPE = fourCC('ispe')
 const IROT = fourCC('irot')
 const IMIR = fourCC('imir')
 const CLAP = fourCC('clap')
-// Version and flags, with which many boxes begin.
-const FULL_BOX_BYTES = 4
 const CLAP_BYTES = 32
 // With a size of 64 bits.
 const LARGE_HEADER_BYTES = 16
@@ -44,17 +43,15 @@ export function readHeif(bytes: Uint8Array): HeifPicture | undefined {
     const iprp = findBox(inside(meta, FULL_BOX_BYTES), 'iprp')
     const ipco = findBox(inside(iprp), 'ipco')
     if (pitm === undefined || ipco === undefined) return undefined
-    const id = isWide(view, pitm) ? view.getUint32(pitm.data + 4) : view.getUint16(pitm.data + 4)
+    const id = primaryItemOf(view, pitm)
     const properties = [...inside(ipco)]
     const ipma = fourCC('ipma')
     for (const box of inside(iprp)) {
       if (box.type !== ipma) continue
-      const indices = associationsOf(view, box, id, piece)
-      if (indices !== undefined)
-        return pictureOf(
-          view,
-          indices.flatMap((index) => properties[index - 1] ?? []),
-        )
+      const found = associationsOf(view, box, id, piece)
+      if (found === undefined) continue
+      const own = found.indices.flatMap((index) => properties[index - 1] ?? [])
+      return pictureOf(view, own)
     }
   } catch (error) {
     // A box that is cut off.
@@ -75,33 +72,6 @@ export const outlineOfHeif: Outline = async (reading) => {
     if (type === meta) return reading.at(at, Math.min(end, INSPECTED_BYTES))
     at += end
   }
-}
-
-/** Whether the ids of items have 32 bits. */
-function isWide(view: DataView, { data }: Box): boolean {
-  return view.getUint8(data) > 0
-}
-
-/** The properties of an item, in order, as numbers from 1 on. */
-function associationsOf(view: DataView, box: Box, wanted: number, piece: () => void): number[] | undefined {
-  const wideIds = isWide(view, box)
-  const wideIndices = (view.getUint8(box.data + 3) & 1) === 1
-  const entries = view.getUint32(box.data + FULL_BOX_BYTES)
-  let at = box.data + FULL_BOX_BYTES + 4
-  for (let entry = 0; entry < entries && at < box.end; entry += 1) {
-    piece()
-    const id = wideIds ? view.getUint32(at) : view.getUint16(at)
-    at += wideIds ? 4 : 2
-    const first = at + 1
-    const length = view.getUint8(at)
-    const each = wideIndices ? 2 : 1
-    at = first + length * each
-    // The highest bit says whether the property is essential.
-    const indexAt = (n: number) =>
-      wideIndices ? view.getUint16(first + n * 2) & 0x7fff : view.getUint8(first + n) & 0x7f
-    if (id === wanted) return Array.from({ length }, (_, n) => indexAt(n))
-  }
-  return undefined
 }
 
 function pictureOf(view: DataView, properties: Box[]): HeifPicture | undefined {

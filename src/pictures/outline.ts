@@ -5,6 +5,7 @@
 import { fourCC, textAt, viewOf } from './bytes.ts'
 import { countPieces, INSPECTED_BYTES, unreadable } from './limits.ts'
 import type { Reading } from './reading.ts'
+import { directoryLayout, openTiff, TIFF_HEADER_BYTES } from './tiff.ts'
 
 /** Undefined for a file that ends before it has declared its size. */
 export type Outline = (reading: Reading) => Promise<Uint8Array | undefined>
@@ -132,26 +133,21 @@ export const outlineOfGif: Outline = async (reading) => {
   }
 }
 
-const TIFF_HEADER_BYTES = 16
-const BIG_TIFF = 43
-
 /** The header, then the first directory, wherever it is. Values that lie outside the directory are left out. */
 export const outlineOfTiff: Outline = async (reading) => {
   const header = (await reading.at(0, TIFF_HEADER_BYTES)).slice()
-  if (header.length < TIFF_HEADER_BYTES) return undefined
-  const view = viewOf(header)
-  const little = textAt(header, 0, 2) === 'II'
-  const big = view.getUint16(2, little) === BIG_TIFF
-  const [countBytes, entryBytes] = big ? [8, 20] : [2, 12]
-  const first = big ? Number(view.getBigUint64(8, little)) : view.getUint32(4, little)
+  const file = openTiff(header)
+  if (file === undefined) return undefined
+  const { view, little, big, first } = file
+  const { counter, entry, next } = directoryLayout(file)
   if (big) view.setBigUint64(8, BigInt(TIFF_HEADER_BYTES), little)
   else view.setUint32(4, TIFF_HEADER_BYTES, little)
-  const counted = await reading.at(first, countBytes)
-  if (counted.length < countBytes) return undefined
+  const counted = await reading.at(first, counter)
+  if (counted.length < counter) return undefined
   const entries = big ? Number(viewOf(counted).getBigUint64(0, little)) : viewOf(counted).getUint16(0, little)
   const kept = createKept(header)
   // With the offset of the next directory, which is not followed.
-  kept.add(await reading.at(first, Math.min(INSPECTED_BYTES, countBytes + entries * entryBytes + (big ? 8 : 4))))
+  kept.add(await reading.at(first, Math.min(INSPECTED_BYTES, counter + entries * entry + next)))
   return kept.bytes()
 }
 

@@ -10,10 +10,12 @@ const SHORT = 3
 const LONG = 4
 const LONG8 = 16
 const BIG = 43
+/** That of a BigTIFF; the header of others is shorter. */
+export const TIFF_HEADER_BYTES = 16
 
 /** Whether the file begins as a TIFF does, BigTIFF included. */
 export function isTiff(bytes: Uint8Array): boolean {
-  return open(bytes) !== undefined
+  return openTiff(bytes) !== undefined
 }
 
 /**
@@ -21,7 +23,7 @@ export function isTiff(bytes: Uint8Array): boolean {
  * @throws Problem `image_unreadable` for too many entries
  */
 export function readTiff(bytes: Uint8Array): PictureHeader | undefined {
-  const file = open(bytes)
+  const file = openTiff(bytes)
   if (file === undefined) return undefined
   const count = countPieces(bytes.length)
   const tags = new Map<number, number>()
@@ -38,7 +40,7 @@ export function readTiff(bytes: Uint8Array): PictureHeader | undefined {
 
 /** @throws Problem `image_unreadable` for too many directories or entries, and so for a cycle of directories */
 export function checkTiff(bytes: Uint8Array): void {
-  const file = open(bytes)
+  const file = openTiff(bytes)
   const count = countPieces(bytes.length)
   for (let at = file?.first; file !== undefined && at; ) {
     count.piece()
@@ -51,7 +53,7 @@ export function checkTiff(bytes: Uint8Array): void {
  */
 export function readOrientation(exif: Uint8Array): number {
   // Some writers keep the identifier that precedes EXIF in a JPEG.
-  const file = open(textAt(exif, 0, 6) === 'Exif\0\0' ? exif.subarray(6) : exif)
+  const file = openTiff(textAt(exif, 0, 6) === 'Exif\0\0' ? exif.subarray(6) : exif)
   let orientation: number | undefined
   if (file !== undefined)
     readDirectory(file, file.first, (tag, value) => {
@@ -62,8 +64,9 @@ export function readOrientation(exif: Uint8Array): number {
 
 type File = { view: DataView; little: boolean; big: boolean; first: number }
 
-function open(bytes: Uint8Array): File | undefined {
-  if (bytes.length < 16) return undefined
+/** Undefined if `bytes`, the beginning of a file, is not that of a TIFF. */
+export function openTiff(bytes: Uint8Array): File | undefined {
+  if (bytes.length < TIFF_HEADER_BYTES) return undefined
   const view = viewOf(bytes)
   const little = textAt(bytes, 0, 2) === 'II'
   const version = view.getUint16(2, little)
@@ -72,22 +75,27 @@ function open(bytes: Uint8Array): File | undefined {
   return { view, little, big, first: big ? Number(view.getBigUint64(8, little)) : view.getUint32(4, little) }
 }
 
+/** Sizes in bytes: of the number of entries before a directory, of an entry, and of the offset of the next directory. */
+export function directoryLayout({ big }: Pick<File, 'big'>): { counter: number; entry: number; next: number } {
+  return big ? { counter: 8, entry: 20, next: 8 } : { counter: 2, entry: 12, next: 4 }
+}
+
 /** Calls `visit` with each entry's tag and value; returns the offset of the next directory, or 0. */
 function readDirectory(
   { view, little, big }: File,
   directory: number,
   visit: (tag: number, value: number) => void,
 ): number {
-  const [countBytes, entryBytes] = big ? [8, 20] : [2, 12]
-  if (directory + countBytes > view.byteLength) return 0
+  const { counter, entry, next } = directoryLayout({ big })
+  if (directory + counter > view.byteLength) return 0
   const entries = big ? Number(view.getBigUint64(directory, little)) : view.getUint16(directory, little)
-  let at = directory + countBytes
+  let at = directory + counter
   for (let i = 0; i < entries; i += 1) {
-    if (at + entryBytes > view.byteLength) return 0
+    if (at + entry > view.byteLength) return 0
     visit(view.getUint16(at, little), numberOf(view, at, little, big))
-    at += entryBytes
+    at += entry
   }
-  if (at + (big ? 8 : 4) > view.byteLength) return 0
+  if (at + next > view.byteLength) return 0
   return big ? Number(view.getBigUint64(at, little)) : view.getUint32(at, little)
 }
 
