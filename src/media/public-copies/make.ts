@@ -71,7 +71,7 @@ async function store(deps: Making, object: StoredObject, party: string): Promise
   }
   const bytes = await cleaned(deps, object, party)
   const copyType = copyTypeOf(mimeType)
-  const name = `${CLEAN}${copyType === mimeType ? key.slice(key.lastIndexOf('.')) : extensionOf(copyType)}`
+  const name = `${CLEAN}${extensionOf(copyType)}`
   const to = await rekeying.reservePublicCopy(object, publicAccess.home, name)
   if (to !== null) await storage.put(to, bytes, { contentType: copyType, disposition: dispositionOf(copyType) })
   return to

@@ -22,9 +22,10 @@ export interface ArrivalStatements {
    */
   adopt(limit: number): Promise<number>
   /**
-   * Schedules the next look at each of these rows: after a pause that grows, when the upload link ends, and when the row would expire. After
-   * that last one there is none, and the row expires; only one that failed is followed by others, up to MOST_TRIES in
-   * all. `incomplete`: the look found no bytes, or not all. `failed`: it found nothing out, though the store answers.
+   * Schedules the next look at each of these rows: after a pause that grows, when the upload link ends, and when the row
+   * would expire. After that last one there is none, and the row expires; only one that failed is followed by others, up
+   * to MOST_TRIES in all. `incomplete`: the look found no bytes, or not all. `failed`: it found nothing out, though the
+   * store answers.
    */
   postpone(rows: readonly ArrivingRow[], outcome: 'incomplete' | 'failed'): Promise<void>
   /** Returns a claim as if it had not been taken: the store did not answer, so no try counts, and no row expires. */

@@ -61,6 +61,7 @@ export function createFragments(sql: Queryable, quotas: Quotas) {
     reserved,
     withdraw,
     owe: (event: Announcement) => owe(sql, event),
+    toDeleted: sql.unsafe(TO_DELETED),
     toPurging,
     withinQuota: (owner: Fragment, more: More) => withinQuota(sql, quotas, owner, more),
   }
@@ -107,7 +108,7 @@ export const TRANSIENTS = `transient_keys AS "transientKeys", ${EPOCH}::text AS 
  * The SET clauses that withdraw the public copy, from the row's own old value. A copy that is being made for a CDN must
  * not become the object's any more, even if the object is public again by then.
  */
-export const WITHDRAWAL = `
+const WITHDRAWAL = `
   public_key = NULL,
   transient_keys = (
     SELECT coalesce(jsonb_object_agg(key, CASE WHEN starts_with(key, 'public/') THEN -abs(until) ELSE until END), '{}')
@@ -116,6 +117,10 @@ export const WITHDRAWAL = `
       UNION ALL SELECT public_key COLLATE "default", ${EPOCH} WHERE public_key IS NOT NULL
     ) AS each),
   transient_due_at = CASE WHEN public_key IS NULL AND transient_keys = '{}' THEN transient_due_at ELSE now() END`
+
+/** The SET clauses of the arrow to the bin. */
+export const TO_DELETED = `status = 'deleted', status_changed_at = now(), ${WITHDRAWAL},
+  publish_due_at = now(), publish_tries = 0`
 
 /** The SET clauses that append one event to the row's outbox; both arguments are SQL expressions. */
 export function owing(channel: string, fields: string): string {

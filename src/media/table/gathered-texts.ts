@@ -1,5 +1,5 @@
 /** SQL texts of the gathered statements, each also for a single call. */
-import { COLUMNS, HELD, owing, TRANSIENTS, WITHDRAWAL, without } from './fragments.ts'
+import { COLUMNS, HELD, owing, TO_DELETED, TRANSIENTS, without } from './fragments.ts'
 
 /**
  * The calls as rows: `n` numbers a call, `of` is the id of its object. Where a statement reads the table as well, no
@@ -80,8 +80,7 @@ export const ACTIVATE_ONE = `
   WHERE id = $1 AND status = 'pending'
   RETURNING ${CHANGED}`
 
-const REMOVAL = `status = 'deleted', status_changed_at = now(), ${WITHDRAWAL},
-  publish_due_at = now(), publish_tries = 0, ${owing("'photo:deleted'", "'{}'::jsonb")}`
+const REMOVAL = `${TO_DELETED}, ${owing("'photo:deleted'", "'{}'::jsonb")}`
 export const REMOVE = change({
   columns: 'by uuid',
   condition: `status = 'active' AND ${OWNED}`,

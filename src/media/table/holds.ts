@@ -47,11 +47,10 @@ async function find({ sql, columns }: Context, ids: readonly string[], userId: s
     SELECT ${columns} FROM media_objects WHERE id = ANY(${ids}::uuid[]) AND user_id = ${userId}`)
 }
 
-async function end({ sql, withdraw, owe }: Context, limit: number): Promise<{ outbox: MediaEvent[] }[]> {
+async function end({ sql, toDeleted, owe }: Context, limit: number): Promise<{ outbox: MediaEvent[] }[]> {
   return within(sql<{ outbox: MediaEvent[] }[]>`
     UPDATE media_objects
-    SET status = 'deleted', status_changed_at = now(), ${withdraw}, publish_due_at = now(), publish_tries = 0,
-      ${owe({ channel: 'photo:deleted', fields: { reason: 'unclaimed' } })}
+    SET ${toDeleted}, ${owe({ channel: 'photo:deleted', fields: { reason: 'unclaimed' } })}
     WHERE status = 'active' AND expires_at <= now() AND id = ANY(ARRAY(
       SELECT id FROM media_objects
       WHERE (status = 'active' AND expires_at IS NOT NULL) IS TRUE AND expires_at <= now()

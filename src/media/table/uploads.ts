@@ -47,8 +47,8 @@ export interface UploadStatements {
   /** Whether a writer may be at work under the row's prefix. */
   mayBeWritten(id: string): Promise<boolean>
   /**
-   * pending → active, with size and dimensions, and the new key and type if the bytes were re-keyed; null when the row is not
-   * pending, or re-keying took too long.
+   * pending → active, with size and dimensions, and the new key and type if the bytes were re-keyed; null when the row
+   * is not pending, or re-keying took too long.
    */
   activate(id: string, activation: Activation): Promise<ChangedObject | null>
   /** pending → purging. Only the call that gets true may remove the bytes. */

@@ -1,6 +1,7 @@
 /** Batches of rows for the steps of upkeep: a slow or failing row never keeps the others from being done. */
 import pLimit from 'p-limit'
-import type { UpkeepDeps } from './step.ts'
+import type { Owing } from '../outbox/send.ts'
+import { BATCH_ROWS, type UpkeepDeps } from './step.ts'
 
 const ROWS_AT_ONCE = 8
 // A failed row stays claimed for a while, and then comes again: the other steps must not wait for it.
@@ -27,6 +28,24 @@ export async function inBatches<Row>(
     if (failed.length === rows.length) await storage.check()
   }
   failWith(errors)
+}
+
+/**
+ * Changes rows by one statement for each batch until one is not full, and sends the events that they owe.
+ * @param count called with the number of rows of each batch
+ */
+export async function changeInBatches(
+  { relay, log }: Pick<UpkeepDeps<never>, 'relay' | 'log'>,
+  change: (limit: number) => Promise<Owing[]>,
+  count: (rows: number) => void,
+): Promise<void> {
+  for (;;) {
+    const rows = await change(BATCH_ROWS)
+    count(rows.length)
+    // The rows owe these events in any case, and stay until they are sent.
+    await relay.send(rows).catch((error) => log.warn({ err: error }, 'upkeep: events not sent, they stay owed'))
+    if (rows.length < BATCH_ROWS) return
+  }
 }
 
 /** Processes each row, some at once, and returns the failures. */
