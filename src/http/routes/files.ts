@@ -35,7 +35,8 @@ export function fileRoutes(app: OpenAPIHono, disk: DiskStorage): void {
         headers: { 'content-range': `bytes */${size}` },
       })
     const { start, end } = range ?? { start: 0, end: size - 1 }
-    const body = c.req.method === 'HEAD' ? null : await disk.body(grant.key, { start, end })
+    const rangeIgnored = range === null && c.req.header('range') !== undefined
+    const body = c.req.method === 'HEAD' ? null : await disk.body(grant.key, { start, end }, { rangeIgnored })
     const length = { 'content-length': String(end - start + 1) }
     if (range === null) return new Response(body, { headers: { ...headers, ...length } })
     const partial = { ...headers, ...length, 'content-range': `bytes ${start}-${end}/${size}` }

@@ -90,10 +90,16 @@ const CHUNK_BYTES = 256 * 1024
 
 /**
  * Bun (1.4) sends a stream without Content-Length, whatever its headers say, but reads a file's blob as it sends it; Deno
- * (2.9) would read the whole file into memory for the blob.
+ * (2.9) would read the whole file into memory for the blob. Bun also answers the Range of a request for such a blob by
+ * itself, so a request whose Range does not count gets a stream.
  */
-export async function bodyOf(path: string, start: number, end: number): Promise<Blob | ReadableStream<Uint8Array>> {
-  return process.versions.bun ? (await openAsBlob(path)).slice(start, end) : streamFile(path, start, end)
+export async function bodyOf(
+  path: string,
+  { start, end }: { start: number; end: number },
+  { rangeIgnored }: { rangeIgnored: boolean },
+): Promise<Blob | ReadableStream<Uint8Array>> {
+  if (!process.versions.bun || rangeIgnored) return streamFile(path, start, end)
+  return (await openAsBlob(path)).slice(start, end)
 }
 
 /** Opens the file when the first bytes are read, and closes it after the last. */

@@ -19,8 +19,15 @@ import { type Body, createWriting } from './writing.ts'
 export type DiskStorage = Storage & {
   /** What a link to this store allows; null when it is invalid or has expired. */
   readLink(link: URL): Grant | null
-  /** The bytes from `start` to `end`, both included, for a response. The caller reads or cancels a stream. */
-  body(key: string, range: { start: number; end: number }): Promise<Blob | ReadableStream<Uint8Array>>
+  /**
+   * The bytes from `start` to `end`, both included, for a response. The caller reads or cancels a stream.
+   * @param request `rangeIgnored`: whether it has a Range that does not count
+   */
+  body(
+    key: string,
+    range: { start: number; end: number },
+    request: { rangeIgnored: boolean },
+  ): Promise<Blob | ReadableStream<Uint8Array>>
   /**
    * Stores a body under the grant's key if it has the granted size and SHA-256 and nothing is stored there yet.
    * Otherwise stores nothing and throws Problem `size_mismatch`, `checksum_mismatch`, `file_too_large` or
@@ -54,7 +61,7 @@ export async function createDiskStorage({ root, linkSecrets, maxBytes, now }: Se
     ...createWriting(folders, maxBytes),
     ...createRemoving(folders),
     ...createSigning(linkSecrets[0], now),
-    body: (key, { start, end }) => bodyOf(objectPath(folders, key), start, end + 1),
+    body: (key, { start, end }, request) => bodyOf(objectPath(folders, key), { start, end: end + 1 }, request),
     readLink: (link) => readLink(link, linkSecrets, now()),
 
     async check({ signal } = {}) {
