@@ -32,8 +32,8 @@ export type UploaderOptions = {
 }
 
 export function createUploader({ api, session, target, onStored, onFailure, signal }: UploaderOptions): Uploader {
-  const { allowedTypes: allowedFileTypes, maxObjectBytes: maxFileSize } = session
-  const restrictions = { allowedFileTypes, maxFileSize, minFileSize: 1 }
+  const { allowedTypes, maxObjectBytes: maxFileSize } = session
+  const restrictions = { allowedFileTypes: offered(allowedTypes), maxFileSize, minFileSize: 1 }
   const uppy: Uploader = new Uppy({ autoProceed: true, restrictions, logger: SILENT })
   uppy
     .use(Dashboard, {
@@ -47,7 +47,7 @@ export function createUploader({ api, session, target, onStored, onFailure, sign
       // The page shows these messages in its own toasts.
       disableInformer: true,
       locale: { strings: { dropPasteImportFiles: 'Drop or paste pictures here, %{browseFiles} or use:' } },
-      note: allowedFileTypes.map(shortType).join(', '),
+      note: allowedTypes.map(shortType).join(', '),
     })
     .use(Webcam, { modes: ['picture'], mobileNativeCamera: true })
     .use(DropTarget, { target: document.body })
@@ -59,6 +59,11 @@ export function createUploader({ api, session, target, onStored, onFailure, sign
   resumeWhenOnline(uppy, onFailure, signal)
   signal.addEventListener('abort', () => uppy.destroy())
   return uppy
+}
+
+/** Types, and names: systems declare a HEIC by its name as `image/heif`, or not at all. */
+function offered(allowedTypes: string[]): string[] {
+  return allowedTypes.includes('image/heic') ? [...allowedTypes, '.heic', '.heif'] : allowedTypes
 }
 
 /** Takes files pasted anywhere on the page, except in the Dashboard, which handles its own. */
