@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Problem } from '../../problem.ts'
 
 /**
- * `disposition` and `type`: the values of Content-Disposition and Content-Type, empty when missing. `content`: a view into
- * the body.
+ * `disposition` and `type`: the values of Content-Disposition and Content-Type, empty when missing. `content`: a view
+ * into the body.
  */
 export type Part = { disposition: string; type: string; content: Uint8Array }
 

@@ -26,9 +26,8 @@ function describeCreation(registry: Registry, { maxObjectBytes }: FileLimits): v
       {
         ...header('Upload-Metadata', {
           type: 'string',
-          pattern: `^${PAIR}(,${PAIR})*$`,
           maxLength: METADATA_BYTES,
-          description: 'Comma-separated keys with base64 values.',
+          description: 'Comma-separated keys with base64 values; what is none is ignored.',
           // Decoded: image/jpeg, rocket.jpg
           example: 'filetype aW1hZ2UvanBlZw==,filename cm9ja2V0LmpwZw==',
         }),
@@ -131,6 +130,3 @@ const OF_UPLOAD = { ...OWN, path: `${TUS_PATH}/{id}` }
 const PROTOCOL = header('Tus-Resumable', { type: 'string', enum: [TUS_RESUMABLE] })
 const ID = { name: 'id', in: 'path' as const, required: true, schema: { type: 'string' as const, format: 'uuid' } }
 const BYTES = { type: 'string' as const, format: 'binary' }
-
-/** A key with an optional base64 value after a space (tus 1.0). */
-const PAIR = '[!-+\\--~]+( ([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)?'
